@@ -1,0 +1,1 @@
+//! libetcdgw: etcd v3 for C over the HTTP/JSON gateway.
