@@ -1,0 +1,122 @@
+//! The client: what every service's methods hang on.
+
+use crate::channel::{Channel, Method};
+use crate::config::Config;
+use crate::deadline::Deadline;
+use crate::error::Result;
+use crate::gateway::json::{Decode, Encode};
+use crate::net::{CancelToken, Control};
+use crate::rpc::raw::RawResponse;
+use crate::rpc::{Namespace, Response};
+use crate::watch::Hub;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A client of one cluster, for any number of threads. Clones are the same client; it ends with the last of them and
+/// of its watches.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the clones of a client have in common.
+pub(crate) struct Shared {
+    pub channel: Arc<Channel>,
+    pub hub: Hub,
+    namespace: Namespace,
+    timeout: TimeLimit,
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeLimit {
+    /// As long as the client's own limit says.
+    #[default]
+    Default,
+    /// At most so long.
+    After(Duration),
+    /// As long as it takes.
+    Never,
+}
+
+/// What a caller may say about any call.
+#[derive(Clone, Debug, Default)]
+pub struct CallOptions {
+    /// Bounds the whole call, from looking up a name to the last byte of the answer.
+    pub timeout: TimeLimit,
+    /// Ends the call when triggered.
+    pub cancel: Option<Arc<CancelToken>>,
+}
+
+impl Client {
+    /// A client; it connects on first use.
+    pub fn new(config: Config) -> Result<Client> {
+        let namespace = Namespace::new(config.key_prefix.clone());
+        let timeout = config.timeout;
+        let channel = Arc::new(Channel::new(config)?);
+        let hub = Hub::new(channel.clone());
+        Ok(Client { shared: Arc::new(Shared { channel, hub, namespace, timeout }) })
+    }
+
+    /// Ends everything of this client: calls under way, later ones and watches.
+    pub fn close(&self) {
+        self.shared.channel.close();
+        self.shared.hub.close();
+    }
+
+    /// Uses these endpoints from now on; comma-separated, as in [`Config::endpoints`].
+    pub fn set_endpoints(&self, endpoints: &str) -> Result<()> {
+        self.shared.channel.set_endpoints(endpoints)
+    }
+
+    /// The URL of the endpoint in use: `http://[::1]:2379`.
+    pub fn base_url(&self) -> Arc<str> {
+        self.shared.channel.base_url()
+    }
+
+    /// The API path: `/v3/`. Asks the server where it isn't known yet.
+    pub fn api_path(&self, options: &CallOptions) -> Result<Arc<str>> {
+        self.shared.channel.api_path(&self.control(options))
+    }
+
+    /// A lease ID that nobody else picks: random, positive.
+    pub fn new_lease_id() -> Result<i64> {
+        crate::net::random_id()
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.shared.namespace
+    }
+
+    pub(crate) fn control(&self, options: &CallOptions) -> Control {
+        let limit = if options.timeout == TimeLimit::Default { self.shared.timeout } else { options.timeout };
+        let deadline = match limit {
+            TimeLimit::After(limit) => Deadline::after(limit),
+            TimeLimit::Never | TimeLimit::Default => Deadline::NEVER,
+        };
+        Control { deadline, cancel: options.cancel.clone() }
+    }
+
+    pub(crate) fn call<T: Decode>(
+        &self,
+        method: Method<'_>,
+        request: &impl Encode,
+        options: &CallOptions,
+    ) -> Result<Response<T>> {
+        self.shared.channel.call(method, request, &self.control(options))
+    }
+
+    pub(crate) fn call_at<T: Decode>(
+        &self,
+        url: &str,
+        method: Method<'_>,
+        request: &impl Encode,
+        options: &CallOptions,
+    ) -> Result<Response<T>> {
+        self.shared.channel.call_at(url, method, request, &self.control(options))
+    }
+
+    pub(crate) fn call_raw(&self, method: Method<'_>, json: &[u8], options: &CallOptions) -> Result<RawResponse> {
+        self.shared.channel.call_raw(method, json, &self.control(options))
+    }
+}

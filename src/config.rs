@@ -1,0 +1,84 @@
+//! What a client is made from.
+
+use crate::client::TimeLimit;
+use crate::limits;
+use crate::log::LogSink;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of a client; [`Config::default`] is a client of `http://127.0.0.1:2379`.
+#[derive(Clone)]
+pub struct Config {
+    /// Comma-separated: `http://`, `https://` or `unix://`; port 2379 where none is given.
+    pub endpoints: String,
+    /// `/v3/`; `None`: from `GET /version`.
+    pub api_path: Option<String>,
+    /// Goes on every key and comes off it.
+    pub key_prefix: Vec<u8>,
+    /// The limit of calls that give none.
+    pub timeout: TimeLimit,
+    /// For one connection attempt.
+    pub connect_timeout: Duration,
+    /// The largest answer taken.
+    pub max_response_bytes: usize,
+    /// How many further attempts a call may make on other endpoints; `None`: one per endpoint.
+    pub max_retries: Option<u32>,
+    /// Connections kept per endpoint.
+    pub max_idle_connections: usize,
+    /// For `https://` endpoints.
+    pub tls: TlsConfig,
+    /// Where lines go, and how many.
+    pub log: Option<Arc<dyn LogSink>>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            endpoints: "http://127.0.0.1:2379".to_owned(),
+            api_path: None,
+            key_prefix: Vec::new(),
+            timeout: TimeLimit::After(limits::DEFAULT_TIMEOUT),
+            connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
+            max_response_bytes: limits::DEFAULT_MAX_RESPONSE_BYTES,
+            max_retries: None,
+            max_idle_connections: limits::DEFAULT_MAX_IDLE_CONNECTIONS,
+            tls: TlsConfig::default(),
+            log: None,
+        }
+    }
+}
+
+/// Whom to trust, and who to be.
+#[derive(Clone, Default)]
+pub struct TlsConfig {
+    /// The authorities trusted; `None`: the system's.
+    pub ca_cert: Option<Pem>,
+    /// The client's certificate chain.
+    pub cert: Option<Pem>,
+    /// Its key.
+    pub key: Option<Pem>,
+    /// The name that the server's certificate must have; `None`: the host of the URL.
+    pub server_name: Option<String>,
+    /// Takes any certificate of the server.
+    pub insecure_skip_verify: bool,
+}
+
+impl TlsConfig {
+    /// Whether nothing was asked for.
+    pub fn is_default(&self) -> bool {
+        self.ca_cert.is_none()
+            && self.cert.is_none()
+            && self.key.is_none()
+            && self.server_name.is_none()
+            && !self.insecure_skip_verify
+    }
+}
+
+/// PEM, in a file or in memory.
+#[derive(Clone)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Pem {
+    File(PathBuf),
+    Memory(Vec<u8>),
+}

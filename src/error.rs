@@ -1,0 +1,394 @@
+//! What can go wrong, with what a caller must know to go on: who said it, and whether a write may have happened.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The result of the library's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What the operating system or TLS said; shared, since an error may be reported in several places.
+pub type Cause = Arc<io::Error>;
+
+/// Whether the request of a failed call may have changed the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Provably not: it was a read, it was never completely sent, or the server refused it.
+    NotApplied,
+    /// Nobody can tell: it was sent, and no answer says what became of it.
+    Unknown,
+}
+
+/// The part of a call that its time limit cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Looking up, connecting or shaking hands.
+    Connecting,
+    /// Sending the request.
+    Sending,
+    /// Waiting for the answer or reading it.
+    Receiving,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Connecting => "while connecting",
+            Phase::Sending => "while sending the request",
+            Phase::Receiving => "while waiting for the answer",
+        })
+    }
+}
+
+/// An error of the library.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument can't be right; nothing was sent.
+    #[error("{what}")]
+    InvalidArgument {
+        /// Which argument, and what is wrong with it.
+        what: String,
+        /// [`Reason::Other`], or the reason that the server gives for the same.
+        reason: Reason,
+    },
+    /// The server, or the gateway before it, refused the request.
+    #[error("{endpoint}: {message}")]
+    Server {
+        /// The URL of the endpoint that answered.
+        endpoint: Arc<str>,
+        /// HTTP status of the answer; it derives from the code and says less.
+        http_status: u16,
+        /// gRPC's canonical code.
+        code: Code,
+        /// The server's own words.
+        message: String,
+        /// What the words mean.
+        reason: Reason,
+        /// Whether the request may have been executed.
+        outcome: Outcome,
+    },
+    /// An endpoint can't be reached; nothing was sent.
+    #[error("can't connect to {endpoint}")]
+    Connect {
+        /// Its URL.
+        endpoint: Arc<str>,
+        /// Why.
+        source: Cause,
+    },
+    /// No secure connection to an endpoint.
+    #[error("TLS with {endpoint} failed")]
+    Tls {
+        /// Its URL.
+        endpoint: Arc<str>,
+        /// Which certificate problem it was.
+        source: Cause,
+    },
+    /// The connection ended before the answer was complete.
+    #[error("the connection to {endpoint} was lost")]
+    Lost {
+        /// Its URL.
+        endpoint: Arc<str>,
+        /// Whether the request may have been executed.
+        outcome: Outcome,
+        /// Why.
+        source: Cause,
+    },
+    /// An answer that no etcd gateway gives.
+    #[error("{endpoint} did not answer as an etcd gateway does: {what}")]
+    Protocol {
+        /// Its URL.
+        endpoint: Arc<str>,
+        /// HTTP status of the answer; 0 where there was none.
+        http_status: u16,
+        /// What was wrong with it, quoting it where that helps.
+        what: String,
+        /// Whether the request may have been executed.
+        outcome: Outcome,
+    },
+    /// The time limit passed.
+    #[error("the time limit passed {phase}{}", at(endpoint))]
+    Deadline {
+        /// The URL of the endpoint that was waited for.
+        endpoint: Option<Arc<str>>,
+        /// What was under way.
+        phase: Phase,
+        /// Whether the request may have been executed.
+        outcome: Outcome,
+    },
+    /// The call's cancel token was triggered.
+    #[error("cancelled by the caller")]
+    Cancelled {
+        /// Whether the request may have been executed.
+        outcome: Outcome,
+    },
+    /// The client, or the watch, was closed.
+    #[error("closed")]
+    Closed {
+        /// Whether the request may have been executed.
+        outcome: Outcome,
+    },
+    /// `GET /version` does not tell the API path.
+    #[error("{endpoint} does not tell its version: {what}")]
+    VersionDiscovery {
+        /// Its URL.
+        endpoint: Arc<str>,
+        /// What it answered instead.
+        what: String,
+    },
+    /// The revision that a watch wants next has been compacted away.
+    #[error("{}: revision {wanted} has been compacted; the oldest left is {compact_revision}", endpoint)]
+    Compacted {
+        /// The URL of the endpoint that said so.
+        endpoint: Arc<str>,
+        /// The first revision that was still owed.
+        wanted: i64,
+        /// The server's compact revision.
+        compact_revision: i64,
+    },
+    /// A lease is gone.
+    #[error("lease {id} has expired or was revoked")]
+    LeaseExpired {
+        /// The lease's ID.
+        id: i64,
+    },
+    /// A call that the object's state doesn't allow.
+    #[error("{what}")]
+    FailedPrecondition {
+        /// What doesn't fit.
+        what: &'static str,
+    },
+    /// The server can't do this over this connection.
+    #[error("{what}")]
+    Unimplemented {
+        /// What can't be done.
+        what: &'static str,
+    },
+    /// A local file.
+    #[error("{}", path.display())]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Cause,
+    },
+    /// The operating system refused a resource: a thread or a descriptor.
+    #[error("can't get {what} from the operating system")]
+    System {
+        /// Which resource.
+        what: &'static str,
+        /// Why.
+        source: Cause,
+    },
+    /// A defect of the library, caught.
+    #[error("a defect in libetcdgw: {0}")]
+    Panic(String),
+}
+
+fn at(endpoint: &Option<Arc<str>>) -> String {
+    endpoint.as_ref().map(|url| format!(" ({url})")).unwrap_or_default()
+}
+
+impl Error {
+    /// An argument that can't be right.
+    pub fn invalid(what: impl Into<String>) -> Error {
+        Error::InvalidArgument { what: what.into(), reason: Reason::Other }
+    }
+
+    /// Whether the request may have changed the store although the call failed.
+    pub fn may_have_applied(&self) -> bool {
+        self.outcome() == Outcome::Unknown
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Error::Server { outcome, .. }
+            | Error::Lost { outcome, .. }
+            | Error::Protocol { outcome, .. }
+            | Error::Deadline { outcome, .. }
+            | Error::Cancelled { outcome }
+            | Error::Closed { outcome } => *outcome,
+            _ => Outcome::NotApplied,
+        }
+    }
+
+    /// The same error of a request that can't have changed anything.
+    pub(crate) fn of_a_read(mut self) -> Error {
+        match &mut self {
+            Error::Server { outcome, .. }
+            | Error::Lost { outcome, .. }
+            | Error::Protocol { outcome, .. }
+            | Error::Deadline { outcome, .. }
+            | Error::Cancelled { outcome }
+            | Error::Closed { outcome } => *outcome = Outcome::NotApplied,
+            _ => {}
+        }
+        self
+    }
+
+    /// The URL of the endpoint concerned.
+    pub fn endpoint(&self) -> Option<&Arc<str>> {
+        match self {
+            Error::Server { endpoint, .. }
+            | Error::Connect { endpoint, .. }
+            | Error::Tls { endpoint, .. }
+            | Error::Lost { endpoint, .. }
+            | Error::Protocol { endpoint, .. }
+            | Error::VersionDiscovery { endpoint, .. }
+            | Error::Compacted { endpoint, .. } => Some(endpoint),
+            Error::Deadline { endpoint, .. } => endpoint.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// HTTP status of the answer; 0: there was none.
+    pub fn http_status(&self) -> u16 {
+        match self {
+            Error::Server { http_status, .. } | Error::Protocol { http_status, .. } => *http_status,
+            _ => 0,
+        }
+    }
+
+    /// What the server's message means.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Error::Server { reason, .. } | Error::InvalidArgument { reason, .. } => *reason,
+            Error::Compacted { .. } => Reason::Compacted,
+            Error::LeaseExpired { .. } => Reason::LeaseNotFound,
+            _ => Reason::Other,
+        }
+    }
+
+    /// Whether the same call, made again later or elsewhere, may well succeed. A write whose outcome is unknown is not
+    /// retryable by this: its caller must look first.
+    pub fn is_retryable(&self) -> bool {
+        if self.may_have_applied() {
+            return false;
+        }
+        match self {
+            Error::Connect { .. } | Error::Lost { .. } | Error::Deadline { .. } => true,
+            Error::Protocol { http_status, .. } => matches!(http_status, 502..=504),
+            Error::Server { code, reason, .. } => {
+                matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Aborted)
+                    || matches!(reason, Reason::TooManyRequests | Reason::LeaderChanged | Reason::NoLeader)
+            }
+            _ => false,
+        }
+    }
+
+    /// The error and its causes in one sentence.
+    pub fn full_message(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let _ = fmt::Write::write_fmt(&mut text, format_args!(": {error}"));
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// gRPC's canonical codes, as etcd sends them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(i32)]
+#[allow(missing_docs, reason = "the names are gRPC's: https://grpc.io/docs/guides/status-codes/")]
+pub enum Code {
+    Cancelled = 1,
+    Unknown = 2,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    AlreadyExists = 6,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    Aborted = 10,
+    OutOfRange = 11,
+    Unimplemented = 12,
+    Internal = 13,
+    Unavailable = 14,
+    DataLoss = 15,
+    Unauthenticated = 16,
+}
+
+impl Code {
+    const ALL: [Code; 16] = [
+        Code::Cancelled,
+        Code::Unknown,
+        Code::InvalidArgument,
+        Code::DeadlineExceeded,
+        Code::NotFound,
+        Code::AlreadyExists,
+        Code::PermissionDenied,
+        Code::ResourceExhausted,
+        Code::FailedPrecondition,
+        Code::Aborted,
+        Code::OutOfRange,
+        Code::Unimplemented,
+        Code::Internal,
+        Code::Unavailable,
+        Code::DataLoss,
+        Code::Unauthenticated,
+    ];
+
+    /// The code of a number on the wire; 0 is no error, and an unlisted number is [`Code::Unknown`], as gRPC has it.
+    pub fn from_number(number: i64) -> Code {
+        Code::ALL.into_iter().find(|code| *code as i64 == number).unwrap_or(Code::Unknown)
+    }
+
+    /// The code of a name in a Go status text: `code = PermissionDenied desc = …`.
+    pub(crate) fn from_go_name(name: &str) -> Option<Code> {
+        if name == "Canceled" {
+            return Some(Code::Cancelled);
+        }
+        Code::ALL.into_iter().find(|code| format!("{code:?}") == name)
+    }
+
+    /// Whether the server refuses with this code before it proposes anything. The others are also given when a proposal
+    /// was made and its fate is not known: a timeout, a lost leader, a stopping server.
+    pub(crate) fn refuses(self) -> bool {
+        !matches!(
+            self,
+            Code::Cancelled
+                | Code::Unknown
+                | Code::DeadlineExceeded
+                | Code::Aborted
+                | Code::Internal
+                | Code::Unavailable
+                | Code::DataLoss
+        )
+    }
+}
+
+/// What the server's message means, where a program may want to act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+#[allow(missing_docs, reason = "each is named after etcd's own error; src/gateway/status.rs has the messages")]
+pub enum Reason {
+    Other = 0,
+    Compacted = 1,
+    FutureRevision = 2,
+    LeaseNotFound = 3,
+    LeaseExists = 4,
+    KeyNotFound = 5,
+    EmptyKey = 6,
+    DuplicateKey = 7,
+    TooManyOps = 8,
+    RequestTooLarge = 9,
+    NoSpace = 10,
+    NoLeader = 11,
+    NotLeader = 12,
+    LeaderChanged = 13,
+    Timeout = 14,
+    TooManyRequests = 15,
+    AuthFailed = 16,
+    InvalidToken = 17,
+    OldAuthRevision = 18,
+    AuthNotEnabled = 19,
+    UserNotFound = 20,
+    RoleNotFound = 21,
+    MemberNotFound = 22,
+    Learner = 23,
+    Corrupt = 24,
+}

@@ -1,0 +1,42 @@
+//! The library's bounds and default times, each with its reason.
+
+use std::time::Duration;
+
+/// A call's time limit where neither the call nor the client gives one. etcd answers a proposal within 7 s or not at all.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For one connection attempt, name look-up and TLS handshake included.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For an answer that may carry keys and values.
+pub const DEFAULT_MAX_RESPONSE_BYTES: usize = 1 << 30;
+
+/// For an answer that carries neither keys nor values, and for every error answer: the largest seen is a member list
+/// of a few kilobytes.
+pub const MAX_PLAIN_RESPONSE_BYTES: usize = 1 << 20;
+
+/// For the head of an answer, and for the trailer of a chunked one. Gateways send under 1 KiB.
+pub const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// Header fields in an answer. Gateways send about ten.
+pub const MAX_HEADERS: usize = 100;
+
+/// Connections kept for the next call, per endpoint: a thread pool's worth.
+pub const DEFAULT_MAX_IDLE_CONNECTIONS: usize = 32;
+
+/// Read at once from a connection; a watch that catches up fills it.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// A request buffer larger than this is not kept with its connection.
+pub const KEPT_REQUEST_BYTES: usize = 64 << 10;
+
+/// Members read from a member list, and addresses tried for one name.
+pub const MAX_ADDRESSES: usize = 16;
+
+/// Undelivered bytes of one watch before its stream is left unread.
+pub const WATCH_BUFFER_BYTES: usize = 16 << 20;
+
+/// First pause before a lost watch is opened again, and the longest; clientv3's `backoff` in watch.go grows alike.
+pub const WATCH_BACKOFF_FIRST: Duration = Duration::from_millis(5);
+/// See [`WATCH_BACKOFF_FIRST`].
+pub const WATCH_BACKOFF_LONGEST: Duration = Duration::from_millis(250);

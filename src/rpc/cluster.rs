@@ -1,0 +1,98 @@
+//! The cluster's members.
+
+use super::{Header, Response};
+use crate::channel::{Kind, Method, Size};
+use crate::client::{CallOptions, Client};
+use crate::error::Result;
+use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
+
+const MEMBER_LIST: Method = Method::new("cluster/member/list", Kind::Read, Size::Plain);
+
+/// A member of the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Member {
+    /// Its ID.
+    pub id: u64,
+    /// Its name; empty until it has started.
+    pub name: String,
+    /// Where the other members reach it.
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it, by its own account.
+    pub client_urls: Vec<String>,
+    /// Whether it only learns and doesn't vote.
+    pub is_learner: bool,
+}
+
+impl Decode for Member {
+    fn decode(reader: &mut Reader<'_>) -> Result<Member, JsonError> {
+        let mut member = Member::default();
+        reader.object(&["ID", "name", "peerURLs", "clientURLs", "isLearner"], |reader, field| {
+            match field {
+                0 => member.id = reader.uint64()?,
+                1 => member.name = reader.text()?,
+                2 => member.peer_urls = texts(reader)?,
+                3 => member.client_urls = texts(reader)?,
+                _ => member.is_learner = reader.boolean()?,
+            }
+            Ok(())
+        })?;
+        Ok(member)
+    }
+}
+
+/// Decodes an array of strings.
+pub(super) fn texts(reader: &mut Reader<'_>) -> Result<Vec<String>, JsonError> {
+    let mut texts = Vec::new();
+    reader.array(|reader| {
+        texts.push(reader.text()?);
+        Ok(())
+    })?;
+    Ok(texts)
+}
+
+/// The cluster's members.
+#[derive(Clone, Debug, Default)]
+pub struct MemberListResponse {
+    /// The answer's header, without a revision.
+    pub header: Header,
+    /// All of them, learners too.
+    pub members: Vec<Member>,
+}
+
+impl Decode for MemberListResponse {
+    fn decode(reader: &mut Reader<'_>) -> Result<MemberListResponse, JsonError> {
+        let mut response = MemberListResponse::default();
+        reader.object(&["header", "members"], |reader, field| match field {
+            0 => {
+                response.header = Header::decode(reader)?;
+                Ok(())
+            }
+            _ => reader.array(|reader| {
+                response.members.push(Member::decode(reader)?);
+                Ok(())
+            }),
+        })?;
+        Ok(response)
+    }
+}
+
+struct MemberListRequest {
+    linearizable: bool,
+}
+
+impl Encode for MemberListRequest {
+    fn encode(&self, out: &mut Writer<'_>) {
+        // Absent is false: etcd's own clients ask for a linearizable list too (clientv3/cluster.go).
+        if self.linearizable {
+            out.bool_field("linearizable", true);
+        }
+    }
+}
+
+impl Client {
+    /// The cluster's members: as the cluster agrees (`linearizable`), or as the member asked knows them, which works
+    /// without a leader too. etcd 3.4 always answers the latter.
+    pub fn member_list(&self, linearizable: bool, options: &CallOptions) -> Result<Response<MemberListResponse>> {
+        self.call(MEMBER_LIST, &MemberListRequest { linearizable }, options)
+    }
+}

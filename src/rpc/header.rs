@@ -1,0 +1,32 @@
+//! The header of every answer.
+
+use crate::gateway::json::{Decode, JsonError, Reader};
+
+/// Which member answered, and where the store stood. Zero is what the server did not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The cluster's ID.
+    pub cluster_id: u64,
+    /// The ID of the member that answered.
+    pub member_id: u64,
+    /// The store's revision when it did.
+    pub revision: i64,
+    /// The Raft term then.
+    pub raft_term: u64,
+}
+
+impl Decode for Header {
+    fn decode(reader: &mut Reader<'_>) -> Result<Header, JsonError> {
+        let mut header = Header::default();
+        reader.object(&["cluster_id", "member_id", "revision", "raft_term"], |reader, field| {
+            match field {
+                0 => header.cluster_id = reader.uint64()?,
+                1 => header.member_id = reader.uint64()?,
+                2 => header.revision = reader.int64()?,
+                _ => header.raft_term = reader.uint64()?,
+            }
+            Ok(())
+        })?;
+        Ok(header)
+    }
+}

@@ -1,0 +1,214 @@
+//! Leases: time to live, for the keys that are attached to them.
+
+use super::{Header, Namespace, Response};
+use crate::channel::{Kind, Method, Size};
+use crate::client::{CallOptions, Client};
+use crate::error::{Error, Result};
+use crate::gateway::json::{Decode, Encode, JsonError, Reader, Span, Writer};
+
+const GRANT: Method = Method::new("lease/grant", Kind::Write, Size::Plain);
+const REVOKE: Method = Method::new("lease/revoke", Kind::Write, Size::Plain);
+// A stream in gRPC: the gateway answers each request with one line of a stream.
+const KEEP_ALIVE: Method = Method::new("lease/keepalive", Kind::Idempotent, Size::Plain).streamed();
+const TIME_TO_LIVE: Method = Method::new("lease/timetolive", Kind::Read, Size::Values);
+const LEASES: Method = Method::new("lease/leases", Kind::Read, Size::Values);
+
+struct GrantRequest {
+    id: i64,
+    ttl: i64,
+}
+
+impl Encode for GrantRequest {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.int64_field("TTL", self.ttl);
+        out.int64_field("ID", self.id);
+    }
+}
+
+/// A new lease.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeaseGrantResponse {
+    /// The answer's header.
+    pub header: Header,
+    /// The lease's ID.
+    pub id: i64,
+    /// Seconds granted: the server's minimum at least.
+    pub ttl: i64,
+}
+
+impl Decode for LeaseGrantResponse {
+    fn decode(reader: &mut Reader<'_>) -> Result<LeaseGrantResponse, JsonError> {
+        let mut response = LeaseGrantResponse::default();
+        reader.object(&["header", "ID", "TTL"], |reader, field| {
+            match field {
+                0 => response.header = Header::decode(reader)?,
+                1 => response.id = reader.int64()?,
+                _ => response.ttl = reader.int64()?,
+            }
+            Ok(())
+        })?;
+        Ok(response)
+    }
+}
+
+/// A request that names a lease.
+struct IdRequest {
+    id: i64,
+    keys: bool,
+}
+
+impl Encode for IdRequest {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.int64_field("ID", self.id);
+        if self.keys {
+            out.bool_field("keys", true);
+        }
+    }
+}
+
+/// The answer to revoke.
+struct Revoked;
+
+impl Decode for Revoked {
+    fn decode(reader: &mut Reader<'_>) -> Result<Revoked, JsonError> {
+        reader.skip()?;
+        Ok(Revoked)
+    }
+}
+
+/// The answer to a keep-alive. The TTL of a lease that is gone is absent, that is 0.
+#[derive(Default)]
+struct KeepAliveResponse {
+    ttl: i64,
+}
+
+impl Decode for KeepAliveResponse {
+    fn decode(reader: &mut Reader<'_>) -> Result<KeepAliveResponse, JsonError> {
+        let mut response = KeepAliveResponse::default();
+        reader.object(&["TTL"], |reader, _| {
+            response.ttl = reader.int64()?;
+            Ok(())
+        })?;
+        Ok(response)
+    }
+}
+
+/// What is left of a lease.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseTimeToLiveResponse {
+    /// The answer's header.
+    pub header: Header,
+    /// The lease's ID.
+    pub id: i64,
+    /// Seconds left; −1: there is no such lease.
+    pub ttl: i64,
+    /// Seconds granted, and granted again by every refresh.
+    pub granted_ttl: i64,
+    /// The attached keys, where they were asked for.
+    pub keys: Vec<Span>,
+}
+
+impl Decode for LeaseTimeToLiveResponse {
+    fn decode(reader: &mut Reader<'_>) -> Result<LeaseTimeToLiveResponse, JsonError> {
+        let mut response = LeaseTimeToLiveResponse::default();
+        reader.object(&["header", "ID", "TTL", "grantedTTL", "keys"], |reader, field| {
+            match field {
+                0 => response.header = Header::decode(reader)?,
+                1 => response.id = reader.int64()?,
+                2 => response.ttl = reader.int64()?,
+                3 => response.granted_ttl = reader.int64()?,
+                _ => reader.array(|reader| {
+                    response.keys.push(reader.bytes()?);
+                    Ok(())
+                })?,
+            }
+            Ok(())
+        })?;
+        Ok(response)
+    }
+}
+
+struct LeasesRequest;
+
+impl Encode for LeasesRequest {
+    fn encode(&self, _: &mut Writer<'_>) {}
+}
+
+/// Every lease there is.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseLeasesResponse {
+    /// The answer's header.
+    pub header: Header,
+    /// Their IDs.
+    pub ids: Vec<i64>,
+}
+
+impl Decode for LeaseLeasesResponse {
+    fn decode(reader: &mut Reader<'_>) -> Result<LeaseLeasesResponse, JsonError> {
+        let mut response = LeaseLeasesResponse::default();
+        reader.object(&["header", "leases"], |reader, field| {
+            if field == 0 {
+                response.header = Header::decode(reader)?;
+                return Ok(());
+            }
+            reader.array(|reader| {
+                reader.object(&["ID"], |reader, _| {
+                    response.ids.push(reader.int64()?);
+                    Ok(())
+                })
+            })
+        })?;
+        Ok(response)
+    }
+}
+
+impl Client {
+    /// Grants a lease of `ttl` seconds under `id`. The caller picks the ID, [`Client::new_lease_id`] helps, so that a
+    /// lease whose grant got no answer can still be named.
+    pub fn lease_grant(&self, ttl: i64, id: i64, options: &CallOptions) -> Result<Response<LeaseGrantResponse>> {
+        self.call(GRANT, &GrantRequest { id, ttl }, options)
+    }
+
+    /// Ends a lease and deletes the keys attached to it.
+    pub fn lease_revoke(&self, id: i64, options: &CallOptions) -> Result<()> {
+        self.call::<Revoked>(REVOKE, &IdRequest { id, keys: false }, options)?;
+        Ok(())
+    }
+
+    /// Starts a lease's time anew, once. Answers the seconds it now has; a lease that is gone is
+    /// [`Error::LeaseExpired`].
+    pub fn lease_refresh(&self, id: i64, options: &CallOptions) -> Result<i64> {
+        let response = self.call::<KeepAliveResponse>(KEEP_ALIVE, &IdRequest { id, keys: false }, options)?;
+        if response.ttl <= 0 { Err(Error::LeaseExpired { id }) } else { Ok(response.ttl) }
+    }
+
+    /// What is left of a lease, and with `keys` what is attached to it: in a namespace, what of that lies in it.
+    pub fn lease_time_to_live(
+        &self,
+        id: i64,
+        keys: bool,
+        options: &CallOptions,
+    ) -> Result<Response<LeaseTimeToLiveResponse>> {
+        let response = self.call::<LeaseTimeToLiveResponse>(TIME_TO_LIVE, &IdRequest { id, keys }, options)?;
+        Ok(in_namespace(self.namespace(), response))
+    }
+
+    /// The IDs of all leases.
+    pub fn lease_list(&self, options: &CallOptions) -> Result<Response<LeaseLeasesResponse>> {
+        self.call(LEASES, &LeasesRequest, options)
+    }
+}
+
+fn in_namespace(
+    namespace: &Namespace,
+    response: Response<LeaseTimeToLiveResponse>,
+) -> Response<LeaseTimeToLiveResponse> {
+    if namespace.is_empty() {
+        return response;
+    }
+    let prefix = namespace.prefix();
+    let (arena, mut message) = response.into_parts();
+    message.keys.retain(|key| key.of(&arena).starts_with(prefix));
+    message.keys.iter_mut().for_each(|key| *key = key.without_first(prefix.len()));
+    Response::new(arena, message)
+}

@@ -1,0 +1,21 @@
+//! What etcd offers: request and response types, one file per service of etcd, as methods on
+//! [`Client`](crate::client::Client).
+//!
+//! Requests borrow what they can; responses own one buffer, into which their keys and values point.
+
+pub mod cluster;
+mod header;
+mod keys;
+pub mod kv;
+pub mod lease;
+pub mod maintenance;
+mod namespace;
+pub mod raw;
+mod response;
+pub mod txn;
+pub mod watch;
+
+pub use header::Header;
+pub use keys::{Keys, prefix_range_end};
+pub use namespace::Namespace;
+pub use response::Response;

@@ -1,0 +1,70 @@
+//! The gateway itself, for what has no function here.
+
+use crate::channel::{Kind, Method, Size};
+use crate::client::{CallOptions, Client};
+use crate::error::{Error, Result};
+use crate::gateway::json::Reader;
+
+/// An answer as it came.
+#[derive(Clone, Debug)]
+pub struct RawResponse {
+    /// HTTP status.
+    pub http_status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Paths that only read; every other may write, as far as [`Error::may_have_applied`] is concerned.
+const READING: &[&str] = &[
+    "kv/range",
+    "lease/timetolive",
+    "lease/leases",
+    "kv/lease/timetolive",
+    "kv/lease/leases",
+    "cluster/member/list",
+    "maintenance/status",
+    "maintenance/hash",
+    "maintenance/hashkv",
+    "auth/status",
+    "auth/user/get",
+    "auth/user/list",
+    "auth/role/get",
+    "auth/role/list",
+];
+
+impl Client {
+    /// Posts JSON to a path after the API path: `/kv/range`. An error answer is an error, as everywhere; a streaming
+    /// path answers when its stream ends.
+    pub fn post(&self, path: &str, json: &[u8], options: &CallOptions) -> Result<RawResponse> {
+        let path = check_path(path)?;
+        check_json(json)?;
+        let kind = if READING.contains(&path) { Kind::Read } else { Kind::Write };
+        self.call_raw(Method::new(path, kind, Size::Values), json, options)
+    }
+
+    /// Runs a transaction given in the gateway's own JSON, keys and values in base64.
+    pub fn txn_json(&self, json: &[u8], options: &CallOptions) -> Result<RawResponse> {
+        self.post("/kv/txn", json, options)
+    }
+}
+
+/// A path that can stand in a request line, without the slash before it.
+pub(crate) fn check_path(path: &str) -> Result<&str> {
+    let stripped = path.strip_prefix('/').unwrap_or(path);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-.~".contains(&byte);
+    if stripped.is_empty() || !stripped.bytes().all(fits) || stripped.starts_with('/') {
+        return Err(Error::invalid(format!("path is not one of the gateway's: {path:?}")));
+    }
+    Ok(stripped)
+}
+
+/// The gateway leaves a stream's malformed message unanswered, and ignores what follows an object: both are told here.
+fn check_json(json: &[u8]) -> Result<()> {
+    if json.is_empty() {
+        return Ok(());
+    }
+    let mut copy = json.to_vec();
+    let mut reader = Reader::new(&mut copy);
+    let result = reader.skip().and_then(|()| reader.finish());
+    result.map_err(|error| Error::invalid(format!("json is malformed: {error}")))
+}

@@ -1,0 +1,124 @@
+//! The messages of etcd's Watch service. [`crate::watch`] makes an exact account of events from them.
+
+use super::kv::KeyValue;
+use super::{Header, Keys, Namespace};
+use crate::channel::{Kind, Method, Size};
+use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
+
+pub(crate) const WATCH: Method = Method::new("watch", Kind::Read, Size::Values).streamed();
+
+/// Whether an event wrote a key or deleted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum EventType {
+    #[default]
+    Put,
+    Delete,
+}
+
+/// One change of one key.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Event {
+    /// What happened.
+    pub event_type: EventType,
+    /// The key after it; of a deleted one only the key and the revision that deleted it.
+    pub kv: KeyValue,
+    /// The key before it, where that was asked for, it existed, and it isn't compacted away.
+    pub prev_kv: Option<KeyValue>,
+}
+
+impl Decode for Event {
+    fn decode(reader: &mut Reader<'_>) -> Result<Event, JsonError> {
+        let mut event = Event::default();
+        reader.object(&["type", "kv", "prev_kv"], |reader, field| {
+            match field {
+                0 => {
+                    event.event_type = match reader.string_is(&["PUT", "DELETE"])? {
+                        Some(0) => EventType::Put,
+                        Some(1) => EventType::Delete,
+                        _ => return Err(reader.expected("the event type PUT or DELETE")),
+                    }
+                }
+                1 => event.kv = KeyValue::decode(reader)?,
+                _ => event.prev_kv = Some(KeyValue::decode(reader)?),
+            }
+            Ok(())
+        })?;
+        Ok(event)
+    }
+}
+
+/// What a watch asks for.
+#[derive(Clone, Debug)]
+pub struct WatchRequest {
+    /// Which keys.
+    pub keys: Keys<'static>,
+    /// The first revision to report; 0: what comes after the watch is confirmed.
+    pub start_revision: i64,
+    /// Leaves out puts.
+    pub no_put: bool,
+    /// Leaves out deletions.
+    pub no_delete: bool,
+    /// Asks for what each key was before.
+    pub prev_kv: bool,
+}
+
+/// `create_request`, with the revision that is owed next in place of the first one.
+pub(crate) struct WatchCreate<'a> {
+    pub request: &'a WatchRequest,
+    pub start_revision: i64,
+    pub namespace: &'a Namespace,
+}
+
+impl Encode for WatchCreate<'_> {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.object_field("create_request", |out| {
+            self.request.keys.write(self.namespace, out);
+            out.int64_field("start_revision", self.start_revision);
+            // Progress moves the resume point of a quiet watch past compactions.
+            out.bool_field("progress_notify", true);
+            let filters = [("NOPUT", self.request.no_put), ("NODELETE", self.request.no_delete)];
+            out.array_field("filters", filters.iter().filter(|(_, set)| *set), |out, (name, _)| out.text(name));
+            if self.request.prev_kv {
+                out.bool_field("prev_kv", true);
+            }
+            out.bool_field("fragment", true);
+        });
+    }
+}
+
+/// One message of the server about a watch; its events go to the caller's list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WatchMessage {
+    pub header: Header,
+    pub created: bool,
+    pub canceled: bool,
+    pub compact_revision: i64,
+    pub cancel_reason: String,
+    /// More of the same follows.
+    pub fragment: bool,
+}
+
+impl WatchMessage {
+    /// Decodes one message, appending its events to `events`.
+    pub(crate) fn decode(reader: &mut Reader<'_>, events: &mut Vec<Event>) -> Result<WatchMessage, JsonError> {
+        let mut message = WatchMessage::default();
+        let names = &["header", "created", "canceled", "compact_revision", "cancel_reason", "fragment", "events"];
+        reader.object(names, |reader, field| {
+            match field {
+                0 => message.header = Header::decode(reader)?,
+                1 => message.created = reader.boolean()?,
+                2 => message.canceled = reader.boolean()?,
+                3 => message.compact_revision = reader.int64()?,
+                4 => message.cancel_reason = reader.text()?,
+                5 => message.fragment = reader.boolean()?,
+                _ => reader.array(|reader| {
+                    events.push(Event::decode(reader)?);
+                    Ok(())
+                })?,
+            }
+            Ok(())
+        })?;
+        Ok(message)
+    }
+}
