@@ -95,4 +95,17 @@ impl Client {
     pub fn member_list(&self, linearizable: bool, options: &CallOptions) -> Result<Response<MemberListResponse>> {
         self.call(MEMBER_LIST, &MemberListRequest { linearizable }, options)
     }
+
+    /// Uses the endpoints that the cluster's voters advertise, as far as a gateway answers there, and after them the
+    /// configured ones.
+    pub fn sync_endpoints(&self, options: &CallOptions) -> Result<()> {
+        let control = self.control(options);
+        let channel = &self.shared.channel;
+        let list =
+            channel.call::<MemberListResponse>(MEMBER_LIST, &MemberListRequest { linearizable: true }, &control)?;
+        // A member without a name has not started, and a learner answers next to nothing (clientv3's Sync).
+        let voters = list.members.iter().filter(|member| !member.name.is_empty() && !member.is_learner);
+        let urls: Vec<String> = voters.flat_map(|member| member.client_urls.iter().cloned()).collect();
+        channel.adopt(&urls, &control)
+    }
 }

@@ -375,7 +375,8 @@ impl Client {
     pub fn put(&self, request: &PutRequest<'_>, options: &CallOptions) -> Result<Response<PutResponse>> {
         self.check_key(request.key.is_empty())?;
         let method = if request.prev_kv { PUT_WITH_PREVIOUS } else { PUT };
-        let mut response = self.call(method, &InNamespace(request, self.namespace()), options)?;
+        let mut response: Response<PutResponse> =
+            self.call(method, &InNamespace(request, self.namespace()), options)?;
         strip_put(self.namespace(), response.message_mut());
         Ok(response)
     }
@@ -383,7 +384,8 @@ impl Client {
     /// Reads keys.
     pub fn range(&self, request: &RangeRequest<'_>, options: &CallOptions) -> Result<Response<RangeResponse>> {
         self.check_key(request.keys.is_empty_key())?;
-        let mut response = self.call(RANGE, &InNamespace(request, self.namespace()), options)?;
+        let mut response: Response<RangeResponse> =
+            self.call(RANGE, &InNamespace(request, self.namespace()), options)?;
         strip_range(self.namespace(), response.message_mut());
         Ok(response)
     }
@@ -396,7 +398,8 @@ impl Client {
     ) -> Result<Response<DeleteRangeResponse>> {
         request.check()?;
         self.check_key(request.keys.is_empty_key())?;
-        let mut response = self.call(DELETE_RANGE, &InNamespace(request, self.namespace()), options)?;
+        let mut response: Response<DeleteRangeResponse> =
+            self.call(DELETE_RANGE, &InNamespace(request, self.namespace()), options)?;
         strip_delete(self.namespace(), response.message_mut());
         Ok(response)
     }

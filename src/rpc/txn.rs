@@ -223,7 +223,8 @@ impl Client {
     pub fn txn(&self, request: &TxnRequest<'_>, options: &CallOptions) -> Result<Response<TxnResponse>> {
         request.check(self)?;
         let method = if request.is_read() { READING_TXN } else { TXN };
-        let mut response = self.call(method, &InNamespace(request, self.namespace()), options)?;
+        let mut response: Response<TxnResponse> =
+            self.call(method, &InNamespace(request, self.namespace()), options)?;
         strip(self.namespace(), response.message_mut());
         Ok(response)
     }

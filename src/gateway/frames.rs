@@ -1,0 +1,106 @@
+//! Messages of a stream: one JSON object per line, wherever the chunks of the body begin and end.
+
+use super::http::{Body, Cause};
+use super::json::{JsonError, Reader};
+use super::status::ServerStatus;
+use crate::net::{Connection, Control};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A streaming answer.
+#[derive(Debug)]
+pub(crate) struct MessageStream {
+    endpoint: Arc<str>,
+    connection: Connection,
+    body: Body,
+    /// The beginning of a line whose end has not arrived.
+    partial: Vec<u8>,
+    max_line_bytes: usize,
+    has_ended: bool,
+}
+
+/// Some messages that arrived together.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    /// The buffer that they lie in.
+    pub arena: Vec<u8>,
+    /// Where each of them lies, at least one.
+    pub lines: Vec<Range<usize>>,
+}
+
+impl MessageStream {
+    pub(crate) fn new(endpoint: Arc<str>, connection: Connection, body: Body, max_line_bytes: usize) -> MessageStream {
+        MessageStream { endpoint, connection, body, partial: Vec::new(), max_line_bytes, has_ended: false }
+    }
+
+    /// The URL of the endpoint that it comes from.
+    pub(crate) fn endpoint(&self) -> &Arc<str> {
+        &self.endpoint
+    }
+
+    /// The messages that have arrived, waiting for one where there is none; `None`: the stream has ended.
+    pub(crate) fn next_batch(&mut self, control: &Control) -> Result<Option<Frames>, Cause> {
+        let mut arena = std::mem::take(&mut self.partial);
+        while !self.has_ended {
+            let scanned = arena.len();
+            arena.reserve(self.connection.buffered().len());
+            let went_on = self.body.read(&mut self.connection, &mut arena, self.max_line_bytes, control);
+            match went_on {
+                Ok(goes_on) => self.has_ended = !goes_on,
+                Err(cause) => {
+                    self.partial = arena;
+                    return Err(cause);
+                }
+            }
+            let arrived = arena.get(scanned..).unwrap_or_default();
+            if let Some(end) = memchr::memrchr(b'\n', arrived) {
+                if !self.has_ended {
+                    self.partial = arena.split_off(scanned + end + 1);
+                }
+                break;
+            }
+        }
+        let lines = split_lines(&arena);
+        match (lines.is_empty(), self.has_ended) {
+            (false, _) => Ok(Some(Frames { arena, lines })),
+            (true, true) => Ok(None),
+            // Nothing but empty lines.
+            (true, false) => self.next_batch(control),
+        }
+    }
+}
+
+/// The lines that are not empty; the last needs no end.
+fn split_lines(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut lines = Vec::new();
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {
+        let line = bytes.get(start..end).unwrap_or_default();
+        if !line.trim_ascii().is_empty() {
+            lines.push(start..end);
+        }
+        start = end + 1;
+    }
+    lines
+}
+
+/// One message: what it carries, or the error that the server ends the stream with.
+pub(crate) fn message<T>(
+    arena: &mut [u8],
+    line: Range<usize>,
+    decode: impl FnOnce(&mut Reader<'_>) -> Result<T, JsonError>,
+) -> Result<Result<T, ServerStatus>, JsonError> {
+    let mut reader = Reader::over(arena, line.start, line.end);
+    let mut decode = Some(decode);
+    let mut carried = None;
+    reader.object(&["result", "error"], |reader, field| {
+        match (field, decode.take()) {
+            (0, Some(decode)) => carried = Some(Ok(decode(reader)?)),
+            (0, None) => return Err(reader.expected("one result")),
+            _ => carried = Some(Err(ServerStatus::decode(reader)?)),
+        }
+        Ok(())
+    })?;
+    reader.finish()?;
+    carried.ok_or_else(|| reader.expected("a result or an error"))
+}

@@ -1,0 +1,495 @@
+//! JSON as the gateway writes it: read in place, field by field, into what a caller asks for.
+//!
+//! A general reader would build strings that are thrown away at once: nearly all that a gateway sends is base64. Here
+//! base64 is decoded over itself in the body's own buffer, so that a response is that buffer and places in it, whatever
+//! the number of keys. Both dialects of gateways are read (numbers as strings or not, `null` for absent, any spacing);
+//! unknown fields are passed over, and of a field given twice the last counts.
+
+use base64_simd::STANDARD;
+use std::io::Write;
+use std::ops::Range;
+
+/// A place in the buffer of a response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: usize,
+    len: usize,
+}
+
+impl Span {
+    fn new(range: Range<usize>) -> Span {
+        Span { start: range.start, len: range.len() }
+    }
+
+    /// The bytes at this place.
+    pub fn of(self, arena: &[u8]) -> &[u8] {
+        arena.get(self.start..self.start.saturating_add(self.len)).unwrap_or_default()
+    }
+
+    /// How many bytes it holds.
+    pub fn len(self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// The place behind its first `count` bytes.
+    #[must_use]
+    pub(crate) fn without_first(self, count: usize) -> Span {
+        let count = count.min(self.len);
+        Span { start: self.start + count, len: self.len - count }
+    }
+}
+
+/// What stands in a body where something else should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{expected} expected at byte {at}")]
+pub struct JsonError {
+    expected: &'static str,
+    at: usize,
+}
+
+/// A message that can be read.
+pub trait Decode: Sized {
+    /// Reads one value.
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, JsonError>;
+}
+
+/// A message that can be written.
+pub trait Encode {
+    /// Writes the fields of an object.
+    fn encode(&self, out: &mut Writer<'_>);
+}
+
+/// Objects and arrays inside one another. A transaction takes three for each that it nests; the stack bears far more.
+const MAX_DEPTH: u32 = 200;
+
+/// Reads values from a buffer, which it writes over: what was read is not JSON afterwards.
+pub struct Reader<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+    depth: u32,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the whole buffer.
+    pub fn new(bytes: &'a mut [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0, depth: 0 }
+    }
+
+    /// Reads what lies between two places of a buffer; spans are places in all of it.
+    pub(crate) fn over(arena: &'a mut [u8], start: usize, end: usize) -> Reader<'a> {
+        let end = end.min(arena.len());
+        Reader { bytes: arena.get_mut(..end).unwrap_or_default(), at: start, depth: 0 }
+    }
+
+    /// The error that says what should stand here.
+    pub fn expected(&self, expected: &'static str) -> JsonError {
+        JsonError { expected, at: self.at }
+    }
+
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let is_next = self.peek() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn take_word(&mut self, word: &[u8]) -> bool {
+        let is_next = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(word));
+        self.at += if is_next { word.len() } else { 0 };
+        is_next
+    }
+
+    fn enter(&mut self) -> Result<(), JsonError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(self.expected("less nesting")) } else { Ok(()) }
+    }
+
+    /// Reads an object: `field` is called at the value of each field that is named, with its number among `names`.
+    /// Others are passed over, and so is `null`, which means the same as no field. The names are best given in the
+    /// order in which servers send them.
+    pub fn object(
+        &mut self,
+        names: &[&str],
+        mut field: impl FnMut(&mut Self, usize) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        if !self.take(b'{') {
+            return Err(self.expected("an object"));
+        }
+        self.enter()?;
+        let mut likely = 0;
+        if !self.take(b'}') {
+            loop {
+                let found = self.field_name(names, likely)?;
+                match (found, self.peek()) {
+                    (_, Some(b'n')) | (None, _) => self.skip()?,
+                    (Some(number), _) => {
+                        likely = number + 1;
+                        field(self, number)?;
+                    }
+                }
+                if self.take(b'}') {
+                    break;
+                }
+                if !self.take(b',') {
+                    return Err(self.expected("a comma or the object's end"));
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// The number of the field whose name stands here, and past its colon.
+    fn field_name(&mut self, names: &[&str], likely: usize) -> Result<Option<usize>, JsonError> {
+        let place = self.string()?;
+        let name = self.bytes.get(place).unwrap_or_default();
+        let is_likely = names.get(likely).is_some_and(|wanted| wanted.as_bytes() == name);
+        let found = if is_likely { Some(likely) } else { names.iter().position(|wanted| wanted.as_bytes() == name) };
+        if self.take(b':') { Ok(found) } else { Err(self.expected("a colon")) }
+    }
+
+    /// Reads an array: `element` is called at each element.
+    pub fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
+        if !self.take(b'[') {
+            return Err(self.expected("an array"));
+        }
+        self.enter()?;
+        if !self.take(b']') {
+            loop {
+                element(self)?;
+                if self.take(b']') {
+                    break;
+                }
+                if !self.take(b',') {
+                    return Err(self.expected("a comma or the array's end"));
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Whether an object stands here.
+    pub fn is_object(&mut self) -> bool {
+        self.peek() == Some(b'{')
+    }
+
+    /// The place of a string's content, its escapes resolved.
+    fn string(&mut self) -> Result<Range<usize>, JsonError> {
+        if !self.take(b'"') {
+            return Err(self.expected("a string"));
+        }
+        let start = self.at;
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        match memchr::memchr2(b'"', b'\\', rest) {
+            Some(length) if rest.get(length) == Some(&b'"') => {
+                self.at = start + length + 1;
+                Ok(start..start + length)
+            }
+            Some(length) => self.escaped_string(start, start + length),
+            None => Err(self.expected("the end of a string")),
+        }
+    }
+
+    /// The rest of a string that has an escape at `at`: what an escape stands for is never longer than the escape, and
+    /// takes its place.
+    fn escaped_string(&mut self, start: usize, at: usize) -> Result<Range<usize>, JsonError> {
+        let mut end = at;
+        self.at = at;
+        loop {
+            let byte = self.next_byte()?;
+            match byte {
+                b'"' => return Ok(start..end),
+                b'\\' => {
+                    let character = self.escape()?;
+                    let mut encoded = [0; 4];
+                    for byte in character.encode_utf8(&mut encoded).bytes() {
+                        self.put(&mut end, byte);
+                    }
+                }
+                byte => self.put(&mut end, byte),
+            }
+        }
+    }
+
+    fn put(&mut self, end: &mut usize, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(*end) {
+            *place = byte;
+            *end += 1;
+        }
+    }
+
+    fn next_byte(&mut self) -> Result<u8, JsonError> {
+        let byte = self.bytes.get(self.at).copied().ok_or_else(|| self.expected("the end of a string"))?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        Ok(match self.next_byte()? {
+            byte @ (b'"' | b'\\' | b'/') => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let unit = self.code_unit()?;
+                let is_leading = (0xd800..0xdc00).contains(&unit);
+                let point = if is_leading && self.take_word(b"\\u") {
+                    let trailing = self.code_unit()?;
+                    let low = trailing.checked_sub(0xdc00).filter(|low| *low < 0x400);
+                    low.map_or(unit, |low| 0x10000 + ((unit - 0xd800) << 10) + low)
+                } else {
+                    unit
+                };
+                char::from_u32(point).ok_or_else(|| self.expected("a character's escape"))?
+            }
+            _ => return Err(self.expected("an escape")),
+        })
+    }
+
+    fn code_unit(&mut self) -> Result<u32, JsonError> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            let digit = char::from(self.next_byte()?).to_digit(16);
+            unit = unit << 4 | digit.ok_or_else(|| self.expected("a hexadecimal digit"))?;
+        }
+        Ok(unit)
+    }
+
+    /// Reads text.
+    pub fn text(&mut self) -> Result<String, JsonError> {
+        let place = self.string()?;
+        let text = std::str::from_utf8(self.bytes.get(place).unwrap_or_default()).map(str::to_owned);
+        text.map_err(|_| self.expected("UTF-8"))
+    }
+
+    /// Reads bytes, which JSON carries as base64.
+    pub fn bytes(&mut self) -> Result<Span, JsonError> {
+        let place = self.string()?;
+        let start = place.start;
+        let coded = self.bytes.get_mut(place).unwrap_or_default();
+        let length = STANDARD.decode_inplace(coded).map(|bytes| bytes.len());
+        length.map(|length| Span::new(start..start + length)).map_err(|_| self.expected("base64"))
+    }
+
+    /// Reads a string and answers which of `values` it is, if any.
+    pub fn string_is(&mut self, values: &[&str]) -> Result<Option<usize>, JsonError> {
+        let place = self.string()?;
+        let text = self.bytes.get(place).unwrap_or_default();
+        Ok(values.iter().position(|value| value.as_bytes() == text))
+    }
+
+    /// Reads `true` or `false`.
+    pub fn boolean(&mut self) -> Result<bool, JsonError> {
+        self.peek();
+        if self.take_word(b"true") {
+            Ok(true)
+        } else if self.take_word(b"false") {
+            Ok(false)
+        } else {
+            Err(self.expected("true or false"))
+        }
+    }
+
+    /// Reads a number, as a string or plain.
+    pub fn int64(&mut self) -> Result<i64, JsonError> {
+        let (is_negative, magnitude) = self.integer()?;
+        let number = if is_negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() };
+        number.ok_or_else(|| self.expected("a number of 64 bits before"))
+    }
+
+    /// Reads a number that is not negative, as a string or plain.
+    pub fn uint64(&mut self) -> Result<u64, JsonError> {
+        match self.integer()? {
+            (true, 1..) => Err(self.expected("a number that is not negative before")),
+            (_, magnitude) => Ok(magnitude),
+        }
+    }
+
+    fn integer(&mut self) -> Result<(bool, u64), JsonError> {
+        let is_string = self.take(b'"');
+        let is_negative = self.take_word(b"-");
+        let start = self.at;
+        let mut magnitude = Some(0_u64);
+        while let Some(byte @ b'0'..=b'9') = self.bytes.get(self.at) {
+            let digit = u64::from(byte - b'0');
+            magnitude = magnitude.and_then(|so_far| so_far.checked_mul(10)?.checked_add(digit));
+            self.at += 1;
+        }
+        let has_rest = matches!(self.bytes.get(self.at), Some(b'.' | b'e' | b'E'));
+        match magnitude {
+            Some(magnitude) if self.at > start && !has_rest && (!is_string || self.take_word(b"\"")) => {
+                Ok((is_negative, magnitude))
+            }
+            _ => Err(self.expected("an integer of 64 bits")),
+        }
+    }
+
+    /// Passes over a value.
+    pub fn skip(&mut self) -> Result<(), JsonError> {
+        match self.peek() {
+            Some(b'{') => self.object(&[], |_, _| Ok(())),
+            Some(b'[') => self.array(Reader::skip),
+            Some(b'"') => self.string().map(|_| ()),
+            Some(b'-' | b'0'..=b'9') => self.skip_number(),
+            _ if self.take_word(b"true") || self.take_word(b"false") || self.take_word(b"null") => Ok(()),
+            _ => Err(self.expected("a value")),
+        }
+    }
+
+    fn skip_number(&mut self) -> Result<(), JsonError> {
+        self.take_word(b"-");
+        if !self.take_word(b"0") {
+            self.skip_digits()?;
+        }
+        if self.take_word(b".") {
+            self.skip_digits()?;
+        }
+        if self.take_word(b"e") || self.take_word(b"E") {
+            let _ = self.take_word(b"+") || self.take_word(b"-");
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) -> Result<(), JsonError> {
+        let digits = self.bytes.get(self.at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit());
+        let count = digits.count();
+        self.at += count;
+        if count == 0 { Err(self.expected("a digit")) } else { Ok(()) }
+    }
+
+    /// Makes sure that nothing follows.
+    pub fn finish(&mut self) -> Result<(), JsonError> {
+        if self.peek().is_none() { Ok(()) } else { Err(self.expected("the end")) }
+    }
+}
+
+/// Appends JSON to a buffer, in the form that every gateway takes: padded base64, 64-bit numbers as strings.
+pub struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    /// Nothing stands yet in the object or array that is open.
+    is_first: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// Appends to this buffer.
+    pub fn new(out: &'a mut Vec<u8>) -> Writer<'a> {
+        Writer { out, is_first: true }
+    }
+
+    fn separate(&mut self) {
+        if !std::mem::replace(&mut self.is_first, false) {
+            self.out.push(b',');
+        }
+    }
+
+    /// A field's name; all of ours are plain letters.
+    fn name(&mut self, name: &str) {
+        self.separate();
+        self.quoted(name.as_bytes());
+        self.out.push(b':');
+    }
+
+    fn quoted(&mut self, plain: &[u8]) {
+        self.out.push(b'"');
+        self.out.extend_from_slice(plain);
+        self.out.push(b'"');
+    }
+
+    fn enclosed(&mut self, [open, close]: [u8; 2], write: impl FnOnce(&mut Self)) {
+        self.out.push(open);
+        self.is_first = true;
+        write(self);
+        self.out.push(close);
+        self.is_first = false;
+    }
+
+    /// An object: the whole, or an array's element.
+    pub fn object(&mut self, write: impl FnOnce(&mut Self)) {
+        self.separate();
+        self.enclosed(*b"{}", write);
+    }
+
+    /// A field that is an object.
+    pub fn object_field(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
+        self.name(name);
+        self.enclosed(*b"{}", write);
+    }
+
+    /// A field that is an array; nothing where it would be empty.
+    pub fn array_field<T>(
+        &mut self,
+        name: &str,
+        elements: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) {
+        let mut elements = elements.into_iter().peekable();
+        if elements.peek().is_some() {
+            self.name(name);
+            self.enclosed(*b"[]", |out| elements.for_each(|element| write(out, element)));
+        }
+    }
+
+    /// An array's element that is a name of etcd's.
+    pub fn text(&mut self, name: &str) {
+        self.separate();
+        self.quoted(name.as_bytes());
+    }
+
+    /// A field that is one of an enumeration's names.
+    pub fn enum_field(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.quoted(value.as_bytes());
+    }
+
+    /// A field that is a number of 64 bits.
+    pub fn int64_field(&mut self, name: &str, number: i64) {
+        self.name(name);
+        // Writing to a vector doesn't fail.
+        let _ = write!(self.out, "\"{number}\"");
+    }
+
+    /// A field that is true or false.
+    pub fn bool_field(&mut self, name: &str, value: bool) {
+        self.name(name);
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// A field that is bytes.
+    pub fn bytes_field(&mut self, name: &str, bytes: &[u8]) {
+        self.name(name);
+        self.out.reserve(bytes.len().div_ceil(3) * 4 + 2);
+        self.out.push(b'"');
+        STANDARD.encode_append(bytes, self.out);
+        self.out.push(b'"');
+    }
+
+    /// A field that is two pieces of bytes, joined.
+    pub fn joined_bytes_field(&mut self, name: &str, first: &[u8], second: &[u8]) {
+        if first.is_empty() {
+            self.bytes_field(name, second);
+        } else {
+            self.bytes_field(name, &[first, second].concat());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

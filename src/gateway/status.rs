@@ -1,0 +1,132 @@
+//! Error answers, in both dialects: what they say, and what that means.
+
+use super::http::excerpt;
+use super::json::{JsonError, Reader};
+use crate::error::{Code, Error, Outcome, Reason};
+use std::sync::Arc;
+
+/// The server's own account of an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerStatus {
+    pub code: Code,
+    pub message: String,
+}
+
+impl ServerStatus {
+    /// Decodes `{"code","message"}` (v2 gateways), with `"error"` as text beside them (v1), `{"grpc_code","message"}`
+    /// (v1 streams), and any of them inside `{"error":{…}}`.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<ServerStatus, JsonError> {
+        let mut code = None;
+        let mut message = String::new();
+        let mut nested = None;
+        reader.object(&["error", "code", "message", "grpc_code"], |reader, field| {
+            match field {
+                0 if reader.is_object() => nested = Some(ServerStatus::decode(reader)?),
+                // The same as the message, where there is one.
+                0 if message.is_empty() => message = reader.text()?,
+                0 => reader.skip()?,
+                2 => message = reader.text()?,
+                _ => code = Some(Code::from_number(reader.int64()?)),
+            }
+            Ok(())
+        })?;
+        match (nested, code) {
+            (Some(nested), _) => Ok(nested),
+            (None, Some(code)) => Ok(ServerStatus { code, message }),
+            (None, None) => Err(reader.expected("an error with a code")),
+        }
+    }
+
+    /// From the text that refuses a watch: `rpc error: code = PermissionDenied desc = etcdserver: permission denied`,
+    /// or the bare message.
+    pub(crate) fn from_cancel_reason(text: &str) -> ServerStatus {
+        let parts = text.strip_prefix("rpc error: code = ").and_then(|rest| rest.split_once(" desc = "));
+        match parts {
+            Some((name, message)) => {
+                ServerStatus { code: Code::from_go_name(name).unwrap_or(Code::Unknown), message: message.to_owned() }
+            }
+            None => ServerStatus { code: code_of_text(text), message: text.to_owned() },
+        }
+    }
+
+    pub(crate) fn into_error(self, endpoint: &Arc<str>, http_status: u16) -> Error {
+        let reason = reason_of(&self.message);
+        let refused = self.code.refuses() || REFUSALS.contains(&self.message.as_str());
+        Error::Server {
+            endpoint: endpoint.clone(),
+            http_status,
+            code: self.code,
+            message: self.message,
+            reason,
+            outcome: if refused { Outcome::NotApplied } else { Outcome::Unknown },
+        }
+    }
+}
+
+/// Messages under a code that otherwise leaves the outcome open, given before anything is proposed
+/// (etcd: server/etcdserver/api/v3rpc/interceptor.go, server.go).
+const REFUSALS: &[&str] = &["etcdserver: not capable", "etcdserver: unhealthy cluster"];
+
+/// Codes of the messages that a watch is refused with as bare text.
+fn code_of_text(text: &str) -> Code {
+    match reason_of(text) {
+        Reason::Compacted | Reason::FutureRevision => Code::OutOfRange,
+        Reason::EmptyKey => Code::InvalidArgument,
+        Reason::NoLeader => Code::Unavailable,
+        _ if text.starts_with("mvcc: ") => Code::InvalidArgument,
+        _ => Code::Unknown,
+    }
+}
+
+/// What part of a message gives it away. Later versions add to the texts (`request timed out, possibly due to …`),
+/// so that a part is looked for and not the whole.
+const MEANINGS: &[(&str, Reason)] = &[
+    ("required revision has been compacted", Reason::Compacted),
+    ("required revision is a future revision", Reason::FutureRevision),
+    ("requested lease not found", Reason::LeaseNotFound),
+    ("lease already exists", Reason::LeaseExists),
+    ("key not found", Reason::KeyNotFound),
+    ("key is not provided", Reason::EmptyKey),
+    ("duplicate key given in txn request", Reason::DuplicateKey),
+    ("too many operations in txn request", Reason::TooManyOps),
+    ("request is too large", Reason::RequestTooLarge),
+    ("received message larger than max", Reason::RequestTooLarge),
+    ("database space exceeded", Reason::NoSpace),
+    ("no leader", Reason::NoLeader),
+    ("not leader", Reason::NotLeader),
+    ("leader changed", Reason::LeaderChanged),
+    ("request timed out", Reason::Timeout),
+    ("context deadline exceeded", Reason::Timeout),
+    ("too many requests", Reason::TooManyRequests),
+    ("invalid user ID or password", Reason::AuthFailed),
+    ("invalid auth token", Reason::InvalidToken),
+    ("revision of auth store is old", Reason::OldAuthRevision),
+    ("authentication is not enabled", Reason::AuthNotEnabled),
+    ("user name not found", Reason::UserNotFound),
+    ("role name not found", Reason::RoleNotFound),
+    ("member not found", Reason::MemberNotFound),
+    ("learner", Reason::Learner),
+    ("corrupt cluster", Reason::Corrupt),
+];
+
+fn reason_of(message: &str) -> Reason {
+    let meaning = MEANINGS.iter().find(|(part, _)| message.contains(part));
+    meaning.map_or(Reason::Other, |(_, reason)| *reason)
+}
+
+/// The error in an answer whose HTTP status is not 200. What is no gateway's is quoted: a proxy's page, or the plain
+/// text of a server without a gateway.
+pub(crate) fn error_of_answer(endpoint: &Arc<str>, http_status: u16, body: &mut [u8]) -> Error {
+    let quoted = excerpt(body);
+    let mut reader = Reader::new(body);
+    match ServerStatus::decode(&mut reader) {
+        Ok(status) => status.into_error(endpoint, http_status),
+        Err(_) => Error::Protocol {
+            endpoint: endpoint.clone(),
+            http_status,
+            what: format!("HTTP status {http_status}, {quoted}"),
+            // Whoever answers with a 4xx has refused; a 5xx may come from a proxy that lost the answer.
+            outcome: if (400..500).contains(&http_status) { Outcome::NotApplied } else { Outcome::Unknown },
+        },
+    }
+}

@@ -1,0 +1,60 @@
+//! Bytes: connections within a deadline, and what ends a wait early.
+
+mod connect;
+mod connection;
+mod control;
+mod lifeline;
+mod pool;
+mod resolve;
+mod socket;
+mod sys;
+mod tls;
+
+pub use control::{CancelToken, Control};
+pub use sys::EventFd;
+
+pub(crate) use connect::{ConnectError, Connector, Target};
+pub(crate) use connection::Connection;
+pub(crate) use control::Stop;
+pub(crate) use lifeline::Lifeline;
+pub(crate) use pool::Pool;
+pub(crate) use resolve::Resolver;
+pub(crate) use tls::Tls;
+
+use crate::error::{Error, Result};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Locks, whatever became of the thread that held it last: no invariant of ours spans a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a thread of the library, with every signal blocked.
+pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    spawn_io(name, run).map_err(|source| Error::System { what: "a thread", source: Arc::new(source) })
+}
+
+fn spawn_io(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    sys::with_signals_blocked(|| std::thread::Builder::new().name(name.to_owned()).spawn(run))
+}
+
+/// A random positive number, for IDs that nobody else picks.
+pub(crate) fn random_id() -> Result<i64> {
+    let bits = sys::random().map_err(|source| Error::System { what: "random bits", source: Arc::new(source) })?;
+    Ok((bits >> 1).cast_signed().max(1))
+}
+
+/// A random number from 0 up to 1, for pauses that are not to coincide with others'.
+pub(crate) fn jitter() -> f64 {
+    sys::random().map_or(0.5, |bits| (bits >> 11) as f64 / (1_u64 << 53) as f64)
+}
+
+/// `ETCDGW_API_PATH`, where the environment may be trusted.
+pub(crate) fn env_api_path() -> Option<String> {
+    if sys::is_secure_execution() {
+        return None;
+    }
+    std::env::var("ETCDGW_API_PATH").ok().filter(|path| !path.is_empty())
+}

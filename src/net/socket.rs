@@ -1,0 +1,160 @@
+//! A connected socket whose every wait ends with the call's deadline, its cancel token, or its client.
+
+use super::control::{Control, Stop};
+use super::lifeline::{Lifeline, Registration};
+use super::sys::{self, Idle, Ready};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A descriptor that another thread may shut down while this one waits on it. It is closed only when nobody can any
+/// more, so that its number is never another file's by then.
+#[derive(Debug)]
+pub(crate) struct Handle(OwnedFd);
+
+impl Handle {
+    pub(crate) fn new(fd: OwnedFd) -> Handle {
+        Handle(fd)
+    }
+
+    pub(crate) fn shutdown(&self) {
+        sys::shutdown(self.0.as_raw_fd());
+    }
+}
+
+impl AsRawFd for Handle {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// How far the kernel's receive timeout may be from what is left of a call without being set anew. Calls of one limit,
+/// one after another, then cost no system call for it.
+const TIMEOUT_TOLERANCE: Duration = Duration::from_millis(40);
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    handle: Arc<Handle>,
+    lifeline: Arc<Lifeline>,
+    /// The kernel's receive timeout; none: it waits for ever.
+    receive_timeout: Option<Duration>,
+    _registration: Registration,
+}
+
+impl Socket {
+    /// Takes over a connected descriptor. Fails where the client is closed.
+    pub(crate) fn new(handle: Arc<Handle>, lifeline: &Arc<Lifeline>) -> io::Result<Socket> {
+        sys::set_blocking(handle.as_raw_fd(), true)?;
+        let registration = lifeline.register(&handle)?;
+        Ok(Socket { handle, lifeline: lifeline.clone(), receive_timeout: None, _registration: registration })
+    }
+
+    /// Whether an idle connection can still be used, in one system call.
+    pub(crate) fn is_quiet(&self) -> bool {
+        sys::peek(self.fd()) == Idle::Quiet
+    }
+
+    fn fd(&self) -> RawFd {
+        self.handle.as_raw_fd()
+    }
+
+    /// Receives at least one byte; 0 at the end.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8], control: &Control) -> io::Result<usize> {
+        self.receive_with(control, |fd| sys::receive(fd, buffer))
+    }
+
+    /// Receives behind what the vector holds, into the room that it has and at most so much; 0 at the end.
+    pub(crate) fn receive_onto(&mut self, out: &mut Vec<u8>, at_most: usize, control: &Control) -> io::Result<usize> {
+        self.receive_with(control, |fd| sys::receive_onto(fd, out, at_most))
+    }
+
+    fn receive_with(
+        &mut self,
+        control: &Control,
+        mut receive: impl FnMut(RawFd) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            match &control.cancel {
+                // With a token both must be waited for; without one, receiving is all the waiting there is.
+                Some(_) => self.wait(Ready::Read, control)?,
+                None => self.set_timeout(control)?,
+            }
+            match receive(self.fd()) {
+                // A closing client shuts its sockets down.
+                Ok(0) => return self.lifeline.check().map(|()| 0).map_err(io::Error::from),
+                Ok(count) => return Ok(count),
+                Err(error) => self.may_go_on(error, control)?,
+            }
+        }
+    }
+
+    /// Sends what fits, at least one byte.
+    pub(crate) fn send(&mut self, bytes: &[u8], control: &Control) -> io::Result<usize> {
+        loop {
+            match sys::send(self.fd(), bytes) {
+                Ok(count) => return Ok(count),
+                Err(error) => self.may_go_on(error, control)?,
+            }
+            self.wait(Ready::Write, control)?;
+        }
+    }
+
+    /// Lets an error pass that only means "not yet".
+    fn may_go_on(&self, error: io::Error, control: &Control) -> io::Result<()> {
+        self.lifeline.check()?;
+        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+            return Err(error);
+        }
+        Ok(control.check()?)
+    }
+
+    fn wait(&self, ready: Ready, control: &Control) -> io::Result<()> {
+        wait_for(self.fd(), ready, &self.lifeline, control)
+    }
+
+    fn set_timeout(&mut self, control: &Control) -> io::Result<()> {
+        let wanted = control.deadline.remaining();
+        let fits = match (self.receive_timeout, wanted) {
+            (Some(set), Some(wanted)) => set.abs_diff(wanted) <= TIMEOUT_TOLERANCE.min(wanted / 8),
+            (set, wanted) => set == wanted,
+        };
+        if !fits {
+            if wanted.is_some_and(|wanted| wanted.is_zero()) {
+                return Err(Stop::Deadline.into());
+            }
+            sys::set_receive_timeout(self.fd(), wanted)?;
+            self.receive_timeout = wanted;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until a descriptor is ready, or the call must end.
+pub(crate) fn wait_for(fd: RawFd, ready: Ready, lifeline: &Lifeline, control: &Control) -> io::Result<()> {
+    let closing = (lifeline.as_raw_fd(), Ready::Read);
+    let is_ready = match &control.cancel {
+        Some(token) => {
+            let [is_ready, _, _] =
+                sys::wait([(fd, ready), closing, (token.as_raw_fd(), Ready::Read)], control.deadline)?;
+            is_ready
+        }
+        None => {
+            let [is_ready, _] = sys::wait([(fd, ready), closing], control.deadline)?;
+            is_ready
+        }
+    };
+    lifeline.check()?;
+    if control.cancel.as_ref().is_some_and(|token| token.is_triggered()) {
+        return Err(Stop::Cancelled.into());
+    }
+    if is_ready { Ok(()) } else { Err(Stop::Deadline.into()) }
+}
+
+impl Socket {
+    /// See [`sys::set_tcp_options`].
+    pub(crate) fn set_tcp_options(&self) -> io::Result<()> {
+        sys::set_tcp_options(self.fd())
+    }
+}
