@@ -40,18 +40,29 @@ impl MessageStream {
 
     /// The messages that have arrived, waiting for one where there is none; `None`: the stream has ended.
     pub(crate) fn next_batch(&mut self, control: &Control) -> Result<Option<Frames>, Cause> {
-        let mut arena = std::mem::take(&mut self.partial);
+        loop {
+            let mut arena = std::mem::take(&mut self.partial);
+            let received = self.receive_line_end(&mut arena, control);
+            if let Err(cause) = received {
+                self.partial = arena;
+                return Err(cause);
+            }
+            let lines = split_lines(&arena);
+            if !lines.is_empty() {
+                return Ok(Some(Frames { arena, lines }));
+            }
+            if self.has_ended {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Receives up to the end of a line at least, or to the stream's. What has arrived of the line after it is kept.
+    fn receive_line_end(&mut self, arena: &mut Vec<u8>, control: &Control) -> Result<(), Cause> {
         while !self.has_ended {
             let scanned = arena.len();
             arena.reserve(self.connection.buffered().len());
-            let went_on = self.body.read(&mut self.connection, &mut arena, self.max_line_bytes, control);
-            match went_on {
-                Ok(goes_on) => self.has_ended = !goes_on,
-                Err(cause) => {
-                    self.partial = arena;
-                    return Err(cause);
-                }
-            }
+            self.has_ended = !self.body.read(&mut self.connection, arena, self.max_line_bytes, control)?;
             let arrived = arena.get(scanned..).unwrap_or_default();
             if let Some(end) = memchr::memrchr(b'\n', arrived) {
                 if !self.has_ended {
@@ -60,13 +71,7 @@ impl MessageStream {
                 break;
             }
         }
-        let lines = split_lines(&arena);
-        match (lines.is_empty(), self.has_ended) {
-            (false, _) => Ok(Some(Frames { arena, lines })),
-            (true, true) => Ok(None),
-            // Nothing but empty lines.
-            (true, false) => self.next_batch(control),
-        }
+        Ok(())
     }
 }
 
