@@ -351,8 +351,12 @@ impl Body {
             State::Length(left) | State::Chunk(left) if *left >= DIRECT_BYTES && connection.buffered().is_empty() => {
                 check_limit(out.len(), *left, limit)?;
                 let due = usize::try_from(*left).unwrap_or(usize::MAX);
-                // Beyond what may be trusted the room grows with what has arrived.
-                out.reserve_exact(due.min(TRUSTED_BYTES.max(out.len())));
+                // Beyond what may be trusted the room grows with what has arrived, and for one chunk after another it
+                // grows by doubling.
+                match out.is_empty() {
+                    true => out.reserve_exact(due.min(TRUSTED_BYTES)),
+                    false => out.reserve(due.min(TRUSTED_BYTES.max(out.len()))),
+                }
                 let count = connection.receive_onto(out, due, control).map_err(Cause::Io)?;
                 *left -= count as u64;
                 count
