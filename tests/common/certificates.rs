@@ -1,0 +1,64 @@
+//! Certificates for servers and clients, right ones and wrong ones.
+
+use super::TempDir;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use std::path::{Path, PathBuf};
+
+/// An authority, and what it has signed, in files of a temporary folder.
+pub struct Certificates {
+    dir: TempDir,
+    authority: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its key.
+pub struct Identity {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Certificates {
+    /// A new authority; its certificate is in [`ca`](Certificates::ca).
+    pub fn new() -> Certificates {
+        let dir = TempDir::new("certificates");
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "authority of the tests");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), certificate.pem()).unwrap();
+        Certificates { dir, authority: Issuer::new(params, key) }
+    }
+
+    /// The authority's certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
+    /// A certificate for these names and addresses. etcd's gateway shows the server's certificate as a client, too.
+    pub fn issue(&self, name: &str, subjects: &[&str]) -> Identity {
+        let mut params =
+            CertificateParams::new(subjects.iter().map(|subject| (*subject).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.authority).unwrap();
+        let identity = Identity { cert: self.path(&format!("{name}.pem")), key: self.path(&format!("{name}-key.pem")) };
+        std::fs::write(&identity.cert, certificate.pem()).unwrap();
+        std::fs::write(&identity.key, key.serialize_pem()).unwrap();
+        identity
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The flags of a server with this identity; with `client_auth` it wants a certificate of its clients.
+    pub fn flags(&self, identity: &Identity, client_auth: bool) -> Vec<String> {
+        let shown = |path: &Path| path.display().to_string();
+        let mut flags =
+            vec![format!("--cert-file={}", shown(&identity.cert)), format!("--key-file={}", shown(&identity.key))];
+        if client_auth {
+            flags.extend([format!("--trusted-ca-file={}", shown(&self.ca())), "--client-cert-auth=true".to_owned()]);
+        }
+        flags
+    }
+}

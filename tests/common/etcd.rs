@@ -1,0 +1,307 @@
+//! Real etcd servers, each with a port and a folder of its own, gone when their value is.
+
+use super::{LONG, TempDir, wait_until};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+/// The versions of `tests/etcd/versions`, oldest first.
+pub fn versions() -> Vec<String> {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/etcd/versions");
+    let text = std::fs::read_to_string(&list).unwrap();
+    let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let versions: Vec<String> = rows
+        .filter_map(|row| match row[..] {
+            ["etcd", version, ..] => Some(version.to_owned()),
+            _ => None,
+        })
+        .collect();
+    assert!(!versions.is_empty(), "{} names no etcd", list.display());
+    versions
+}
+
+/// Runs a test on a fresh server of every version. It is the test's own: it may be killed and restarted.
+#[track_caller]
+pub fn for_each_version(run: impl Fn(Etcd) + Sync) {
+    let versions = versions();
+    side_by_side(&versions, |version| version, |version| run(Etcd::start(version)));
+}
+
+/// Runs a test on a server of every version that other tests of the same program use at the same time: it must stay as
+/// it is, and each test keeps to keys of its own.
+#[track_caller]
+pub fn on_each_version(run: impl Fn(&Etcd) + Sync) {
+    static SERVERS: OnceLock<Vec<Etcd>> = OnceLock::new();
+    let servers = SERVERS.get_or_init(|| versions().iter().map(|version| Etcd::start(version)).collect());
+    side_by_side(servers, |etcd| etcd.version(), run);
+}
+
+/// Runs something for every item at the same time, and fails with the names of those that it failed for.
+#[track_caller]
+fn side_by_side<T: Sync>(items: &[T], name: impl Fn(&T) -> &str + Sync, run: impl Fn(&T) + Sync) {
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = items
+            .iter()
+            .map(|item| {
+                let label = format!("etcd {}", name(item));
+                let builder = std::thread::Builder::new().name(label.clone());
+                let thread = builder.spawn_scoped(scope, || catch_unwind(AssertUnwindSafe(|| run(item))));
+                (label, thread.unwrap())
+            })
+            .collect();
+        let failures = threads.into_iter().filter_map(|(label, thread)| {
+            let panic = thread.join().unwrap().err()?;
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+            Some(format!("on {label}: {}", text.unwrap_or_default()))
+        });
+        failures.collect()
+    });
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// How a server is started, where that matters.
+#[derive(Clone, Default)]
+pub struct EtcdOptions {
+    /// Further arguments.
+    pub flags: Vec<String>,
+    /// `https` in place of `http`, with the flags for it among `flags`.
+    pub tls: bool,
+    /// An IPv6 literal or another loopback address in place of 127.0.0.1: `[::1]`.
+    pub host: Option<String>,
+}
+
+/// A running etcd.
+pub struct Etcd {
+    version: String,
+    options: EtcdOptions,
+    port: u16,
+    metrics_port: u16,
+    dir: TempDir,
+    guardian: Option<Guardian>,
+}
+
+impl Etcd {
+    /// Starts a server of one version and waits until it is healthy.
+    pub fn start(version: &str) -> Etcd {
+        Etcd::start_with(version, EtcdOptions::default())
+    }
+
+    /// The same with further flags.
+    pub fn start_with_flags(version: &str, flags: &[&str]) -> Etcd {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Etcd::start_with(version, EtcdOptions { flags, ..EtcdOptions::default() })
+    }
+
+    /// The same in another way.
+    pub fn start_with(version: &str, options: EtcdOptions) -> Etcd {
+        let etcd = Etcd::launch(version, options, free_port());
+        etcd.wait_until_healthy();
+        etcd
+    }
+
+    /// Starts a server and doesn't wait for it: a member of a cluster is not healthy before the others are there.
+    pub(super) fn launch(version: &str, options: EtcdOptions, port: u16) -> Etcd {
+        let dir = TempDir::new("etcd");
+        let version = version.to_owned();
+        let mut etcd = Etcd { version, options, port, metrics_port: free_port(), dir, guardian: None };
+        etcd.run();
+        etcd
+    }
+
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Major and minor: `(3, 4)`.
+    pub fn release(&self) -> (u32, u32) {
+        let mut parts = self.version.split('.').map(|part| part.parse().unwrap());
+        (parts.next().unwrap(), parts.next().unwrap())
+    }
+
+    /// `http://127.0.0.1:23456`
+    pub fn url(&self) -> String {
+        let scheme = if self.options.tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}", self.host(), self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it at once and waits until it is gone; its data stay.
+    pub fn kill(&mut self) {
+        self.guardian.take().expect("it runs").end();
+    }
+
+    /// Starts it again on the same port with the same data, after [`kill`](Etcd::kill) or with one.
+    pub fn restart(&mut self) {
+        if self.guardian.is_some() {
+            self.kill();
+        }
+        self.run();
+        self.wait_until_healthy();
+    }
+
+    /// Asks it to end in an orderly way (SIGTERM) and doesn't wait.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Freezes it (SIGSTOP): connections stay, nothing answers.
+    pub fn stop(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn cont(&self) {
+        self.signal("CONT");
+    }
+
+    pub(super) fn wait_until_healthy(&self) {
+        wait_until(LONG, || {
+            let health = http_get(SocketAddr::from(([127, 0, 0, 1], self.metrics_port)), "/health");
+            health.is_some_and(|answer| answer.contains("\"true\"")) || {
+                assert!(!self.guardian.as_ref().unwrap().etcd_has_ended(), "etcd ended: {}", self.log());
+                false
+            }
+        });
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn host(&self) -> &str {
+        self.options.host.as_deref().unwrap_or("127.0.0.1")
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.guardian.as_ref().expect("it runs").etcd_pid;
+        // The shell's own kill: not every machine has a program of that name.
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap();
+        assert!(status.success(), "kill -{name} {pid}: {status}");
+    }
+
+    fn run(&mut self) {
+        let (url, dir) = (self.url(), self.dir.path());
+        let mut command = vec![program(&self.version).into_os_string()];
+        let flags = [
+            format!("--data-dir={}", dir.join("data").display()),
+            format!("--listen-client-urls={url}"),
+            format!("--advertise-client-urls={url}"),
+            format!("--listen-metrics-urls=http://127.0.0.1:{}", self.metrics_port),
+        ];
+        command.extend(flags.into_iter().map(Into::into));
+        if !self.options.flags.iter().any(|flag| flag.starts_with("--listen-peer-urls")) {
+            // Nobody looks for a single member's peer port; the kernel picks one.
+            for flag in [
+                "--listen-peer-urls=http://127.0.0.1:0",
+                "--initial-advertise-peer-urls=http://127.0.0.1:1",
+                "--initial-cluster=default=http://127.0.0.1:1",
+            ] {
+                command.push(flag.into());
+            }
+        }
+        command.extend(self.options.flags.iter().map(Into::into));
+        self.guardian = Some(Guardian::start(dir, &command));
+    }
+}
+
+/// The program of a version, as `tests/etcd/fetch.sh` keeps it.
+fn program(version: &str) -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = variable("ETCDGW_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|dir| dir.join("libetcdgw")))
+        .or_else(|| variable("HOME").map(|dir| dir.join(".cache/libetcdgw")))
+        .expect("ETCDGW_CACHE, XDG_CACHE_HOME or HOME must be set");
+    let path = cache.join("etcd").join(version).join("etcd");
+    assert!(path.exists(), "there is no {}: run tests/etcd/fetch.sh", path.display());
+    path
+}
+
+/// A shell that ends etcd and removes its folder when the test's process ends, whatever ended it.
+struct Guardian {
+    shell: Child,
+    etcd_pid: u32,
+}
+
+const GUARDIAN: &str = r#"
+trap '' INT TERM
+dir=$1; shift
+"$@" >>"$dir/log" 2>&1 </dev/null & pid=$!
+echo "$pid"
+word=; read -r word
+kill -KILL "$pid" 2>/dev/null; wait "$pid" 2>/dev/null
+[ "$word" = keep ] || rm -rf "$dir"
+"#;
+
+impl Guardian {
+    fn start(dir: &Path, command: &[std::ffi::OsString]) -> Guardian {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", GUARDIAN, "sh"]).arg(dir).args(command).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // The server takes its settings from here and not from the environment.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
+            shell.env_remove(name);
+        }
+        let mut shell = shell.spawn().expect("sh starts");
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let etcd_pid = line.trim().parse().expect("the guardian prints the pid");
+        Guardian { shell, etcd_pid }
+    }
+
+    /// Whether etcd has ended by itself; it is a zombie then, for its parent is waiting for a word from here.
+    fn etcd_has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.etcd_pid)).unwrap_or_default();
+        stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z') || rest.is_empty())
+    }
+
+    /// Kills etcd and waits until it is gone. Its folder stays.
+    fn end(mut self) {
+        let mut stdin = self.shell.stdin.take().unwrap();
+        stdin.write_all(b"keep\n").unwrap();
+        drop(stdin);
+        self.shell.wait().unwrap();
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        if let Some(guardian) = self.guardian.take() {
+            guardian.end();
+        }
+    }
+}
+
+/// A port that nothing listens on. Below the range that the kernel takes for outgoing connections, so that none of
+/// those takes it while a server restarts.
+pub(super) fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new((std::process::id() * 67 % u32::from(COUNT)) as u16));
+    for _ in 0..COUNT {
+        let port = FIRST + next.fetch_add(1, Ordering::Relaxed) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("::1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port from {FIRST} on");
+}
+
+/// A plain GET, answered in full by a server that closes when asked to.
+pub(super) fn http_get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}

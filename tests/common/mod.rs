@@ -1,0 +1,114 @@
+//! What the tests share: real etcd servers that are thrown away, a gateway that does what it is told, certificates, and
+//! waits that end.
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod black_hole;
+mod certificates;
+mod cluster;
+mod etcd;
+mod gateway;
+mod sys;
+
+pub use black_hole::BlackHole;
+pub use certificates::{Certificates, Identity};
+pub use cluster::Cluster;
+pub use etcd::{Etcd, EtcdOptions, for_each_version, on_each_version, versions};
+pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};
+
+use etcdgw::client::{CallOptions, Client, TimeLimit};
+use etcdgw::config::Config;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// Far beyond what anything here takes; only a test that fails waits so long.
+pub const LONG: Duration = Duration::from_secs(30);
+
+/// Waits until something holds, and fails the test when it doesn't within `limit`.
+#[track_caller]
+pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
+    while !holds() {
+        assert!(Instant::now() < end, "what was waited for did not come about within {limit:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Something that one thread waits for until another lets it happen.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub fn new() -> Gate {
+        Gate::default()
+    }
+
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap()
+    }
+
+    /// Until it is open.
+    #[track_caller]
+    pub fn wait(&self) {
+        let opened = self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), LONG, |open| !*open).unwrap();
+        assert!(*opened.0, "a gate was not opened within {LONG:?}");
+    }
+}
+
+/// A folder that goes away with the value.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new(what: &str) -> TempDir {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("etcdgw-test-{what}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        TempDir(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Settings for these endpoints, with the API path of every supported version, so that no call begins with a question
+/// for it.
+pub fn config(endpoints: &str) -> Config {
+    Config { endpoints: endpoints.to_owned(), api_path: Some("/v3/".to_owned()), ..Config::default() }
+}
+
+/// A client with [`config`].
+#[track_caller]
+pub fn client(endpoints: &str) -> Client {
+    Client::new(config(endpoints)).unwrap()
+}
+
+/// Options of a call without a wish.
+pub fn plain() -> CallOptions {
+    CallOptions::default()
+}
+
+/// Options of a call that may take so long.
+pub fn within(limit: Duration) -> CallOptions {
+    CallOptions { timeout: TimeLimit::After(limit), cancel: None }
+}
+
+/// Runs something and tells how long it took.
+pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = run();
+    (result, start.elapsed())
+}
