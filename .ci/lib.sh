@@ -62,3 +62,54 @@ install_debian_package() {
     apt_update && run_quietly as_root "${install[@]}" && return 0
     die "could not install ${lacking[*]}; try: apt-get update && apt-get install -y ${lacking[*]}"
 }
+
+# need_program PROGRAM PACKAGE: installs the package where the program is lacking, whoever has put it there.
+need_program() { have "$1" || install_debian_package "$2"; }
+
+# The running process group of run_in_group, and how long it gets to end when this script is told to stop. A script
+# that runs other scripts of this kind gives them more time than they give their own commands.
+group=
+group_grace_s=3
+
+# run_in_group COMMAND...: runs it in a process group of its own and waits for it. A command's children (a test program
+# below cargo, a server below a script) must not outlive the script, so a signal ends the whole group.
+run_in_group() {
+    local status=0
+    set -m
+    "$@" </dev/null &
+    group=$!
+    set +m
+    wait "$group" || status=$?
+    group=
+    return "$status"
+}
+
+# After this, INT, TERM and HUP end what run_in_group runs, and then the script through its EXIT trap.
+stop_on_signals() {
+    trap 'stopped_by INT' INT
+    trap 'stopped_by TERM' TERM
+    trap 'stopped_by HUP' HUP
+}
+
+stopped_by() {
+    # A second Ctrl-C must not cut the cleaning up short.
+    trap '' INT TERM HUP
+    [ -z "$group" ] || end_group "$group"
+    exit $((128 + $(kill -l "$1")))
+}
+
+end_group() {
+    local leader=$1 deadline=$((SECONDS + group_grace_s))
+    kill -TERM -- "-$leader" 2>/dev/null || true
+    while kill -0 -- "-$leader" 2>/dev/null; do
+        if [ "$SECONDS" -gt "$deadline" ]; then kill -KILL -- "-$leader" 2>/dev/null || true; break; fi
+        sleep 0.05
+    done
+    wait "$leader" 2>/dev/null || true
+}
+
+# Where `make` leaves the library; for scripts that run in the root of the repository.
+build_dir() { printf '%s/release\n' "$(realpath -m "${CARGO_TARGET_DIR:-target}")"; }
+
+# `make` for a script that may itself run below make, whose flags and job server are not meant for this one.
+run_make() { env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL "${MAKE:-make}" --no-print-directory "$@"; }
