@@ -7,6 +7,7 @@ mod certificates;
 mod cluster;
 mod etcd;
 mod gateway;
+mod served_captures;
 mod sys;
 
 pub use black_hole::BlackHole;
@@ -14,6 +15,7 @@ pub use certificates::{Certificates, Identity};
 pub use cluster::Cluster;
 pub use etcd::{Etcd, EtcdOptions, for_each_version, on_each_version, versions};
 pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};
+pub use served_captures::ServedCaptures;
 
 use etcdgw::client::{CallOptions, Client, TimeLimit};
 use etcdgw::config::Config;
