@@ -11,8 +11,10 @@ have() { command -v "$1" >/dev/null 2>&1; }
 cache_dir() {
     if [ -n "${ETCDGW_CACHE:-}" ]; then
         printf '%s\n' "$ETCDGW_CACHE"
+    elif [ -n "${XDG_CACHE_HOME:-}" ]; then
+        printf '%s\n' "$XDG_CACHE_HOME/libetcdgw"
     else
-        printf '%s\n' "${XDG_CACHE_HOME:-${HOME:?is not set: set ETCDGW_CACHE to a folder for the cache}/.cache}/libetcdgw"
+        printf '%s\n' "${HOME:?is not set: set ETCDGW_CACHE to a folder for the cache}/.cache/libetcdgw"
     fi
 }
 
@@ -55,7 +57,7 @@ install_debian_package() {
         debian_package_installed "$name" || lacking+=("$name")
     done
     [ "${#lacking[@]}" -gt 0 ] || return 0
-    have apt-get || die "lacking: ${lacking[*]} (Debian's names); this machine has no apt-get, install them by its own means"
+    have apt-get || die "lacking: ${lacking[*]} (Debian's names); there is no apt-get here, install them by other means"
     say "installing ${lacking[*]}"
     local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${lacking[@]}")
     as_root "${install[@]}" >/dev/null 2>&1 </dev/null && return 0
