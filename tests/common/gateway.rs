@@ -117,47 +117,54 @@ pub struct Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// These bytes and nothing else. False: the client has left.
-    pub fn raw(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.is_open &= self.stream.write(bytes.as_ref());
+    /// These bytes and nothing else.
+    pub fn raw(&mut self, bytes: impl AsRef<[u8]>) {
+        self.is_open = self.is_open && self.stream.write(bytes.as_ref());
+    }
+
+    /// Whether the client may still be there.
+    pub fn is_open(&self) -> bool {
         self.is_open
     }
 
     /// An answer with a length, in JSON.
-    pub fn json(&mut self, body: impl AsRef<[u8]>) -> bool {
-        self.status("200 OK", body)
+    pub fn json(&mut self, body: impl AsRef<[u8]>) {
+        self.status("200 OK", body);
     }
 
     /// The same with another status: `404 Not Found`.
-    pub fn status(&mut self, status: &str, body: impl AsRef<[u8]>) -> bool {
+    pub fn status(&mut self, status: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
         let head =
             format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-        self.raw([head.as_bytes(), body].concat())
+        self.raw([head.as_bytes(), body].concat());
     }
 
     /// The head of a stream; [`chunk`](Reply::chunk) and [`end`](Reply::end) follow.
-    pub fn stream_head(&mut self) -> bool {
-        self.raw("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    pub fn stream_head(&mut self) {
+        self.raw("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
     }
 
     /// One chunk.
-    pub fn chunk(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
-        self.raw([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat())
+        self.raw([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat());
     }
 
     /// The end of a chunked answer.
-    pub fn end(&mut self) -> bool {
-        self.raw("0\r\n\r\n")
+    pub fn end(&mut self) {
+        self.raw("0\r\n\r\n");
     }
 
     /// These bytes one at a time, with a pause after each.
-    pub fn bit_by_bit(&mut self, bytes: impl AsRef<[u8]>, pause: Duration) -> bool {
-        bytes.as_ref().iter().all(|byte| {
+    pub fn bit_by_bit(&mut self, bytes: impl AsRef<[u8]>, pause: Duration) {
+        for byte in bytes.as_ref() {
             std::thread::sleep(pause);
-            self.raw([*byte])
-        })
+            self.raw([*byte]);
+            if !self.is_open {
+                return;
+            }
+        }
     }
 
     /// Closes the connection.
@@ -205,9 +212,7 @@ impl FakeGateway {
     /// Gives every request the same JSON.
     pub fn answering(body: impl Into<Vec<u8>>) -> FakeGateway {
         let body = body.into();
-        FakeGateway::start(move |_, reply| {
-            reply.json(&body);
-        })
+        FakeGateway::start(move |_, reply| reply.json(&body))
     }
 
     /// Gives every request these bytes, head and all, and closes the connection.

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod black_hole;
+mod calls;
 mod certificates;
 mod cluster;
 mod etcd;
@@ -11,6 +12,7 @@ mod served_captures;
 mod sys;
 
 pub use black_hole::BlackHole;
+pub use calls::*;
 pub use certificates::{Certificates, Identity};
 pub use cluster::Cluster;
 pub use etcd::{Etcd, EtcdOptions, for_each_version, on_each_version, versions};
