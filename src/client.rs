@@ -54,7 +54,7 @@ impl Client {
         let namespace = Namespace::new(config.key_prefix.clone());
         let timeout = config.timeout;
         let channel = Arc::new(Channel::new(config)?);
-        let hub = Hub::new(channel.clone());
+        let hub = Hub::default();
         Ok(Client { shared: Arc::new(Shared { channel, hub, namespace, timeout }) })
     }
 

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::log::Level;
 use crate::net::{ConnectError, Connection, Control, Stop, lock};
 use crate::rpc::Response;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,11 +51,7 @@ impl Attempt<'_> {
         if http_status == 200 {
             return Ok((http_status, body));
         }
-        if http_status == 404 {
-            // A server of another version may have taken the place of the one that told the path.
-            self.channel.forget_api_path();
-        }
-        Err(status::error_of_answer(&self.endpoint.url, http_status, &mut body))
+        Err(self.refused(http_status, &mut body))
     }
 
     /// Opens a stream.
@@ -72,7 +69,15 @@ impl Attempt<'_> {
         }
         let http_status = head.status;
         let mut body = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES)?;
-        Err(status::error_of_answer(&self.endpoint.url, http_status, &mut body))
+        Err(self.refused(http_status, &mut body))
+    }
+
+    fn refused(&self, http_status: u16, body: &mut [u8]) -> Error {
+        if http_status == 404 {
+            // A server of another version may have taken the place of the one that told the path.
+            self.channel.forget_api_path();
+        }
+        status::error_of_answer(&self.endpoint.url, http_status, body)
     }
 
     /// The API path, asked for where it isn't known.
@@ -199,6 +204,17 @@ fn encode(request: &impl Encode, out: &mut Vec<u8>) {
 /// The error of a stream that broke off after its head.
 pub(crate) fn stream_error(cause: Cause, endpoint: &Arc<str>) -> Error {
     failed(cause, endpoint, 200, true).of_a_read()
+}
+
+/// The error of a pause that had to end.
+pub(super) fn stopped_pause(error: io::Error) -> Error {
+    let outcome = Outcome::NotApplied;
+    match Stop::of(&error) {
+        Some(Stop::Cancelled) => Error::Cancelled { outcome },
+        Some(Stop::Closed) => Error::Closed { outcome },
+        Some(Stop::Deadline) => Error::Deadline { endpoint: None, phase: Phase::Connecting, outcome },
+        None => Error::System { what: "a wait", source: Arc::new(error) },
+    }
 }
 
 fn failed(cause: Cause, endpoint: &Arc<str>, http_status: u16, sent: bool) -> Error {

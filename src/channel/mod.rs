@@ -12,12 +12,13 @@ use crate::gateway::frames::MessageStream;
 use crate::gateway::json::{Decode, Encode};
 use crate::gateway::path;
 use crate::log::{Level, Logger};
-use crate::net::{Connector, Control, Lifeline, Pool, Resolver, Tls, lock};
+use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Tls, lock};
 use crate::rpc::Response;
 use crate::rpc::raw::RawResponse;
 use attempt::Attempt;
 use endpoints::Endpoints;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// One of etcd's methods, as far as the way to it matters.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +119,10 @@ impl Channel {
         &self.logger
     }
 
+    pub(crate) fn max_response_bytes(&self) -> usize {
+        self.max_response_bytes
+    }
+
     pub(crate) fn set_endpoints(&self, endpoints: &str) -> Result<()> {
         self.endpoints.set(endpoints)?;
         self.pool.retain(|url| self.endpoints.has(url));
@@ -179,6 +184,11 @@ impl Channel {
         control: &Control,
     ) -> Result<MessageStream> {
         self.on_some_endpoint(method.kind, control, |attempt| attempt.open_stream(method, request, require_leader))
+    }
+
+    /// Lets time pass, unless the call must end.
+    pub(crate) fn pause(&self, time: Duration, control: &Control) -> Result<()> {
+        net::pause(time, &self.connector.lifeline, control).map_err(attempt::stopped_pause)
     }
 
     /// Uses the endpoints that answer `GET /version` among these, and keeps the configured ones behind them.

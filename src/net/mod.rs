@@ -19,6 +19,7 @@ pub(crate) use control::Stop;
 pub(crate) use lifeline::Lifeline;
 pub(crate) use pool::Pool;
 pub(crate) use resolve::Resolver;
+pub(crate) use socket::pause;
 pub(crate) use tls::Tls;
 
 use crate::error::{Error, Result};

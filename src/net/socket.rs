@@ -152,6 +152,14 @@ pub(crate) fn wait_for(fd: RawFd, ready: Ready, lifeline: &Lifeline, control: &C
     if is_ready { Ok(()) } else { Err(Stop::Deadline.into()) }
 }
 
+/// Lets time pass, unless the call must end.
+pub(crate) fn pause(time: Duration, lifeline: &Lifeline, control: &Control) -> io::Result<()> {
+    match wait_for(lifeline.as_raw_fd(), Ready::Read, lifeline, &control.at_most(time)) {
+        Err(error) if Stop::of(&error) == Some(Stop::Deadline) => Ok(control.check()?),
+        done => done,
+    }
+}
+
 impl Socket {
     /// See [`sys::set_tcp_options`].
     pub(crate) fn set_tcp_options(&self) -> io::Result<()> {

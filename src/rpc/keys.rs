@@ -58,6 +58,15 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// The full name of the first of these keys. Where it has none it is the smallest there is, as etcd takes it in a
+    /// watch.
+    pub(crate) fn first_in(&self, namespace: &Namespace) -> Cow<'_, [u8]> {
+        let key = match self {
+            Keys::One(key) | Keys::Range { key, .. } | Keys::Prefix(key) | Keys::From(key) => key,
+        };
+        if key.is_empty() && namespace.is_empty() { Cow::Borrowed(ZERO) } else { namespace.add(key) }
+    }
+
     /// The same keys, owned.
     pub fn into_owned(self) -> Keys<'static> {
         let own = |bytes: Cow<'a, [u8]>| Cow::Owned(bytes.into_owned());

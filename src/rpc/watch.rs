@@ -27,6 +27,26 @@ pub struct Event {
     pub prev_kv: Option<KeyValue>,
 }
 
+impl Event {
+    /// Every key and value of it.
+    fn kvs(&mut self) -> impl Iterator<Item = &mut KeyValue> {
+        std::iter::once(&mut self.kv).chain(&mut self.prev_kv)
+    }
+
+    /// Takes the namespace off its keys.
+    pub(crate) fn strip(&mut self, namespace: &Namespace) {
+        self.kvs().for_each(|kv| namespace.strip(kv));
+    }
+
+    /// Follows its buffer, of which the first `count` bytes are gone.
+    pub(crate) fn move_down(&mut self, count: usize) {
+        for kv in self.kvs() {
+            kv.key = kv.key.moved_down(count);
+            kv.value = kv.value.moved_down(count);
+        }
+    }
+}
+
 impl Decode for Event {
     fn decode(reader: &mut Reader<'_>) -> Result<Event, JsonError> {
         let mut event = Event::default();

@@ -48,6 +48,12 @@ impl Span {
         let count = count.min(self.len);
         Span { start: self.start + count, len: self.len - count }
     }
+
+    /// The same place once the first `count` bytes of the buffer are gone.
+    #[must_use]
+    pub(crate) fn moved_down(self, count: usize) -> Span {
+        Span { start: self.start.saturating_sub(count), len: self.len }
+    }
 }
 
 /// What stands in a body where something else should.

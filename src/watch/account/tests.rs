@@ -1,0 +1,1 @@
+//! Every rule of the account, on messages as servers send them.

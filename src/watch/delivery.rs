@@ -1,0 +1,196 @@
+//! The thread that makes a client's callbacks, one at a time: a slow one delays the others, and nothing else.
+
+use super::queue::{Queue, Work};
+use super::response::WatchResponse;
+use crate::deadline::Deadline;
+use crate::error::Result;
+use crate::net::{self, CancelToken, lock};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
+use std::time::Duration;
+
+/// Takes the responses of a watch.
+pub type Consumer = Box<dyn FnMut(WatchResponse) + Send>;
+
+/// One watch, as its handle, its reader and the delivery thread share it.
+pub(super) struct Mailbox {
+    pub queue: Queue,
+    /// Ends whatever the reader waits for.
+    pub stop: Arc<CancelToken>,
+    callback: Option<Callback>,
+}
+
+struct Callback {
+    /// Taken out while it runs, and for good after its last call.
+    consumer: Mutex<Option<Consumer>>,
+    delivery: Arc<Delivery>,
+}
+
+impl Mailbox {
+    /// Of a watch that calls back.
+    pub(super) fn calling(consumer: Consumer, delivery: Arc<Delivery>, stop: CancelToken) -> Mailbox {
+        let callback = Some(Callback { consumer: Mutex::new(Some(consumer)), delivery });
+        Mailbox { queue: Queue::for_callbacks(), stop: Arc::new(stop), callback }
+    }
+
+    /// Of a watch that is asked.
+    pub(super) fn pulled(queue: Queue, stop: CancelToken) -> Mailbox {
+        Mailbox { queue, stop: Arc::new(stop), callback: None }
+    }
+
+    pub(super) fn is_pulled(&self) -> bool {
+        self.callback.is_none()
+    }
+
+    /// Whether the calling thread is the one that makes the callbacks.
+    pub(super) fn is_on_delivery_thread(&self) -> bool {
+        self.callback.as_ref().is_some_and(|callback| callback.delivery.is_current_thread())
+    }
+
+    pub(super) fn start(self: &Arc<Mailbox>) {
+        let is_due = self.queue.start();
+        self.schedule(is_due);
+    }
+
+    pub(super) fn push(self: &Arc<Mailbox>, response: WatchResponse) {
+        let is_due = self.queue.push(response);
+        self.schedule(is_due);
+    }
+
+    pub(super) fn end(self: &Arc<Mailbox>, response: WatchResponse) {
+        let is_due = self.queue.end(response);
+        self.schedule(is_due);
+    }
+
+    pub(super) fn cancel(self: &Arc<Mailbox>) {
+        self.stop.trigger();
+        let is_due = self.queue.cancel();
+        self.schedule(is_due);
+    }
+
+    fn schedule(self: &Arc<Mailbox>, is_due: bool) {
+        if let Some(callback) = self.callback.as_ref().filter(|_| is_due) {
+            callback.delivery.schedule(self.clone());
+        }
+    }
+
+    /// Does the next thing that is due, on the delivery thread. True: there may be more.
+    fn deliver(&self) -> bool {
+        let Some(callback) = &self.callback else { return false };
+        match self.queue.work() {
+            Work::Nothing => false,
+            Work::Deliver(response) => {
+                let taken = lock(&callback.consumer).take();
+                if let Some(mut consumer) = taken {
+                    // A consumer that panics has had its last call; the other watches go on.
+                    let called = catch_unwind(AssertUnwindSafe(|| consumer(response)));
+                    if called.is_ok() {
+                        *lock(&callback.consumer) = Some(consumer);
+                    } else {
+                        self.stop.trigger();
+                        let _ = self.queue.cancel();
+                        let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+                    }
+                }
+                true
+            }
+            Work::Release => {
+                let consumer = lock(&callback.consumer).take();
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+                self.queue.release();
+                false
+            }
+        }
+    }
+}
+
+/// The delivery thread of a client, and the watches that wait for it.
+///
+/// Its lock is never held while a callback runs; a watch's queue is locked after it or without it, never before it.
+pub(super) struct Delivery {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    due: VecDeque<Arc<Mailbox>>,
+    thread: Option<JoinHandle<()>>,
+    id: Option<ThreadId>,
+    /// No client and no watch is left.
+    is_stopping: bool,
+    has_ended: bool,
+}
+
+/// How long the end of a client waits for a callback, or for what runs after the last one. Most take far less; one that
+/// waits for the very thread that ends the client must not hang both.
+const LONGEST_FAREWELL: Duration = Duration::from_millis(50);
+
+impl Delivery {
+    /// Starts the thread.
+    pub(super) fn start() -> Result<Arc<Delivery>> {
+        let delivery = Arc::new(Delivery { state: Mutex::default(), changed: Condvar::new() });
+        let on_thread = delivery.clone();
+        let thread = net::spawn("etcdgw-deliver", move || on_thread.run())?;
+        let mut state = lock(&delivery.state);
+        state.id = Some(thread.thread().id());
+        state.thread = Some(thread);
+        drop(state);
+        Ok(delivery)
+    }
+
+    fn is_current_thread(&self) -> bool {
+        lock(&self.state).id == Some(std::thread::current().id())
+    }
+
+    fn schedule(&self, mailbox: Arc<Mailbox>) {
+        lock(&self.state).due.push_back(mailbox);
+        self.changed.notify_all();
+    }
+
+    fn run(&self) {
+        while let Some(mailbox) = self.next() {
+            // To the end of the line after each: no watch keeps the others waiting for more than one callback.
+            if mailbox.deliver() {
+                self.schedule(mailbox);
+            }
+        }
+        lock(&self.state).has_ended = true;
+        self.changed.notify_all();
+    }
+
+    fn next(&self) -> Option<Arc<Mailbox>> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(mailbox) = state.due.pop_front() {
+                return Some(mailbox);
+            }
+            if state.is_stopping {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets the thread end once nothing is due, and waits for that, unless a callback keeps it.
+    pub(super) fn stop(&self) {
+        let mut state = lock(&self.state);
+        state.is_stopping = true;
+        self.changed.notify_all();
+        if state.id == Some(std::thread::current().id()) {
+            return;
+        }
+        let deadline = Deadline::after(LONGEST_FAREWELL);
+        while let Some(left) = deadline.remaining().filter(|left| !state.has_ended && !left.is_zero()) {
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        }
+        let thread = state.thread.take().filter(|_| state.has_ended);
+        drop(state);
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
