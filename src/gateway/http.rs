@@ -137,7 +137,7 @@ fn receive_head(connection: &mut Connection, control: &Control) -> Result<Head, 
     loop {
         let buffered = connection.buffered();
         let answered = !buffered.is_empty();
-        if answered && let Some((length, head)) = parse_head(buffered)? {
+        if let Some((length, head)) = parse_head(buffered)? {
             connection.consume(length);
             return Ok(head);
         }

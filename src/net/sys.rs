@@ -208,7 +208,7 @@ impl KernelAddress {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         for (to, from) in address.sun_path.iter_mut().zip(bytes) {
-            *to = from.cast_signed();
+            *to = *from as libc::c_char;
         }
         Ok(KernelAddress::new(address))
     }
