@@ -60,7 +60,7 @@ check:
 	@.ci/check
 
 bench: all
-	@.ci/bench
+	@benches/run.sh
 
 # Builds nothing, so that it can run as another user than the one who has the Rust toolchain.
 install:
