@@ -1,0 +1,3 @@
+module etcdgw.invalid/consumer
+
+go 1.21
