@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# run-consumers.sh [NAME...]: builds the programs that use the library from C, C++, Go and Python, and runs each on the
-# etcd at ETCDGW_ENDPOINTS, which tests/etcd/with-etcd.sh gives. One line per program; the first that fails ends it, with
-# what it printed. With names, only those programs run. ETCDGW_LIB_DIR: the folder with libetcdgw.so, where it is not
-# the one that make builds into.
+# run-consumers.sh [NAME...]: builds the programs that use the library from C, C++, Go and Python, the examples among
+# them, and runs each on the etcd at ETCDGW_ENDPOINTS, which tests/etcd/with-etcd.sh gives. One line per program; the
+# first that fails ends it, with what it printed. With names, only those programs run. ETCDGW_LIB_DIR: the folder with
+# libetcdgw.so, where it is not the one that make builds into.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
