@@ -1,0 +1,329 @@
+//! What gateways, proxies and networks do to a stream, and that nothing is lost or doubled by it.
+
+use crate::common::{FakeGateway, LONG, client, timed, wait_until, within};
+use crate::support::*;
+use etcdgw::error::{Code, Error, Reason};
+use etcdgw::watch::{WatchKind, WatchOptions};
+use std::time::Duration;
+
+#[test]
+fn the_start_is_fixed_before_the_stream_whatever_the_confirmation_says() {
+    let gateway = watch_gateway(|_, _, reply| {
+        reply.stream_head();
+        // The store was at 4 when it was asked; 5 to 9 came in between and are owed.
+        reply.chunk(CREATED);
+        reply.chunk(puts(&[5]));
+        reply.chunk(puts(&[9]));
+        reply.hold();
+    });
+    let watch = client(gateway.url()).watch_open(prefix(b"k")).unwrap();
+    assert_eq!(values(&next(&watch).changes)[0], "5");
+    assert_eq!(start_revisions(&gateway), [5]);
+    let range = gateway.requests()[0].json();
+    assert_eq!(range["key"], "aw==");
+    assert_eq!(range.get("range_end"), None, "one key is enough, and needs no more permission");
+}
+
+#[test]
+fn a_given_start_costs_no_further_call() {
+    let gateway = watch_gateway(|_, request, reply| {
+        let create = &request.json()["create_request"];
+        assert_eq!(create["progress_notify"], true);
+        assert_eq!(create["fragment"], true);
+        assert_eq!(request.header("grpc-metadata-hasleader"), Some("true"));
+        reply.stream_head();
+        reply.chunk(CREATED);
+        reply.hold();
+    });
+    let client = client(gateway.url());
+    let _watch = client.watch_open(from(one(b"k"), 7)).unwrap();
+    assert_eq!((start_revisions(&gateway), gateway.count("/v3/kv/range")), (vec![7], 0));
+}
+
+#[test]
+fn a_negative_start_is_refused_before_anything_is_sent() {
+    let gateway = FakeGateway::answering("{}");
+    let error = refusal(client(gateway.url()).watch_open(from(one(b"k"), -1)));
+    assert!(matches!(&error, Error::InvalidArgument { what, .. } if what.contains("start_revision")), "{error:?}");
+    assert_eq!(gateway.connections(), 0);
+}
+
+#[test]
+fn messages_are_split_at_line_ends_wherever_the_chunks_are() {
+    let lines = [CREATED.to_owned(), puts(&[5, 5]), puts(&[6]), puts(&[7])].concat();
+    let cuts: [fn(&str) -> Vec<String>; 3] = [
+        |lines| lines.chars().map(|c| c.to_string()).collect(),
+        |lines| vec![lines.to_owned()],
+        // The line end in a chunk of its own, as Go's server cuts large messages.
+        |lines| lines.split_inclusive('\n').flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect(),
+    ];
+    for cut in cuts {
+        let chunks = cut(&lines);
+        let gateway = watch_gateway(move |_, _, reply| {
+            reply.stream_head();
+            chunks.iter().for_each(|chunk| reply.chunk(chunk));
+            reply.hold();
+        });
+        let (seen, consumer) = Seen::new();
+        let watch = client(gateway.url()).watch(prefix(b"k"), consumer).unwrap();
+        watch.start();
+        assert_eq!(values(&seen.wait_for_changes(4)), ["5", "5", "6", "7"]);
+        assert_exact(&seen.all());
+    }
+}
+
+#[test]
+fn bytes_that_trickle_in_make_whole_messages() {
+    let gateway = watch_gateway(|_, _, reply| {
+        reply.stream_head();
+        reply.chunk(CREATED);
+        let message = puts(&[5, 5, 6]);
+        let framed = format!("{:x}\r\n{message}\r\n", message.len());
+        reply.bit_by_bit(framed, Duration::from_micros(200));
+        reply.hold();
+    });
+    let watch = client(gateway.url()).watch_open(prefix(b"k")).unwrap();
+    assert_eq!(values(&next(&watch).changes), ["5", "5", "6"]);
+}
+
+/// Serves two revisions, then this; and after that a second stream.
+fn interrupted_by(interruption: &'static str) -> FakeGateway {
+    watch_gateway(move |number, _, reply| {
+        reply.stream_head();
+        reply.chunk(CREATED);
+        if number == 0 {
+            reply.chunk(puts(&[5, 6]));
+            reply.chunk(interruption);
+            reply.end();
+        } else {
+            // A server that sends what it was not asked for any more is not believed.
+            reply.chunk(puts(&[6, 7]));
+            reply.chunk(puts(&[8]));
+            reply.hold();
+        }
+    })
+}
+
+#[test]
+fn an_interrupted_watch_goes_on_after_what_it_has() {
+    for (interruption, expected) in [
+        (r#"{"error":{"grpc_code":1,"http_code":408,"message":"grpc: the client connection is closing","http_status":"Request Timeout"}}"#, Some(Code::Cancelled)),
+        (r#"{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"Service Unavailable"}}"#, Some(Code::Unavailable)),
+        ("{\"error\":{\"code\":14,\"message\":\"error reading from server: EOF\"}}\n", Some(Code::Unavailable)),
+        ("{\"error\":{\"code\":8,\"message\":\"etcdserver: too many requests\"}}\n", Some(Code::ResourceExhausted)),
+        ("{\"result\":{\"header\":{\"revision\":\"9\"},\"canceled\":true}}\n", Some(Code::Cancelled)),
+        ("<html>\n", None),
+        ("\n\n", None),
+    ] {
+        let gateway = interrupted_by(interruption);
+        let (seen, consumer) = Seen::new();
+        let watch = client(gateway.url()).watch(reporting(prefix(b"k")), consumer).unwrap();
+        watch.start();
+        assert_eq!(values(&seen.wait_for_changes(4)), ["5", "6", "7", "8"], "{interruption}");
+        assert_exact(&seen.all());
+        assert_eq!(start_revisions(&gateway), [5, 7]);
+        let said = seen.all();
+        let kinds: Vec<WatchKind> = said.iter().map(|said| said.kind).filter(|kind| *kind != WatchKind::Events).collect();
+        assert_eq!(kinds, [WatchKind::Disconnected, WatchKind::Resumed], "{interruption}");
+        let lost = said.iter().find(|said| said.kind == WatchKind::Disconnected).unwrap();
+        assert_eq!(lost.resume_revision, 7);
+        assert_eq!(code(lost.error.as_ref().unwrap()), expected, "{interruption}");
+    }
+}
+
+#[test]
+fn a_message_whose_last_fragment_never_came_is_asked_for_again() {
+    let gateway = watch_gateway(|number, _, reply| {
+        reply.stream_head();
+        reply.chunk(CREATED);
+        if number == 0 {
+            reply.chunk([puts(&[5]), fragment(&[6, 6])].concat());
+            reply.chunk(fragment(&[6, 7]));
+            reply.close();
+        } else {
+            reply.chunk(fragment(&[6, 6]));
+            reply.chunk(puts(&[6, 7]));
+            reply.hold();
+        }
+    });
+    let (seen, consumer) = Seen::new();
+    let watch = client(gateway.url()).watch(prefix(b"k"), consumer).unwrap();
+    watch.start();
+    assert_eq!(values(&seen.wait_for_changes(5)), ["5", "6", "6", "6", "7"]);
+    assert_exact(&seen.all());
+    assert_eq!(start_revisions(&gateway), [5, 6]);
+}
+
+#[test]
+fn whatever_a_member_says_while_it_restarts_the_watch_comes_back() {
+    let gateway = watch_gateway(|number, _, reply| match number {
+        0 => {
+            reply.stream_head();
+            reply.chunk(CREATED);
+            reply.reset();
+        }
+        1 => reply.status("502 Bad Gateway", "<html>no backend</html>"),
+        2 => reply.status("503 Service Unavailable", r#"{"error":{"code":14,"message":"etcdserver: no leader"}}"#),
+        3 => reply.status("404 Not Found", r#"{"code":5,"message":"Not Found"}"#),
+        4 => reply.raw("garbage\r\n\r\n"),
+        5 => reply.close(),
+        6 => {
+            reply.stream_head();
+            reply.end();
+        }
+        7 => reply.status("200 OK", "<html>"),
+        8 => reply.status("500 Internal Server Error", r#"{"code":2,"message":"context deadline exceeded"}"#),
+        _ => {
+            reply.stream_head();
+            reply.chunk([CREATED.to_owned(), puts(&[5])].concat());
+            reply.hold();
+        }
+    });
+    let (seen, consumer) = Seen::new();
+    let watch = client(gateway.url()).watch(reporting(prefix(b"k")), consumer).unwrap();
+    watch.start();
+    seen.wait_for_changes(1);
+    let kinds: Vec<WatchKind> = seen.all().iter().map(|said| said.kind).collect();
+    assert_eq!(kinds, [WatchKind::Disconnected, WatchKind::Resumed, WatchKind::Events]);
+}
+
+#[test]
+fn a_refusal_after_the_confirmation_ends_the_watch_with_its_reason() {
+    let gateway = watch_gateway(|number, _, reply| {
+        reply.stream_head();
+        if number == 0 {
+            reply.chunk(CREATED);
+            reply.end();
+        } else {
+            reply.chunk("{\"result\":{\"watch_id\":\"-1\",\"created\":true,\"canceled\":true,\"cancel_reason\":\"rpc error: code = PermissionDenied desc = etcdserver: permission denied\"}}\n");
+            reply.hold();
+        }
+    });
+    let watch = client(gateway.url()).watch_open(prefix(b"k")).unwrap();
+    let ended = next(&watch);
+    assert_eq!((ended.kind, ended.resume_revision), (WatchKind::Ended, 5));
+    assert_eq!(code(ended.error.as_ref().unwrap()), Some(Code::PermissionDenied));
+    assert!(matches!(watch.next(None), Err(Error::Closed { .. })));
+    // The server leaves the stream open after a cancellation.
+    wait_until(LONG, || gateway.open_connections() <= 1);
+}
+
+#[test]
+fn a_refused_create_is_the_error_of_the_call() {
+    let refuse = |_: usize, _: &_, reply: &mut crate::common::Reply<'_>| {
+        reply.stream_head();
+        reply.chunk("{\"result\":{\"header\":{\"revision\":\"4\"},\"watch_id\":\"-1\",\"created\":true,\"canceled\":true,\"cancel_reason\":\"mvcc: watcher range is empty\"}}\n");
+        reply.hold();
+    };
+    let gateway = watch_gateway(refuse);
+    let client = client(gateway.url());
+    let (seen, consumer) = Seen::new();
+    let error = refusal(client.watch(one(b"k"), consumer));
+    assert_eq!(code(&error), Some(Code::InvalidArgument), "{error}");
+    assert!(error.to_string().contains("mvcc: watcher range is empty"), "{error}");
+    assert!(seen.is_over(), "the consumer is dropped with the error");
+
+    let watch = client.watch_open(unconfirmed(one(b"k"))).unwrap();
+    let ended = next(&watch);
+    assert_eq!((ended.kind, code(ended.error.as_ref().unwrap())), (WatchKind::Ended, Some(Code::InvalidArgument)));
+}
+
+#[test]
+fn compaction_ends_a_watch_though_the_stream_stays_open() {
+    let gateway = watch_gateway(|_, _, reply| {
+        reply.stream_head();
+        reply.chunk([CREATED, "{\"result\":{\"header\":{\"raft_term\":\"2\"},\"canceled\":true,\"compact_revision\":\"21\"}}\n"].concat());
+        reply.hold();
+    });
+    let watch = client(gateway.url()).watch_open(from(one(b"k"), 5)).unwrap();
+    let ended = next(&watch);
+    assert_eq!((ended.kind, ended.compact_revision, ended.resume_revision), (WatchKind::Ended, 21, 5));
+    let error = ended.error.unwrap();
+    assert!(matches!(error, Error::Compacted { wanted: 5, compact_revision: 21, .. }), "{error:?}");
+    assert_eq!(error.reason(), Reason::Compacted);
+    wait_until(LONG, || gateway.open_connections() == 0);
+}
+
+#[test]
+fn a_create_that_is_never_answered_ends_at_the_time_limit() {
+    let gateway = watch_gateway(|_, _, reply| reply.hold());
+    let client = client(gateway.url());
+    let limit = Duration::from_millis(300);
+    let (result, elapsed) = timed(|| client.watch_open(confirmed_within(one(b"k"), limit)));
+    let error = refusal(result);
+    assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
+    assert!(elapsed >= limit && elapsed < limit + Duration::from_secs(1), "{elapsed:?}");
+    wait_until(LONG, || gateway.open_connections() <= 1);
+}
+
+#[test]
+fn a_member_that_has_lost_its_leader_is_left_for_another() {
+    let no_leader = r#"{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"Service Unavailable"}}"#;
+    let cut_off = watch_gateway(move |_, _, reply| {
+        reply.stream_head();
+        reply.chunk(CREATED);
+        reply.chunk(no_leader);
+        reply.end();
+    });
+    let healthy = watch_gateway(|_, _, reply| {
+        reply.stream_head();
+        reply.chunk(CREATED);
+        reply.chunk(puts(&[5]));
+        reply.hold();
+    });
+    let client = client(&[cut_off.url(), healthy.url()].join(","));
+    let watch = client.watch_open(one(b"k")).unwrap();
+    assert_eq!(values(&next(&watch).changes), ["5"]);
+    assert_eq!((start_revisions(&cut_off), start_revisions(&healthy)), (vec![5], vec![5]));
+}
+
+#[test]
+fn require_leader_is_asked_for_unless_it_is_not_wanted() {
+    let gateway = watch_gateway(|_, _, reply| {
+        reply.stream_head();
+        reply.chunk(CREATED);
+        reply.hold();
+    });
+    let options = WatchOptions { require_leader: false, ..one(b"k") };
+    let _watch = client(gateway.url()).watch_open(options).unwrap();
+    assert_eq!(gateway.last().header("grpc-metadata-hasleader"), None);
+}
+
+#[test]
+fn once_is_over_at_the_time_limit_however_the_stream_behaves() {
+    for ends in [false, true] {
+        let gateway = watch_gateway(move |_, _, reply| {
+            reply.stream_head();
+            reply.chunk(CREATED);
+            if ends { reply.end() } else { reply.hold() }
+        });
+        let limit = Duration::from_millis(300);
+        let options = WatchOptions { call: within(limit), ..one(b"k") };
+        let (result, elapsed) = timed(|| client(gateway.url()).watch_once(options));
+        let error = refusal(result);
+        assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
+        assert!(elapsed >= limit && elapsed < limit + Duration::from_secs(1), "{elapsed:?}");
+    }
+}
+
+#[test]
+fn once_survives_the_loss_of_its_stream() {
+    let gateway = interrupted_before_events();
+    let response = client(gateway.url()).watch_once(one(b"k")).unwrap();
+    let said = Said::from(&response);
+    assert_eq!((values(&said.changes), said.resume_revision), (vec!["5".to_owned()], 6));
+    assert_eq!(start_revisions(&gateway), [5, 5]);
+}
+
+fn interrupted_before_events() -> FakeGateway {
+    watch_gateway(|number, _, reply| {
+        reply.stream_head();
+        reply.chunk(CREATED);
+        if number == 0 {
+            reply.close();
+        } else {
+            reply.chunk(puts(&[5]));
+            reply.hold();
+        }
+    })
+}

@@ -1,0 +1,13 @@
+//! Watches, on real servers of every version and on gateways that misbehave.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cancelling;
+mod delivering;
+mod ending;
+mod events;
+mod faults;
+mod resuming;
+mod support;
