@@ -25,6 +25,7 @@ pub mod client;
 pub mod config;
 pub mod deadline;
 pub mod error;
+pub mod ffi;
 pub mod gateway;
 pub mod limits;
 pub mod log;

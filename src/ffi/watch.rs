@@ -1,0 +1,297 @@
+//! Watches.
+
+use super::boundary::{Failure, fallible, infallible};
+use super::bytes::etcdgw_bytes;
+use super::callback::UserData;
+use super::client::{borrow, etcdgw_client};
+use super::constants::etcdgw_status;
+use super::error::etcdgw_error;
+use super::handle::{self, Handle, Owned};
+use super::options::{self, etcdgw_call_options, wait_limit};
+use super::output::Output;
+use super::watch_options::etcdgw_watch_options;
+use super::watch_response::{self, Arrays, etcdgw_watch_response};
+use crate::error::{Error, Result};
+use crate::watch::{Watch, WatchOptions, WatchResponse};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+/// A watch, for any number of threads at the same time.
+pub struct etcdgw_watch_handle {
+    _private: (),
+}
+
+impl Handle for etcdgw_watch_handle {
+    type Value = Watch;
+    type Ownership = Owned;
+}
+
+/// Takes a response of a watch, which is valid during the call only; `user_data` is what was given with the callback.
+///
+/// Called on a thread of the library, one response of a client after another, never under a lock: it may call every
+/// function of the library but `etcdgw_watch_join`, `_cancel` and `_free` of its own watch included. It must not throw.
+pub type etcdgw_watch_callback =
+    Option<unsafe extern "C" fn(response: *const etcdgw_watch_response, user_data: *mut c_void)>;
+
+/// A callback with what goes with it.
+struct Consumer {
+    callback: unsafe extern "C" fn(*const etcdgw_watch_response, *mut c_void),
+    user_data: UserData,
+    arrays: Arrays,
+}
+
+impl Consumer {
+    fn take(&mut self, mut response: WatchResponse) {
+        let error = watch_response::error_of(&mut response);
+        let error = error.as_ref().map_or(ptr::null(), |error| ptr::from_ref(error).cast());
+        let public = self.arrays.lend(&response, error);
+        // SAFETY: the caller vouches for the callback on this thread until the destructor has run, and what it is given
+        // lives until it returns.
+        unsafe { (self.callback)(&raw const public, self.user_data.get()) }
+    }
+}
+
+/// Watches a key, or with `options.prefix` or `options.range_end` a range of keys, and calls back for every response.
+/// Returns when the server has confirmed the watch, so that it sees every change made after that.
+///
+/// The watch gets every event once, in order, whole revisions in one response, over lost connections and restarted
+/// servers, from `start_revision` on. It ends with `ETCDGW_WATCH_ENDED` when that can't be kept up, and when the client
+/// is closed; one that is cancelled or freed by its owner just falls silent.
+///
+/// `options` may be NULL. `callback`: not NULL. `user_data`: given to it. `user_data_free`: runs once with `user_data`
+/// after the last call, and also when this function fails; NULL: nothing to do. `out`: receives the watch before the
+/// first call, owned by the caller: `etcdgw_watch_free`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch(
+    client: *mut etcdgw_client,
+    key: etcdgw_bytes,
+    options: *const etcdgw_watch_options,
+    callback: etcdgw_watch_callback,
+    user_data: *mut c_void,
+    user_data_free: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
+    out: *mut *mut etcdgw_watch_handle,
+    err: *mut *mut etcdgw_error,
+) -> etcdgw_status {
+    // SAFETY: pointers are NULL or as the header says.
+    unsafe {
+        let user_data = UserData::new(user_data, user_data_free);
+        fallible(err, || start(client, options, |options| options.of_key(key), callback, user_data, out))
+    }
+}
+
+/// Watches every key that starts with `prefix`; of an empty prefix: every key.
+///
+/// `options.range_end` must be empty; else as `etcdgw_watch`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_prefix(
+    client: *mut etcdgw_client,
+    prefix: etcdgw_bytes,
+    options: *const etcdgw_watch_options,
+    callback: etcdgw_watch_callback,
+    user_data: *mut c_void,
+    user_data_free: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
+    out: *mut *mut etcdgw_watch_handle,
+    err: *mut *mut etcdgw_error,
+) -> etcdgw_status {
+    // SAFETY: pointers are NULL or as the header says.
+    unsafe {
+        let user_data = UserData::new(user_data, user_data_free);
+        fallible(err, || start(client, options, |options| options.of_prefix(prefix), callback, user_data, out))
+    }
+}
+
+/// # Safety
+/// As every exported function.
+unsafe fn start(
+    client: *mut etcdgw_client,
+    options: *const etcdgw_watch_options,
+    read: impl FnOnce(&etcdgw_watch_options) -> Result<WatchOptions>,
+    callback: etcdgw_watch_callback,
+    user_data: UserData,
+    out: *mut *mut etcdgw_watch_handle,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (out, client, options) =
+        unsafe { (Output::cleared(out).required("out")?, borrow(client)?, options::read(options)?) };
+    let options = read(&options)?;
+    let callback = callback.ok_or_else(|| Error::invalid("callback is NULL"))?;
+    let mut consumer = Consumer { callback, user_data, arrays: Arrays::default() };
+    let watch = client.watch(options, Box::new(move |response| consumer.take(response)))?;
+    let started = watch.clone();
+    out.set(handle::new(watch));
+    // The handle may be freed by the callback: from here on it is not touched.
+    started.start();
+    Ok(())
+}
+
+/// Opens a watch that is asked for its responses with `etcdgw_watch_next`. Returns when the server has confirmed it.
+///
+/// `options` may be NULL. `out`: receives the watch, owned by the caller: `etcdgw_watch_free`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_open(
+    client: *mut etcdgw_client,
+    key: etcdgw_bytes,
+    options: *const etcdgw_watch_options,
+    out: *mut *mut etcdgw_watch_handle,
+    err: *mut *mut etcdgw_error,
+) -> etcdgw_status {
+    // SAFETY: pointers are NULL or as the header says.
+    unsafe {
+        fallible(err, || {
+            let out = Output::cleared(out).required("out")?;
+            let client = borrow(client)?;
+            out.set(handle::new(client.watch_open(options::read(options)?.of_key(key)?)?));
+            Ok(())
+        })
+    }
+}
+
+/// Takes the next response of a watch from `etcdgw_watch_open`.
+///
+/// `timeout_ms`: how long to wait for one; 0: not at all, less than 0: as long as it takes. `response`: receives it,
+/// owned by the caller: `etcdgw_watch_response_free`; NULL throws it away. Any thread; each response goes to one of
+/// them.
+///
+/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_CLOSED` after the last
+/// response and after `etcdgw_watch_cancel`, `ETCDGW_FAILED_PRECONDITION` for a watch with a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_next(
+    watch: *mut etcdgw_watch_handle,
+    timeout_ms: i64,
+    response: *mut *mut etcdgw_watch_response,
+    err: *mut *mut etcdgw_error,
+) -> etcdgw_status {
+    // SAFETY: pointers are NULL or as the header says.
+    unsafe {
+        fallible(err, || {
+            let response = Output::cleared(response);
+            let watch = handle::borrow(watch, "watch")?;
+            let next = watch.next(wait_limit(timeout_ms))?.ok_or(Failure::Expired)?;
+            response.set_with(|| watch_response::new(next));
+            Ok(())
+        })
+    }
+}
+
+/// A descriptor that is readable while `etcdgw_watch_next` would not wait, and for ever once the watch has ended: for
+/// `poll` and `epoll`, level-triggered. -1 for a watch with a callback and for NULL.
+///
+/// It belongs to the watch, and is not to be read or closed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_fd(watch: *const etcdgw_watch_handle) -> c_int {
+    // SAFETY: NULL or a watch, says the header.
+    infallible(-1, || unsafe { handle::borrow(watch, "watch") }.ok().and_then(Watch::fd).unwrap_or(-1))
+}
+
+/// Waits for the first event of a key, or with `options.prefix` or `options.range_end` of a range of keys.
+///
+/// `options.timeout_ms` is how long it may take. `response`: receives the event with the others of its revision, owned
+/// by the caller: `etcdgw_watch_response_free`; NULL when it isn't wanted. Any thread.
+///
+/// Returns `ETCDGW_DEADLINE_EXCEEDED` when nothing happened in time, `ETCDGW_COMPACTED` when `start_revision` is
+/// compacted away.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_once(
+    client: *mut etcdgw_client,
+    key: etcdgw_bytes,
+    options: *const etcdgw_watch_options,
+    response: *mut *mut etcdgw_watch_response,
+    err: *mut *mut etcdgw_error,
+) -> etcdgw_status {
+    // SAFETY: pointers are NULL or as the header says.
+    unsafe { fallible(err, || once(client, options, |options| options.of_key(key), response)) }
+}
+
+/// Waits for the first event of a key that starts with `prefix`; of an empty prefix: of any key.
+///
+/// `options.range_end` must be empty; else as `etcdgw_watch_once`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_prefix_once(
+    client: *mut etcdgw_client,
+    prefix: etcdgw_bytes,
+    options: *const etcdgw_watch_options,
+    response: *mut *mut etcdgw_watch_response,
+    err: *mut *mut etcdgw_error,
+) -> etcdgw_status {
+    // SAFETY: pointers are NULL or as the header says.
+    unsafe { fallible(err, || once(client, options, |options| options.of_prefix(prefix), response)) }
+}
+
+/// # Safety
+/// As every exported function.
+unsafe fn once(
+    client: *mut etcdgw_client,
+    options: *const etcdgw_watch_options,
+    read: impl FnOnce(&etcdgw_watch_options) -> Result<WatchOptions>,
+    response: *mut *mut etcdgw_watch_response,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (response, client, options) = unsafe { (Output::cleared(response), borrow(client)?, options::read(options)?) };
+    let first = client.watch_once(read(&options)?)?;
+    response.set_with(|| watch_response::new(first));
+    Ok(())
+}
+
+/// Asks the server how far the watch has come; the answer arrives as `ETCDGW_WATCH_PROGRESS`.
+///
+/// `options` may be NULL. Any thread.
+///
+/// Returns `ETCDGW_UNIMPLEMENTED` over an HTTP stream, which every watch of this version has; `options.progress_notify`
+/// reports progress at the server's interval there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_request_progress(
+    watch: *mut etcdgw_watch_handle,
+    options: *const etcdgw_call_options,
+    err: *mut *mut etcdgw_error,
+) -> etcdgw_status {
+    // SAFETY: pointers are NULL or as the header says.
+    unsafe {
+        fallible(err, || {
+            let watch = handle::borrow(watch, "watch")?;
+            options::read(options)?;
+            watch.request_progress()?;
+            Ok(())
+        })
+    }
+}
+
+/// Waits until a watch with a callback is over: its last call has returned, and `user_data_free` has run. To be called
+/// after `etcdgw_watch_cancel`, and never inside a callback.
+///
+/// `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread.
+///
+/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when it isn't over in time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_join(
+    watch: *mut etcdgw_watch_handle,
+    timeout_ms: i64,
+    err: *mut *mut etcdgw_error,
+) -> etcdgw_status {
+    // SAFETY: pointers are NULL or as the header says.
+    unsafe {
+        fallible(err, || {
+            let watch = handle::borrow(watch, "watch")?;
+            if watch.join(wait_limit(timeout_ms))? { Ok(()) } else { Err(Failure::Expired) }
+        })
+    }
+}
+
+/// Ends a watch. After it returns no further callback starts; one may still be running. NULL does nothing.
+///
+/// Any thread, inside the callback too, any number of times, until the watch is freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_cancel(watch: *mut etcdgw_watch_handle) {
+    infallible((), || {
+        // SAFETY: NULL or a watch, says the header.
+        if let Ok(watch) = unsafe { handle::borrow(watch, "watch") } {
+            watch.cancel();
+        }
+    });
+}
+
+/// Ends a watch as `etcdgw_watch_cancel` does, and frees it; NULL is fine. Inside its callback too.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_watch_free(watch: *mut etcdgw_watch_handle) {
+    // SAFETY: NULL or a watch that the caller owns, says the header.
+    infallible((), || unsafe { handle::free(watch) });
+}
