@@ -98,10 +98,9 @@ fn option_macros(root: &Path) -> Result<String> {
         let text = fs::read_to_string(source_path(root, source))?;
         let structs = text.lines().filter_map(|line| line.strip_prefix("pub struct ")?.strip_suffix(" {"));
         for name in structs.filter(|name| name.ends_with("_options")) {
-            macros += &format!(
-                "\n/** Initialises an {name}: everything at its default. */\n#define {}_INIT ETCDGW_OPTIONS_INIT_({name})\n",
-                name.to_uppercase()
-            );
+            let macro_name = name.to_uppercase();
+            macros += &format!("\n/** Initialises an {name}: everything at its default. */\n");
+            macros += &format!("#define {macro_name}_INIT ETCDGW_OPTIONS_INIT_({name})\n");
         }
     }
     Ok(macros)
@@ -109,14 +108,14 @@ fn option_macros(root: &Path) -> Result<String> {
 
 /// The version of `Cargo.toml`, for programs that are compiled against the header.
 fn version_macros() -> Result<String> {
-    let mut macros = format!(
-        "\n/** The version of this header; etcdgw_version tells that of the library. */\n#define ETCDGW_VERSION \"{}\"\n",
-        env::var("CARGO_PKG_VERSION")?
-    );
+    let version = env::var("CARGO_PKG_VERSION")?;
+    let mut macros = "\n/** The version of this header; etcdgw_version tells that of the library. */\n".to_owned();
+    macros += &format!("#define ETCDGW_VERSION \"{version}\"\n");
     for part in ["MAJOR", "MINOR", "PATCH"] {
         let number = env::var(format!("CARGO_PKG_VERSION_{part}"))?;
         macros += &format!("#define ETCDGW_VERSION_{part} {number}\n");
     }
-    macros += "#define ETCDGW_VERSION_NUMBER \\\n  ((uint32_t)ETCDGW_VERSION_MAJOR << 16 | (uint32_t)ETCDGW_VERSION_MINOR << 8 | ETCDGW_VERSION_PATCH)";
+    macros += "#define ETCDGW_VERSION_NUMBER \\\n";
+    macros += "  ((uint32_t)ETCDGW_VERSION_MAJOR << 16 | (uint32_t)ETCDGW_VERSION_MINOR << 8 | ETCDGW_VERSION_PATCH)";
     Ok(macros)
 }

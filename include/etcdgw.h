@@ -625,8 +625,8 @@ typedef struct etcdgw_get_options {
   /** Ends the call when triggered; may be NULL. */
   struct etcdgw_cancel *cancel;
   /**
-   * The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty: one
-   * key. Not together with `prefix`.
+   * The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty:
+   * one key. Not together with `prefix`.
    */
   struct etcdgw_bytes range_end;
   /** At most so many keys; 0: all. */
@@ -664,8 +664,8 @@ typedef struct etcdgw_delete_options {
   /** Ends the call when triggered; may be NULL. */
   struct etcdgw_cancel *cancel;
   /**
-   * The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty: one
-   * key. Not together with `prefix`.
+   * The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty:
+   * one key. Not together with `prefix`.
    */
   struct etcdgw_bytes range_end;
   /** 1: every key that starts with the given one. */
@@ -824,8 +824,8 @@ typedef struct etcdgw_watch_options {
   /** Ends the call that starts the watch when triggered, not the watch itself; may be NULL. */
   struct etcdgw_cancel *cancel;
   /**
-   * The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty: one
-   * key. Not together with `prefix`.
+   * The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty:
+   * one key. Not together with `prefix`.
    */
   struct etcdgw_bytes range_end;
   /** The first revision to report; 0: what happens after the watch is confirmed. */

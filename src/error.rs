@@ -209,6 +209,8 @@ impl Error {
             | Error::Deadline { outcome, .. }
             | Error::Cancelled { outcome }
             | Error::Closed { outcome } => *outcome,
+            // Nobody knows how far it had come.
+            Error::Panic(_) => Outcome::Unknown,
             _ => Outcome::NotApplied,
         }
     }

@@ -65,8 +65,8 @@ pub struct etcdgw_get_options {
     pub timeout_ms: i64,
     /// Ends the call when triggered; may be NULL.
     pub cancel: *mut etcdgw_cancel,
-    /// The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty: one
-    /// key. Not together with `prefix`.
+    /// The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty:
+    /// one key. Not together with `prefix`.
     pub range_end: etcdgw_bytes,
     /// At most so many keys; 0: all.
     pub limit: i64,
@@ -147,8 +147,8 @@ pub struct etcdgw_delete_options {
     pub timeout_ms: i64,
     /// Ends the call when triggered; may be NULL.
     pub cancel: *mut etcdgw_cancel,
-    /// The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty: one
-    /// key. Not together with `prefix`.
+    /// The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty:
+    /// one key. Not together with `prefix`.
     pub range_end: etcdgw_bytes,
     /// 1: every key that starts with the given one.
     pub prefix: i32,

@@ -25,8 +25,8 @@ pub struct etcdgw_watch_options {
     pub timeout_ms: i64,
     /// Ends the call that starts the watch when triggered, not the watch itself; may be NULL.
     pub cancel: *mut etcdgw_cancel,
-    /// The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty: one
-    /// key. Not together with `prefix`.
+    /// The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty:
+    /// one key. Not together with `prefix`.
     pub range_end: etcdgw_bytes,
     /// The first revision to report; 0: what happens after the watch is confirmed.
     pub start_revision: i64,
