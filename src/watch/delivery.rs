@@ -65,8 +65,9 @@ impl Mailbox {
     }
 
     pub(super) fn cancel(self: &Arc<Mailbox>) {
-        self.stop.trigger();
+        // Before the reader hears of it, which would report an end of its own.
         let is_due = self.queue.cancel();
+        self.stop.trigger();
         self.schedule(is_due);
     }
 
@@ -89,8 +90,8 @@ impl Mailbox {
                     if called.is_ok() {
                         *lock(&callback.consumer) = Some(consumer);
                     } else {
-                        self.stop.trigger();
                         let _ = self.queue.cancel();
+                        self.stop.trigger();
                         let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
                     }
                 }

@@ -1,1 +1,72 @@
-//!
+//! How a watch ends on real servers, other than by its owner.
+
+use crate::common::{client, on_each_version, plain, put_revision, timed};
+use crate::support::*;
+use etcdgw::error::{Code, Error, Reason};
+use etcdgw::rpc::Keys;
+use etcdgw::watch::{WatchKind, WatchOptions};
+use std::borrow::Cow;
+use std::time::Duration;
+
+#[test]
+fn a_start_that_is_compacted_away_ends_the_watch_and_tells_what_is_left() {
+    on_each_version(|etcd| {
+        let client = client(&etcd.url());
+        let first = put_revision(&client, b"ending/compacted", b"1");
+        let compacted = put_revision(&client, b"ending/compacted", b"2");
+        client.compact(compacted, false, &plain()).unwrap();
+
+        let (seen, consumer) = Seen::new();
+        let watch = client.watch(from(one(b"ending/compacted"), first), consumer).unwrap();
+        watch.start();
+        let ended = seen.wait_for(WatchKind::Ended);
+        assert_eq!(ended.compact_revision, compacted);
+        assert_eq!(ended.error.as_ref().unwrap().reason(), Reason::Compacted);
+        assert!(matches!(ended.error, Some(Error::Compacted { wanted, .. }) if wanted == first));
+        assert!(watch.join(Some(crate::common::LONG)).unwrap());
+        assert!(seen.is_over() && seen.all().len() == 1);
+
+        let error = refusal(client.watch_once(from(one(b"ending/compacted"), first)));
+        assert!(matches!(error, Error::Compacted { .. }), "{error:?}");
+        // What is told is where a new watch may begin.
+        let watch = client.watch_open(from(one(b"ending/compacted"), ended.compact_revision)).unwrap();
+        assert_eq!(values(&next(&watch).changes), ["2"]);
+    });
+}
+
+#[test]
+fn an_empty_range_is_refused() {
+    on_each_version(|etcd| {
+        let client = client(&etcd.url());
+        let keys = Keys::Range { key: Cow::Borrowed(b"ending/b"), end: Cow::Borrowed(b"ending/a") };
+        let options = WatchOptions::new(request(keys, 0));
+        let error = refusal(client.watch_open(options.clone()));
+        assert_eq!(code(&error), Some(Code::InvalidArgument), "{error}");
+        let ended = next(&client.watch_open(unconfirmed(options)).unwrap());
+        assert_eq!((ended.kind, code(ended.error.as_ref().unwrap())), (WatchKind::Ended, Some(Code::InvalidArgument)));
+    });
+}
+
+#[test]
+fn a_closed_client_ends_its_watches_and_makes_no_more() {
+    on_each_version(|etcd| {
+        let client = client(&etcd.url());
+        let (seen, consumer) = Seen::new();
+        let calling = client.watch(one(b"ending/closed"), consumer).unwrap();
+        calling.start();
+        let pulled = client.watch_open(one(b"ending/closed")).unwrap();
+        let ((), elapsed) = timed(|| client.close());
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        assert!(matches!(seen.wait_for(WatchKind::Ended).error, Some(Error::Closed { .. })));
+        let ended = next(&pulled);
+        assert!(matches!(ended.error, Some(Error::Closed { .. })), "{ended:?}");
+        assert!(ended.resume_revision > 0);
+        assert!(matches!(pulled.next(None), Err(Error::Closed { .. })));
+        assert!(is_readable(&pulled, Duration::ZERO), "for ever after the end");
+
+        assert!(matches!(refusal(client.watch_open(one(b"ending/closed"))), Error::Closed { .. }));
+        assert!(matches!(refusal(client.watch_once(one(b"ending/closed"))), Error::Closed { .. }));
+        let late = client.watch_open(unconfirmed(one(b"ending/closed"))).unwrap();
+        assert!(matches!(next(&late).error, Some(Error::Closed { .. })));
+    });
+}

@@ -107,8 +107,14 @@ fn interrupted_by(interruption: &'static str) -> FakeGateway {
 #[test]
 fn an_interrupted_watch_goes_on_after_what_it_has() {
     for (interruption, expected) in [
-        (r#"{"error":{"grpc_code":1,"http_code":408,"message":"grpc: the client connection is closing","http_status":"Request Timeout"}}"#, Some(Code::Cancelled)),
-        (r#"{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"Service Unavailable"}}"#, Some(Code::Unavailable)),
+        (
+            r#"{"error":{"grpc_code":1,"http_code":408,"message":"grpc: the client connection is closing","http_status":"Request Timeout"}}"#,
+            Some(Code::Cancelled),
+        ),
+        (
+            r#"{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"Service Unavailable"}}"#,
+            Some(Code::Unavailable),
+        ),
         ("{\"error\":{\"code\":14,\"message\":\"error reading from server: EOF\"}}\n", Some(Code::Unavailable)),
         ("{\"error\":{\"code\":8,\"message\":\"etcdserver: too many requests\"}}\n", Some(Code::ResourceExhausted)),
         ("{\"result\":{\"header\":{\"revision\":\"9\"},\"canceled\":true}}\n", Some(Code::Cancelled)),
@@ -123,7 +129,8 @@ fn an_interrupted_watch_goes_on_after_what_it_has() {
         assert_exact(&seen.all());
         assert_eq!(start_revisions(&gateway), [5, 7]);
         let said = seen.all();
-        let kinds: Vec<WatchKind> = said.iter().map(|said| said.kind).filter(|kind| *kind != WatchKind::Events).collect();
+        let kinds: Vec<WatchKind> =
+            said.iter().map(|said| said.kind).filter(|kind| *kind != WatchKind::Events).collect();
         assert_eq!(kinds, [WatchKind::Disconnected, WatchKind::Resumed], "{interruption}");
         let lost = said.iter().find(|said| said.kind == WatchKind::Disconnected).unwrap();
         assert_eq!(lost.resume_revision, 7);
@@ -232,7 +239,13 @@ fn a_refused_create_is_the_error_of_the_call() {
 fn compaction_ends_a_watch_though_the_stream_stays_open() {
     let gateway = watch_gateway(|_, _, reply| {
         reply.stream_head();
-        reply.chunk([CREATED, "{\"result\":{\"header\":{\"raft_term\":\"2\"},\"canceled\":true,\"compact_revision\":\"21\"}}\n"].concat());
+        reply.chunk(
+            [
+                CREATED,
+                "{\"result\":{\"header\":{\"raft_term\":\"2\"},\"canceled\":true,\"compact_revision\":\"21\"}}\n",
+            ]
+            .concat(),
+        );
         reply.hold();
     });
     let watch = client(gateway.url()).watch_open(from(one(b"k"), 5)).unwrap();

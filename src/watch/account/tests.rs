@@ -1,1 +1,333 @@
 //! Every rule of the account, on messages as servers send them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use super::*;
+use base64_simd::STANDARD;
+
+fn endpoint() -> Arc<str> {
+    Arc::from("http://a:2379")
+}
+
+fn settings() -> Settings {
+    Settings {
+        namespace: Namespace::default(),
+        shows_progress: true,
+        reports_connection: true,
+        max_message_bytes: 1 << 20,
+    }
+}
+
+fn header(revision: i64) -> String {
+    format!(
+        r#""header":{{"cluster_id":"12811601696947692177","member_id":"1","revision":"{revision}","raft_term":"2"}}"#
+    )
+}
+
+fn created(revision: i64) -> String {
+    format!(r#"{{"result":{{{},"created":true}}}}"#, header(revision))
+}
+
+fn progress(revision: i64) -> String {
+    format!(r#"{{"result":{{{}}}}}"#, header(revision))
+}
+
+/// A message with one put of a key for each revision; its value is the revision and the key.
+fn puts(events: &[(i64, &str)], fragment: bool) -> String {
+    let event = |(revision, key): &(i64, &str)| {
+        let value = STANDARD.encode_to_string(format!("{revision}{key}"));
+        let key = STANDARD.encode_to_string(key);
+        format!(
+            r#"{{"kv":{{"key":"{key}","create_revision":"2","mod_revision":"{revision}","version":"1","value":"{value}"}}}}"#
+        )
+    };
+    let events: Vec<String> = events.iter().map(event).collect();
+    let fragment = if fragment { r#","fragment":true"# } else { "" };
+    format!(r#"{{"result":{{{}{fragment},"events":[{}]}}}}"#, header(900), events.join(","))
+}
+
+/// Lines that arrived together.
+fn frames(lines: &[String]) -> Frames {
+    let (mut arena, mut ranges) = (Vec::new(), Vec::new());
+    for line in lines {
+        ranges.push(arena.len()..arena.len() + line.len());
+        arena.extend_from_slice(line.as_bytes());
+        arena.push(b'\n');
+    }
+    Frames { arena, lines: ranges }
+}
+
+/// What a response says: its kind, `revision:key` of its events, and where to resume.
+fn said(response: &WatchResponse) -> (WatchKind, String, i64) {
+    let event = |event: &crate::rpc::watch::Event| {
+        let key = String::from_utf8(response.bytes(event.kv.key).to_vec()).unwrap();
+        let value = String::from_utf8(response.bytes(event.kv.value).to_vec()).unwrap();
+        assert!(value.is_empty() || value == format!("{}{key}", event.kv.mod_revision), "{value} of {key}");
+        format!("{}:{key}", event.kv.mod_revision)
+    };
+    let events: Vec<String> = response.events.iter().map(event).collect();
+    (response.kind, events.join(" "), response.resume_revision)
+}
+
+struct Watched {
+    account: Account,
+    responses: Vec<WatchResponse>,
+}
+
+impl Watched {
+    /// A confirmed watch that owes revision 5 next.
+    fn from_5() -> Watched {
+        Watched::with(settings())
+    }
+
+    fn with(settings: Settings) -> Watched {
+        let mut watched = Watched { account: Account::new(5, settings), responses: Vec::new() };
+        watched.receive(&[created(9)]).unwrap();
+        assert!(watched.account.is_created());
+        watched
+    }
+
+    fn receive(&mut self, lines: &[String]) -> Result<(), Interruption> {
+        let Watched { account, responses } = self;
+        account.receive(frames(lines), &endpoint(), &mut |response| responses.push(response))
+    }
+
+    fn lose(&mut self) {
+        let error = Error::invalid("lost");
+        let Watched { account, responses } = self;
+        account.lose_stream(&error, &mut |response| responses.push(response));
+    }
+
+    fn said(&mut self) -> Vec<(WatchKind, String, i64)> {
+        self.responses.drain(..).map(|response| said(&response)).collect()
+    }
+}
+
+fn events(text: &str, resume: i64) -> (WatchKind, String, i64) {
+    (WatchKind::Events, text.to_owned(), resume)
+}
+
+#[test]
+fn the_revision_of_the_confirmation_moves_nothing() {
+    assert_eq!(Watched::from_5().account.next_revision(), 5);
+}
+
+#[test]
+fn messages_that_arrive_together_are_one_response() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(5, "a"), (5, "b")], false), puts(&[(7, "a")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("5:a 5:b 7:a", 8)]);
+    assert_eq!(watched.account.next_revision(), 8);
+}
+
+#[test]
+fn what_is_older_than_the_next_revision_is_never_delivered() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(3, "a"), (4, "b")], false)]).unwrap();
+    assert_eq!(watched.said(), []);
+    watched.receive(&[puts(&[(4, "b"), (5, "c")], false), puts(&[(5, "c"), (6, "d")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("5:c 6:d", 7)]);
+}
+
+#[test]
+fn fragments_are_delivered_together_when_the_last_one_is_there() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(5, "a"), (5, "b")], true)]).unwrap();
+    watched.receive(&[puts(&[(5, "c"), (6, "a")], true)]).unwrap();
+    assert_eq!(watched.said(), []);
+    assert_eq!(watched.account.next_revision(), 5);
+    watched.receive(&[puts(&[(6, "b")], false), puts(&[(7, "a")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("5:a 5:b 5:c 6:a 6:b 7:a", 8)]);
+}
+
+#[test]
+fn what_is_whole_does_not_wait_for_the_fragments_behind_it() {
+    let mut watched = Watched::from_5();
+    watched
+        .receive(&[
+            puts(&[(5, "a")], false),
+            puts(&[(6, "a"), (6, "b")], true),
+            puts(&[(6, "c")], false),
+            puts(&[(7, "a")], true),
+        ])
+        .unwrap();
+    assert_eq!(watched.said(), [events("5:a", 6), events("6:a 6:b 6:c", 7)]);
+    watched.receive(&[puts(&[(7, "b")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("7:a 7:b", 8)]);
+}
+
+#[test]
+fn fragments_of_a_lost_stream_are_forgotten() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(5, "a")], false), puts(&[(6, "a")], true)]).unwrap();
+    watched.lose();
+    let expected = [events("5:a", 6), (WatchKind::Disconnected, String::new(), 6)];
+    assert_eq!(watched.said(), expected);
+    watched.receive(&[created(8), puts(&[(6, "a"), (6, "b")], false)]).unwrap();
+    assert_eq!(watched.said(), [(WatchKind::Resumed, String::new(), 6), events("6:a 6:b", 7)]);
+}
+
+#[test]
+fn fragments_without_end_are_refused() {
+    let mut watched = Watched::with(Settings { max_message_bytes: 1000, ..settings() });
+    let mut refused = Ok(());
+    for _ in 0..20 {
+        refused = watched.receive(&[puts(&[(5, "a")], true)]);
+        if refused.is_err() {
+            break;
+        }
+    }
+    assert!(matches!(refused, Err(Interruption::Lost(Error::Protocol { .. }))), "{refused:?}");
+    assert_eq!(watched.said(), []);
+}
+
+#[test]
+fn progress_moves_the_next_revision_on_and_never_back() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[progress(9)]).unwrap();
+    watched.receive(&[progress(3)]).unwrap();
+    let shown = |resume| (WatchKind::Progress, String::new(), resume);
+    assert_eq!(watched.said(), [shown(10), shown(10)]);
+    watched.receive(&[puts(&[(9, "a"), (10, "b")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("10:b", 11)]);
+}
+
+#[test]
+fn progress_is_shown_where_it_was_asked_for_and_says_something_new() {
+    let mut watched = Watched::with(Settings { shows_progress: false, ..settings() });
+    watched.receive(&[progress(9)]).unwrap();
+    assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 10));
+
+    let mut watched = Watched::from_5();
+    watched.receive(&[progress(5), puts(&[(6, "a")], false)]).unwrap();
+    watched.receive(&[puts(&[(7, "a")], false), progress(9)]).unwrap();
+    let expected = [events("6:a", 7), events("7:a", 10), (WatchKind::Progress, String::new(), 10)];
+    assert_eq!(watched.said(), expected);
+}
+
+#[test]
+fn a_loss_is_reported_once_and_so_is_its_end() {
+    let mut watched = Watched::from_5();
+    watched.lose();
+    watched.lose();
+    watched.receive(&[created(9), created(9)]).unwrap();
+    let expected = [(WatchKind::Disconnected, String::new(), 5), (WatchKind::Resumed, String::new(), 5)];
+    assert_eq!(watched.said(), expected);
+
+    let mut watched = Watched::with(Settings { reports_connection: false, ..settings() });
+    watched.lose();
+    watched.receive(&[created(9)]).unwrap();
+    assert_eq!(watched.said(), []);
+}
+
+#[test]
+fn compaction_ends_the_watch_and_tells_where_the_store_begins() {
+    let mut watched = Watched::from_5();
+    // As every server answers a compacted start: no revision, no reason.
+    let line = r#"{"result":{"header":{"cluster_id":"12811601696947692177","member_id":"1194676938371073159","raft_term":"2"},"canceled":true,"compact_revision":"21"}}"#;
+    let ended = watched.receive(&[puts(&[(5, "a")], false), line.to_owned()]);
+    match ended {
+        Err(Interruption::Ended(Error::Compacted { wanted, compact_revision, .. })) => {
+            assert_eq!((wanted, compact_revision), (6, 21));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(watched.said(), [events("5:a", 6)]);
+}
+
+#[test]
+fn a_refusal_carries_the_servers_code_or_text() {
+    for (reason, code) in [
+        ("rpc error: code = PermissionDenied desc = etcdserver: permission denied", Code::PermissionDenied),
+        ("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token", Code::Unauthenticated),
+        ("mvcc: watcher range is empty", Code::InvalidArgument),
+        ("etcdserver: mvcc: required revision has been compacted", Code::OutOfRange),
+        ("something that no version says", Code::Unknown),
+    ] {
+        let mut account = Account::new(5, settings());
+        let line = format!(
+            r#"{{"result":{{{},"watch_id":"-1","created":true,"canceled":true,"cancel_reason":"{reason}"}}}}"#,
+            header(3)
+        );
+        match account.receive(frames(&[line]), &endpoint(), &mut |_| {}) {
+            Err(Interruption::Ended(Error::Server { code: found, message, .. })) => {
+                assert_eq!(found, code, "{reason}");
+                assert!(reason.ends_with(&message), "{message}");
+            }
+            other => panic!("{reason}: {other:?}"),
+        }
+        assert!(!account.is_confirmed());
+    }
+}
+
+#[test]
+fn a_refusal_that_speaks_of_the_member_is_no_end() {
+    let mut watched = Watched::from_5();
+    let line = r#"{"result":{"watch_id":"-1","created":true,"canceled":true,"cancel_reason":"rpc error: code = Unavailable desc = etcdserver: no leader"}}"#;
+    let lost = watched.receive(&[line.to_owned()]);
+    assert!(matches!(&lost, Err(Interruption::Lost(error)) if error.reason() == Reason::NoLeader), "{lost:?}");
+}
+
+#[test]
+fn a_cancellation_without_a_reason_ends_a_create_and_interrupts_a_watch() {
+    let line = |created: bool| format!(r#"{{"result":{{{},"created":{created},"canceled":true}}}}"#, header(9));
+    assert!(matches!(Watched::from_5().receive(&[line(false)]), Err(Interruption::Lost(_))));
+    let mut account = Account::new(5, settings());
+    let refused = account.receive(frames(&[line(true)]), &endpoint(), &mut |_| {});
+    assert!(matches!(refused, Err(Interruption::Ended(_))), "{refused:?}");
+}
+
+#[test]
+fn error_objects_of_both_dialects_interrupt_a_watch_after_what_came_before_them() {
+    for (line, code) in [
+        (
+            r#"{"error":{"grpc_code":1,"http_code":408,"message":"grpc: the client connection is closing","http_status":"Request Timeout"}}"#,
+            Code::Cancelled,
+        ),
+        (
+            r#"{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"Service Unavailable"}}"#,
+            Code::Unavailable,
+        ),
+        (r#"{"error":{"code":14,"message":"error reading from server: EOF"}}"#, Code::Unavailable),
+        (r#"{"error":{"grpc_code":2,"http_code":500,"message":"context deadline exceeded"}}"#, Code::Unknown),
+    ] {
+        let mut watched = Watched::from_5();
+        let lost = watched.receive(&[puts(&[(5, "a")], false), puts(&[(6, "a")], true), line.to_owned()]);
+        assert!(
+            matches!(&lost, Err(Interruption::Lost(Error::Server { code: found, .. })) if *found == code),
+            "{lost:?}"
+        );
+        assert_eq!(watched.said(), [events("5:a", 6)]);
+    }
+}
+
+#[test]
+fn an_error_object_that_refuses_the_watch_ends_it() {
+    let mut watched = Watched::from_5();
+    let ended = watched.receive(&[r#"{"error":{"code":7,"message":"etcdserver: permission denied"}}"#.to_owned()]);
+    assert!(matches!(ended, Err(Interruption::Ended(Error::Server { .. }))), "{ended:?}");
+}
+
+#[test]
+fn garbage_interrupts_a_watch_after_what_came_before_it() {
+    for garbage in ["<html>", "{}", r#"{"result":1}"#, r#"{"result":{"events":[{"kv":{"mod_revision":"x"}}]}}"#, "[]"] {
+        let mut watched = Watched::from_5();
+        let lost = watched.receive(&[puts(&[(5, "a")], false), garbage.to_owned(), puts(&[(6, "a")], false)]);
+        assert!(matches!(lost, Err(Interruption::Lost(Error::Protocol { .. }))), "{garbage}: {lost:?}");
+        assert_eq!(watched.said(), [events("5:a", 6)]);
+    }
+}
+
+#[test]
+fn deletions_and_previous_values_come_decoded() {
+    let mut watched = Watched::with(Settings { namespace: Namespace::new(b"d".to_vec()), ..settings() });
+    let line = r#"{"result":{"header":{"revision":"46"},"events":[{"type":"DELETE","kv":{"key":"dzE=","mod_revision":"46"},"prev_kv":{"key":"dzE=","create_revision":"44","mod_revision":"45","version":"2","value":"Yg=="}}]}}"#;
+    watched.receive(&[line.replace("dzE=", &STANDARD.encode_to_string("dw1"))]).unwrap();
+    let response = &watched.responses[0];
+    let event = &response.events[0];
+    let previous = event.prev_kv.unwrap();
+    assert_eq!(event.event_type, crate::rpc::watch::EventType::Delete);
+    assert_eq!((response.bytes(event.kv.key), response.bytes(event.kv.value)), (&b"w1"[..], &b""[..]));
+    assert_eq!((response.bytes(previous.key), response.bytes(previous.value)), (&b"w1"[..], &b"b"[..]));
+    assert_eq!((previous.create_revision, previous.mod_revision, previous.version), (44, 45, 2));
+    assert_eq!((response.header.revision, response.resume_revision), (46, 47));
+}

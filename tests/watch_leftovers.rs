@@ -1,0 +1,115 @@
+//! What is left of watches when the last handle is gone: no thread, no descriptor. A program of its own, because it
+//! counts what the whole process has.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{FakeGateway, Gate, LONG, client, wait_until};
+use etcdgw::rpc::Keys;
+use etcdgw::rpc::watch::WatchRequest;
+use etcdgw::watch::{Watch, WatchOptions};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// One test at a time: each counts the process's threads.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const CREATED: &str = "{\"result\":{\"header\":{\"revision\":\"4\"},\"created\":true}}\n";
+const EVENT: &str =
+    "{\"result\":{\"header\":{\"revision\":\"5\"},\"events\":[{\"kv\":{\"key\":\"aw==\",\"mod_revision\":\"5\"}}]}}\n";
+
+fn gateway() -> FakeGateway {
+    FakeGateway::start(|request, reply| match request.path.as_str() {
+        "/v3/watch" => {
+            reply.stream_head();
+            reply.chunk(CREATED);
+            reply.chunk(EVENT);
+            reply.hold();
+        }
+        _ => reply.json(r#"{"header":{"revision":"4"}}"#),
+    })
+}
+
+fn options() -> WatchOptions {
+    let keys = Keys::One(Cow::Borrowed(&b"k"[..]));
+    let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
+    WatchOptions::new(request)
+}
+
+/// The library's threads in this process, by name.
+fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.map(|name| name.trim().to_owned()).filter(|name| name.starts_with("etcdgw-")).collect()
+}
+
+/// The descriptors that only the library makes.
+fn event_descriptors() -> usize {
+    let files = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+    links.filter(|link| link.to_string_lossy().contains("eventfd")).count()
+}
+
+#[test]
+fn no_thread_exists_before_the_first_watch_and_none_after_the_last_handle() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let gateway = gateway();
+    for _ in 0..20 {
+        let client = client(gateway.url());
+        assert!(threads().is_empty());
+        let called = Gate::new();
+        let calls = called.clone();
+        let calling = client.watch(options(), Box::new(move |_| calls.open())).unwrap();
+        calling.start();
+        let pulled: Vec<Watch> = (0..5).map(|_| client.watch_open(options()).unwrap()).collect();
+        called.wait();
+        // Each gives itself its name.
+        wait_until(LONG, || threads().len() == 7);
+        drop(client);
+        drop(calling);
+        drop(pulled);
+        // The kernel lists a thread for a moment after it was joined.
+        wait_until(Duration::from_secs(1), || threads().is_empty());
+        assert_eq!(event_descriptors(), 0);
+    }
+}
+
+#[test]
+fn a_callback_that_drops_everything_leaves_nothing_behind() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let gateway = gateway();
+    let client = client(gateway.url());
+    let everything = Arc::new(Mutex::new(None));
+    let (inner, called) = (everything.clone(), Gate::new());
+    let calls = called.clone();
+    let watch = client
+        .watch(
+            options(),
+            Box::new(move |_| {
+                let everything: Option<(etcdgw::client::Client, Watch)> = inner.lock().unwrap().take();
+                drop(everything.unwrap());
+                calls.open();
+            }),
+        )
+        .unwrap();
+    let starter = watch.clone();
+    *everything.lock().unwrap() = Some((client, watch));
+    starter.start();
+    drop(starter);
+    called.wait();
+    wait_until(LONG, || threads().is_empty() && event_descriptors() == 0 && Arc::strong_count(&everything) == 1);
+    wait_until(LONG, || gateway.open_connections() == 0);
+}
+
+#[test]
+fn a_refused_watch_leaves_no_reader() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let gateway = FakeGateway::answering("{}");
+    let client = client(gateway.url());
+    for _ in 0..20 {
+        assert!(client.watch_open(options()).is_err());
+        assert!(client.watch_once(options()).is_err());
+    }
+    wait_until(Duration::from_secs(1), || threads().is_empty());
+}
