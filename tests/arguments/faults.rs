@@ -1,0 +1,203 @@
+//! What can be wrong with bytes and options.
+
+use etcdgw::ffi::*;
+use std::ptr;
+
+/// The argument at fault, the status that it calls for, and how to make it so.
+pub type Fault<T> = (&'static str, etcdgw_status, fn(&mut T));
+
+/// A struct whose fields have faults.
+pub trait Faulty: Copy + 'static {
+    /// The size of the first release.
+    const FIRST_SIZE: usize;
+    /// Everything at its default.
+    fn good() -> Self;
+    fn set_size(&mut self, size: usize);
+    fn faults() -> Vec<Fault<Self>>;
+}
+
+pub fn bytes(bytes: &'static [u8]) -> etcdgw_bytes {
+    etcdgw_bytes { data: bytes.as_ptr(), len: bytes.len() }
+}
+
+/// A C struct at its defaults: zero everywhere, but for the size that it begins with.
+pub fn zero<T>(size: usize) -> T {
+    unsafe {
+        let mut options: T = std::mem::zeroed();
+        (&raw mut options).cast::<usize>().write(size);
+        options
+    }
+}
+
+pub const BAD_BYTES: &[fn() -> etcdgw_bytes] = &[
+    || etcdgw_bytes { data: ptr::null(), len: 5 },
+    || etcdgw_bytes { data: b"x".as_ptr(), len: isize::MAX.cast_unsigned() + 1 },
+    || etcdgw_bytes { data: b"x".as_ptr(), len: usize::MAX },
+];
+
+/// Gives an option struct its faults: flags, whatever else is set, and bytes.
+macro_rules! faulty {
+    ($name:ident, $size:literal,
+     flags [$($flag:ident),*], bytes [$($bytes:ident),*], others [$($field:ident = $value:expr),* $(,)?]) => {
+        impl Faulty for $name {
+            const FIRST_SIZE: usize = $size;
+            fn good() -> $name {
+                zero($size)
+            }
+            fn set_size(&mut self, size: usize) {
+                self.struct_size = size;
+            }
+            fn faults() -> Vec<Fault<$name>> {
+                vec![
+                    $(
+                        (concat!("options.", stringify!($flag)), ETCDGW_INVALID_ARGUMENT, |o| o.$flag = 2),
+                        (concat!("options.", stringify!($flag)), ETCDGW_INVALID_ARGUMENT, |o| o.$flag = -1),
+                    )*
+                    $(
+                        (concat!("options.", stringify!($bytes)), ETCDGW_INVALID_ARGUMENT, |o| o.$bytes = BAD_BYTES[0]()),
+                        (concat!("options.", stringify!($bytes)), ETCDGW_INVALID_ARGUMENT, |o| o.$bytes = BAD_BYTES[1]()),
+                    )*
+                    $((concat!("options.", stringify!($field)), ETCDGW_INVALID_ARGUMENT, |o| o.$field = $value),)*
+                ]
+            }
+        }
+    };
+}
+
+faulty!(etcdgw_call_options, 24, flags [], bytes [], others []);
+faulty!(etcdgw_put_options, 48, flags [prev_kv, ignore_value, ignore_lease], bytes [], others [reserved0 = 1]);
+faulty!(etcdgw_get_options, 112,
+    flags [prefix, serializable, keys_only, count_only],
+    bytes [range_end],
+    others [sort_order = -1, sort_order = 3, sort_target = -1, sort_target = 5]);
+faulty!(etcdgw_delete_options, 56, flags [prefix, prev_kv, all], bytes [range_end], others [reserved0 = -1]);
+faulty!(etcdgw_compact_options, 32, flags [physical], bytes [], others [reserved0 = 1]);
+faulty!(etcdgw_lease_grant_options, 32, flags [], bytes [], others []);
+faulty!(etcdgw_lease_ttl_options, 32, flags [keys], bytes [], others [reserved0 = 1]);
+faulty!(etcdgw_member_list_options, 32, flags [linearizable], bytes [], others [reserved0 = 1]);
+
+const BAD_TEXT: *const std::ffi::c_char = c"\xff".as_ptr();
+
+impl Faulty for etcdgw_watch_options {
+    const FIRST_SIZE: usize = 88;
+    fn good() -> etcdgw_watch_options {
+        // A closed client would not confirm it.
+        etcdgw_watch_options { no_wait_created: 1, ..zero(88) }
+    }
+    fn set_size(&mut self, size: usize) {
+        self.struct_size = size;
+    }
+    fn faults() -> Vec<Fault<etcdgw_watch_options>> {
+        vec![
+            ("options.prefix", ETCDGW_INVALID_ARGUMENT, |o| o.prefix = 2),
+            ("options.progress_notify", ETCDGW_INVALID_ARGUMENT, |o| o.progress_notify = 2),
+            ("options.no_put", ETCDGW_INVALID_ARGUMENT, |o| o.no_put = -1),
+            ("options.no_delete", ETCDGW_INVALID_ARGUMENT, |o| o.no_delete = 2),
+            ("options.prev_kv", ETCDGW_INVALID_ARGUMENT, |o| o.prev_kv = 2),
+            ("options.report_connection", ETCDGW_INVALID_ARGUMENT, |o| o.report_connection = 2),
+            ("options.no_require_leader", ETCDGW_INVALID_ARGUMENT, |o| o.no_require_leader = 2),
+            ("options.no_wait_created", ETCDGW_INVALID_ARGUMENT, |o| o.no_wait_created = 2),
+            ("start_revision", ETCDGW_INVALID_ARGUMENT, |o| o.start_revision = -1),
+            ("options.range_end", ETCDGW_INVALID_ARGUMENT, |o| o.range_end = BAD_BYTES[0]()),
+            ("options.range_end", ETCDGW_INVALID_ARGUMENT, |o| o.range_end = BAD_BYTES[1]()),
+            ("options.queue", ETCDGW_UNIMPLEMENTED, |o| o.queue = ptr::dangling_mut()),
+        ]
+    }
+}
+
+impl Faulty for etcdgw_client_options {
+    const FIRST_SIZE: usize = 256;
+    fn good() -> etcdgw_client_options {
+        zero(256)
+    }
+    fn set_size(&mut self, size: usize) {
+        self.struct_size = size;
+    }
+    fn faults() -> Vec<Fault<etcdgw_client_options>> {
+        const INVALID: etcdgw_status = ETCDGW_INVALID_ARGUMENT;
+        const LACKING: etcdgw_status = ETCDGW_UNIMPLEMENTED;
+        vec![
+            ("options.endpoints", INVALID, |o| o.endpoints = BAD_TEXT),
+            ("endpoints", INVALID, |o| o.endpoints = c"".as_ptr()),
+            ("endpoints", INVALID, |o| o.endpoints = c"ftp://127.0.0.1".as_ptr()),
+            ("endpoints", INVALID, |o| o.endpoints = c"http://127.0.0.1:99999".as_ptr()),
+            ("options.ca_cert_file", INVALID, |o| o.ca_cert_file = BAD_TEXT),
+            ("options.cert_file", INVALID, |o| o.cert_file = BAD_TEXT),
+            ("options.key_file", INVALID, |o| o.key_file = BAD_TEXT),
+            ("options.ca_cert_pem", INVALID, |o| o.ca_cert_pem = BAD_BYTES[0]()),
+            ("options.cert_pem", INVALID, |o| o.cert_pem = BAD_BYTES[1]()),
+            ("options.key_pem", INVALID, |o| o.key_pem = BAD_BYTES[2]()),
+            ("options.ca_cert_pem", INVALID, |o| {
+                (o.ca_cert_file, o.ca_cert_pem) = (c"/ca.pem".as_ptr(), bytes(b"pem"));
+            }),
+            ("options.cert_pem", INVALID, |o| (o.cert_file, o.cert_pem) = (c"/cert.pem".as_ptr(), bytes(b"pem"))),
+            ("options.key_pem", INVALID, |o| (o.key_file, o.key_pem) = (c"/key.pem".as_ptr(), bytes(b"pem"))),
+            ("options.tls_server_name", INVALID, |o| o.tls_server_name = BAD_TEXT),
+            ("options.api_path", INVALID, |o| o.api_path = BAD_TEXT),
+            ("api_path", INVALID, |o| o.api_path = c"/v 3/".as_ptr()),
+            ("options.key_prefix", INVALID, |o| o.key_prefix = BAD_BYTES[0]()),
+            ("options.max_response_bytes", INVALID, |o| o.max_response_bytes = -1),
+            ("options.tls_insecure_skip_verify", INVALID, |o| o.tls_insecure_skip_verify = 2),
+            ("options.max_retries", INVALID, |o| o.max_retries = -2),
+            ("options.max_idle_connections", INVALID, |o| o.max_idle_connections = -1),
+            ("options.websocket", INVALID, |o| o.websocket = -1),
+            ("options.websocket", INVALID, |o| o.websocket = 3),
+            ("options.log_level", INVALID, |o| o.log_level = -1),
+            ("options.log_level", INVALID, |o| o.log_level = 6),
+            ("options.reserved0", INVALID, |o| o.reserved0 = 1),
+            ("options.user", LACKING, |o| o.user = c"root".as_ptr()),
+            ("options.password", LACKING, |o| o.password = c"secret".as_ptr()),
+            ("options.token", LACKING, |o| o.token = c"token".as_ptr()),
+            ("options.auto_sync_ms", LACKING, |o| o.auto_sync_ms = 1),
+            ("options.watch_buffer_bytes", LACKING, |o| o.watch_buffer_bytes = 1),
+            ("options.watch_buffer_total_bytes", LACKING, |o| o.watch_buffer_total_bytes = 1),
+            ("options.watch_liveness_ms", LACKING, |o| o.watch_liveness_ms = 1),
+            ("options.websocket", LACKING, |o| o.websocket = ETCDGW_WEBSOCKET_ALWAYS),
+        ]
+    }
+}
+
+const BOTH_ENDS: &str = "options.range_end";
+
+/// A range end together with a prefix.
+pub const GET_BOTH: &[Fault<etcdgw_get_options>] =
+    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
+/// The same.
+pub const DELETE_BOTH: &[Fault<etcdgw_delete_options>] =
+    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
+/// The same.
+pub const WATCH_BOTH: &[Fault<etcdgw_watch_options>] =
+    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
+
+/// A range end in a function that is about a prefix.
+pub const GET_END: &[Fault<etcdgw_get_options>] =
+    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| o.range_end = bytes(b"z"))];
+/// The same.
+pub const DELETE_END: &[Fault<etcdgw_delete_options>] =
+    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| o.range_end = bytes(b"z"))];
+/// The same.
+pub const WATCH_END: &[Fault<etcdgw_watch_options>] =
+    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| o.range_end = bytes(b"z"))];
+
+/// What a create or replace has no use for.
+pub const ONLY_LEASE: &[Fault<etcdgw_put_options>] = &[
+    ("options.prev_kv", ETCDGW_INVALID_ARGUMENT, |o| o.prev_kv = 1),
+    ("options.ignore_value", ETCDGW_INVALID_ARGUMENT, |o| o.ignore_value = 1),
+    ("options.ignore_lease", ETCDGW_INVALID_ARGUMENT, |o| o.ignore_lease = 1),
+];
+
+/// What the options of an operation in a transaction can't say.
+macro_rules! no_call {
+    ($constant:ident, $options:ident, $($more:expr),*) => {
+        /// No time limit and no token of its own.
+        pub const $constant: &[Fault<$options>] = &[
+            ("options.timeout_ms", ETCDGW_INVALID_ARGUMENT, |o| o.timeout_ms = 1),
+            ("options.timeout_ms", ETCDGW_INVALID_ARGUMENT, |o| o.timeout_ms = -1),
+            ("options.cancel", ETCDGW_INVALID_ARGUMENT, |o| o.cancel = ptr::dangling_mut()),
+            $($more),*
+        ];
+    };
+}
+no_call!(TXN_PUT, etcdgw_put_options,);
+no_call!(TXN_GET, etcdgw_get_options, GET_BOTH[0]);
+no_call!(TXN_DELETE, etcdgw_delete_options, DELETE_BOTH[0]);

@@ -1,0 +1,81 @@
+//! The functions that can't fail, and what they do with NULL.
+
+use etcdgw::ffi::*;
+use std::ffi::CStr;
+use std::ptr;
+
+macro_rules! freeing {
+    ($($name:ident),* $(,)?) => {
+        const FREEING: &[&str] = &[$(stringify!($name)),*];
+
+        #[test]
+        fn freeing_null_does_nothing() {
+            unsafe { $($name(ptr::null_mut());)* }
+        }
+    };
+}
+
+freeing! {
+    etcdgw_cancel_free, etcdgw_client_free, etcdgw_delete_response_free, etcdgw_error_free, etcdgw_get_response_free,
+    etcdgw_lease_list_response_free, etcdgw_lease_ttl_response_free, etcdgw_maintenance_status_response_free,
+    etcdgw_member_list_response_free, etcdgw_put_response_free, etcdgw_raw_response_free, etcdgw_string_free,
+    etcdgw_txn_free, etcdgw_txn_response_free, etcdgw_watch_free, etcdgw_watch_response_free,
+    // Nothing to end, either.
+    etcdgw_cancel_trigger, etcdgw_client_close, etcdgw_watch_cancel,
+}
+
+const OTHERS: &[&str] = &[
+    "etcdgw_error_endpoint",
+    "etcdgw_error_grpc_code",
+    "etcdgw_error_http_status",
+    "etcdgw_error_is_retryable",
+    "etcdgw_error_may_have_applied",
+    "etcdgw_error_message",
+    "etcdgw_error_reason",
+    "etcdgw_error_status",
+    "etcdgw_status_name",
+    "etcdgw_str",
+    "etcdgw_version",
+    "etcdgw_version_number",
+    "etcdgw_watch_fd",
+];
+
+/// All of them.
+pub const NAMES: &[&str] = &{
+    let mut names = [""; FREEING.len() + OTHERS.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = if index < FREEING.len() { FREEING[index] } else { OTHERS[index - FREEING.len()] };
+        index += 1;
+    }
+    names
+};
+
+#[test]
+fn no_error_is_ok_without_a_message() {
+    let none = ptr::null();
+    unsafe {
+        assert_eq!(etcdgw_error_status(none), ETCDGW_OK);
+        assert_eq!(CStr::from_ptr(etcdgw_error_message(none)), c"");
+        assert_eq!(etcdgw_error_grpc_code(none), -1);
+        assert_eq!(etcdgw_error_http_status(none), 0);
+        assert!(etcdgw_error_endpoint(none).is_null());
+        assert_eq!(etcdgw_error_reason(none), ETCDGW_REASON_OTHER);
+        assert_eq!(etcdgw_error_is_retryable(none), 0);
+        assert_eq!(etcdgw_error_may_have_applied(none), 0);
+    }
+}
+
+#[test]
+fn the_others_answer_null_and_unlisted_numbers_with_something_sensible() {
+    unsafe {
+        assert_eq!(etcdgw_str(ptr::null()).len, 0);
+        assert_eq!(etcdgw_str(c"abc".as_ptr()).len, 3);
+        assert_eq!(etcdgw_watch_fd(ptr::null()), -1);
+        assert_eq!(CStr::from_ptr(etcdgw_status_name(ETCDGW_NOT_FOUND)), c"NOT_FOUND");
+        assert_eq!(CStr::from_ptr(etcdgw_status_name(-7)), c"UNLISTED");
+        let version = CStr::from_ptr(etcdgw_version()).to_str().unwrap();
+        let parts: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
+        assert_eq!(etcdgw_version_number(), parts[0] << 16 | parts[1] << 8 | parts[2]);
+    }
+}

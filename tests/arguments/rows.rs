@@ -1,0 +1,119 @@
+//! A call of every function that can fail, made of what the probe gives.
+
+use crate::Call;
+use crate::faults::*;
+use etcdgw::ffi::*;
+
+macro_rules! rows {
+    ($p:ident; $($name:ident($($argument:expr),* $(,)?) $($free:ident)?;)*) => {
+        vec![$((stringify!($name), (|$p| {
+            let status = unsafe { $name($($argument),*) };
+            $(let status = $p.give_back(status, $free);)?
+            status
+        }) as Call)),*]
+    };
+}
+
+/// The functions by their names. A name behind a call frees what it gives when it succeeds.
+pub fn rows() -> Vec<(&'static str, Call)> {
+    [client(), keys(), transactions(), leases(), watches(), cluster()].concat()
+}
+
+fn client() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_cancel_new(p.output("out"), p.err()) etcdgw_cancel_free;
+        etcdgw_client_new(p.client_options(), p.output("out"), p.err()) etcdgw_client_free;
+        etcdgw_client_set_endpoints(
+            p.client(), p.text("endpoints", true, c"127.0.0.1", c"http://a b"), p.err());
+        etcdgw_client_sync_endpoints(p.client(), p.options(&[]), p.err());
+        etcdgw_client_api_path(p.client(), p.options(&[]), p.output("api_path"), p.err()) etcdgw_string_free;
+        etcdgw_client_base_url(p.client(), p.options(&[]), p.output("base_url"), p.err()) etcdgw_string_free;
+        etcdgw_client_url(
+            p.client(), p.text("path", true, c"/kv/range", c"/kv range"), p.options(&[]), p.output("url"), p.err())
+            etcdgw_string_free;
+        etcdgw_post(
+            p.client(), p.text("path", true, c"/kv/range", c"/kv/range?x=1"), p.json(), p.options(&[]),
+            p.optional_output(), p.err());
+    }
+}
+
+fn keys() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_put(p.client(), p.bytes("key"), p.bytes("value"), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_get(p.client(), p.bytes("key"), p.options(GET_BOTH), p.optional_output(), p.err());
+        etcdgw_get_prefix(p.client(), p.bytes("prefix"), p.options(GET_END), p.optional_output(), p.err());
+        etcdgw_get_all(p.client(), p.options(GET_END), p.optional_output(), p.err());
+        etcdgw_delete(p.client(), p.bytes("key"), p.options(DELETE_BOTH), p.optional_output(), p.err());
+        etcdgw_delete_prefix(p.client(), p.bytes("prefix"), p.options(DELETE_END), p.optional_output(), p.err());
+        etcdgw_create(
+            p.client(), p.bytes("key"), p.bytes("value"), p.options(ONLY_LEASE), p.output("created"),
+            p.optional_output(), p.err());
+        etcdgw_replace(
+            p.client(), p.bytes("key"), p.bytes("expected"), p.bytes("value"), p.options(ONLY_LEASE),
+            p.output("replaced"), p.optional_output(), p.err());
+        etcdgw_compact(p.client(), 1, p.options::<etcdgw_compact_options>(&[]), p.err());
+        etcdgw_prefix_range_end(p.bytes("prefix"), p.buffer("buf"), 1, p.output("len"), p.err());
+    }
+}
+
+fn transactions() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_txn_new(p.client(), p.output("out"), p.err()) etcdgw_txn_free;
+        etcdgw_txn_if_value(
+            p.txn("txn"), p.bytes("key"), p.bytes("range_end"), p.constant("op", 4), p.bytes("value"), p.err());
+        etcdgw_txn_if_version(p.txn("txn"), p.bytes("key"), p.bytes("range_end"), p.constant("op", 4), 1, p.err());
+        etcdgw_txn_if_create_revision(
+            p.txn("txn"), p.bytes("key"), p.bytes("range_end"), p.constant("op", 4), 1, p.err());
+        etcdgw_txn_if_mod_revision(
+            p.txn("txn"), p.bytes("key"), p.bytes("range_end"), p.constant("op", 4), 1, p.err());
+        etcdgw_txn_if_lease(p.txn("txn"), p.bytes("key"), p.bytes("range_end"), p.constant("op", 4), 1, p.err());
+        etcdgw_txn_then_put(p.txn("txn"), p.bytes("key"), p.bytes("value"), p.options(TXN_PUT), p.err());
+        etcdgw_txn_then_get(p.txn("txn"), p.bytes("key"), p.options(TXN_GET), p.err());
+        etcdgw_txn_then_delete(p.txn("txn"), p.bytes("key"), p.options(TXN_DELETE), p.err());
+        etcdgw_txn_then_txn(p.txn("txn"), p.txn("copied"), p.err());
+        etcdgw_txn_else_put(p.txn("txn"), p.bytes("key"), p.bytes("value"), p.options(TXN_PUT), p.err());
+        etcdgw_txn_else_get(p.txn("txn"), p.bytes("key"), p.options(TXN_GET), p.err());
+        etcdgw_txn_else_delete(p.txn("txn"), p.bytes("key"), p.options(TXN_DELETE), p.err());
+        etcdgw_txn_else_txn(p.txn("txn"), p.txn("copied"), p.err());
+        etcdgw_txn_commit(p.txn("txn"), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_txn_json(p.client(), p.json(), p.options(&[]), p.optional_output(), p.err());
+    }
+}
+
+fn leases() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_lease_grant(
+            p.client(), 60, p.options::<etcdgw_lease_grant_options>(&[]), p.output("id"), p.optional_output(), p.err());
+        etcdgw_lease_revoke(p.client(), 1, p.options(&[]), p.err());
+        etcdgw_lease_refresh(p.client(), 1, p.options(&[]), p.output("ttl_s"), p.err());
+        etcdgw_lease_ttl(p.client(), 1, p.options::<etcdgw_lease_ttl_options>(&[]), p.optional_output(), p.err());
+        etcdgw_lease_list(p.client(), p.options(&[]), p.optional_output(), p.err());
+    }
+}
+
+fn watches() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_watch(
+            p.client(), p.bytes("key"), p.options(WATCH_BOTH), p.callback(), p.user_data(), p.user_data_free(),
+            p.output("out"), p.err()) etcdgw_watch_free;
+        etcdgw_watch_prefix(
+            p.client(), p.bytes("prefix"), p.options(WATCH_END), p.callback(), p.user_data(), p.user_data_free(),
+            p.output("out"), p.err()) etcdgw_watch_free;
+        etcdgw_watch_open(p.client(), p.bytes("key"), p.options(WATCH_BOTH), p.output("out"), p.err())
+            etcdgw_watch_free;
+        etcdgw_watch_next(p.watch(), 0, p.optional_output(), p.err());
+        etcdgw_watch_once(p.client(), p.bytes("key"), p.options(WATCH_BOTH), p.optional_output(), p.err());
+        etcdgw_watch_prefix_once(p.client(), p.bytes("prefix"), p.options(WATCH_END), p.optional_output(), p.err());
+        etcdgw_watch_request_progress(p.watch(), p.options(&[]), p.err());
+        etcdgw_watch_join(p.watch(), 0, p.err());
+    }
+}
+
+fn cluster() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_member_list(p.client(), p.options::<etcdgw_member_list_options>(&[]), p.optional_output(), p.err());
+        etcdgw_maintenance_status(
+            p.client(), p.text("endpoint", false, c"http://127.0.0.1:1", c"ftp://127.0.0.1"), p.options(&[]),
+            p.optional_output(), p.err());
+    }
+}
