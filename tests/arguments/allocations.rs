@@ -17,7 +17,7 @@ pub fn live_bytes() -> isize {
 
 fn count(bytes: usize, sign: isize) {
     // Not there any more while a thread ends.
-    let _ = LIVE.try_with(|live| live.set(live.get() + sign * bytes.cast_signed()));
+    let _ = LIVE.try_with(|live| live.set(live.get() + sign * bytes as isize));
 }
 
 unsafe impl GlobalAlloc for Counting {

@@ -3,6 +3,9 @@
 use etcdgw::ffi::*;
 use std::ptr;
 
+const INVALID: etcdgw_status = ETCDGW_INVALID_ARGUMENT;
+const LACKING: etcdgw_status = ETCDGW_UNIMPLEMENTED;
+
 /// The argument at fault, the status that it calls for, and how to make it so.
 pub type Fault<T> = (&'static str, etcdgw_status, fn(&mut T));
 
@@ -31,7 +34,7 @@ pub fn zero<T>(size: usize) -> T {
 
 pub const BAD_BYTES: &[fn() -> etcdgw_bytes] = &[
     || etcdgw_bytes { data: ptr::null(), len: 5 },
-    || etcdgw_bytes { data: b"x".as_ptr(), len: isize::MAX.cast_unsigned() + 1 },
+    || etcdgw_bytes { data: b"x".as_ptr(), len: isize::MAX as usize + 1 },
     || etcdgw_bytes { data: b"x".as_ptr(), len: usize::MAX },
 ];
 
@@ -50,14 +53,14 @@ macro_rules! faulty {
             fn faults() -> Vec<Fault<$name>> {
                 vec![
                     $(
-                        (concat!("options.", stringify!($flag)), ETCDGW_INVALID_ARGUMENT, |o| o.$flag = 2),
-                        (concat!("options.", stringify!($flag)), ETCDGW_INVALID_ARGUMENT, |o| o.$flag = -1),
+                        (concat!("options.", stringify!($flag)), INVALID, |o| o.$flag = 2),
+                        (concat!("options.", stringify!($flag)), INVALID, |o| o.$flag = -1),
                     )*
                     $(
-                        (concat!("options.", stringify!($bytes)), ETCDGW_INVALID_ARGUMENT, |o| o.$bytes = BAD_BYTES[0]()),
-                        (concat!("options.", stringify!($bytes)), ETCDGW_INVALID_ARGUMENT, |o| o.$bytes = BAD_BYTES[1]()),
+                        (concat!("options.", stringify!($bytes)), INVALID, |o| o.$bytes = BAD_BYTES[0]()),
+                        (concat!("options.", stringify!($bytes)), INVALID, |o| o.$bytes = BAD_BYTES[1]()),
                     )*
-                    $((concat!("options.", stringify!($field)), ETCDGW_INVALID_ARGUMENT, |o| o.$field = $value),)*
+                    $((concat!("options.", stringify!($field)), INVALID, |o| o.$field = $value),)*
                 ]
             }
         }
@@ -89,18 +92,18 @@ impl Faulty for etcdgw_watch_options {
     }
     fn faults() -> Vec<Fault<etcdgw_watch_options>> {
         vec![
-            ("options.prefix", ETCDGW_INVALID_ARGUMENT, |o| o.prefix = 2),
-            ("options.progress_notify", ETCDGW_INVALID_ARGUMENT, |o| o.progress_notify = 2),
-            ("options.no_put", ETCDGW_INVALID_ARGUMENT, |o| o.no_put = -1),
-            ("options.no_delete", ETCDGW_INVALID_ARGUMENT, |o| o.no_delete = 2),
-            ("options.prev_kv", ETCDGW_INVALID_ARGUMENT, |o| o.prev_kv = 2),
-            ("options.report_connection", ETCDGW_INVALID_ARGUMENT, |o| o.report_connection = 2),
-            ("options.no_require_leader", ETCDGW_INVALID_ARGUMENT, |o| o.no_require_leader = 2),
-            ("options.no_wait_created", ETCDGW_INVALID_ARGUMENT, |o| o.no_wait_created = 2),
-            ("start_revision", ETCDGW_INVALID_ARGUMENT, |o| o.start_revision = -1),
-            ("options.range_end", ETCDGW_INVALID_ARGUMENT, |o| o.range_end = BAD_BYTES[0]()),
-            ("options.range_end", ETCDGW_INVALID_ARGUMENT, |o| o.range_end = BAD_BYTES[1]()),
-            ("options.queue", ETCDGW_UNIMPLEMENTED, |o| o.queue = ptr::dangling_mut()),
+            ("options.prefix", INVALID, |o| o.prefix = 2),
+            ("options.progress_notify", INVALID, |o| o.progress_notify = 2),
+            ("options.no_put", INVALID, |o| o.no_put = -1),
+            ("options.no_delete", INVALID, |o| o.no_delete = 2),
+            ("options.prev_kv", INVALID, |o| o.prev_kv = 2),
+            ("options.report_connection", INVALID, |o| o.report_connection = 2),
+            ("options.no_require_leader", INVALID, |o| o.no_require_leader = 2),
+            ("options.no_wait_created", INVALID, |o| o.no_wait_created = 2),
+            ("start_revision", INVALID, |o| o.start_revision = -1),
+            ("options.range_end", INVALID, |o| o.range_end = BAD_BYTES[0]()),
+            ("options.range_end", INVALID, |o| o.range_end = BAD_BYTES[1]()),
+            ("options.queue", LACKING, |o| o.queue = ptr::dangling_mut()),
         ]
     }
 }
@@ -114,8 +117,6 @@ impl Faulty for etcdgw_client_options {
         self.struct_size = size;
     }
     fn faults() -> Vec<Fault<etcdgw_client_options>> {
-        const INVALID: etcdgw_status = ETCDGW_INVALID_ARGUMENT;
-        const LACKING: etcdgw_status = ETCDGW_UNIMPLEMENTED;
         vec![
             ("options.endpoints", INVALID, |o| o.endpoints = BAD_TEXT),
             ("endpoints", INVALID, |o| o.endpoints = c"".as_ptr()),
@@ -161,29 +162,26 @@ const BOTH_ENDS: &str = "options.range_end";
 
 /// A range end together with a prefix.
 pub const GET_BOTH: &[Fault<etcdgw_get_options>] =
-    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
+    &[(BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
 /// The same.
 pub const DELETE_BOTH: &[Fault<etcdgw_delete_options>] =
-    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
+    &[(BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
 /// The same.
 pub const WATCH_BOTH: &[Fault<etcdgw_watch_options>] =
-    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
+    &[(BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
 
 /// A range end in a function that is about a prefix.
-pub const GET_END: &[Fault<etcdgw_get_options>] =
-    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| o.range_end = bytes(b"z"))];
+pub const GET_END: &[Fault<etcdgw_get_options>] = &[(BOTH_ENDS, INVALID, |o| o.range_end = bytes(b"z"))];
 /// The same.
-pub const DELETE_END: &[Fault<etcdgw_delete_options>] =
-    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| o.range_end = bytes(b"z"))];
+pub const DELETE_END: &[Fault<etcdgw_delete_options>] = &[(BOTH_ENDS, INVALID, |o| o.range_end = bytes(b"z"))];
 /// The same.
-pub const WATCH_END: &[Fault<etcdgw_watch_options>] =
-    &[(BOTH_ENDS, ETCDGW_INVALID_ARGUMENT, |o| o.range_end = bytes(b"z"))];
+pub const WATCH_END: &[Fault<etcdgw_watch_options>] = &[(BOTH_ENDS, INVALID, |o| o.range_end = bytes(b"z"))];
 
 /// What a create or replace has no use for.
 pub const ONLY_LEASE: &[Fault<etcdgw_put_options>] = &[
-    ("options.prev_kv", ETCDGW_INVALID_ARGUMENT, |o| o.prev_kv = 1),
-    ("options.ignore_value", ETCDGW_INVALID_ARGUMENT, |o| o.ignore_value = 1),
-    ("options.ignore_lease", ETCDGW_INVALID_ARGUMENT, |o| o.ignore_lease = 1),
+    ("options.prev_kv", INVALID, |o| o.prev_kv = 1),
+    ("options.ignore_value", INVALID, |o| o.ignore_value = 1),
+    ("options.ignore_lease", INVALID, |o| o.ignore_lease = 1),
 ];
 
 /// What the options of an operation in a transaction can't say.
@@ -191,9 +189,9 @@ macro_rules! no_call {
     ($constant:ident, $options:ident, $($more:expr),*) => {
         /// No time limit and no token of its own.
         pub const $constant: &[Fault<$options>] = &[
-            ("options.timeout_ms", ETCDGW_INVALID_ARGUMENT, |o| o.timeout_ms = 1),
-            ("options.timeout_ms", ETCDGW_INVALID_ARGUMENT, |o| o.timeout_ms = -1),
-            ("options.cancel", ETCDGW_INVALID_ARGUMENT, |o| o.cancel = ptr::dangling_mut()),
+            ("options.timeout_ms", INVALID, |o| o.timeout_ms = 1),
+            ("options.timeout_ms", INVALID, |o| o.timeout_ms = -1),
+            ("options.cancel", INVALID, |o| o.cancel = ptr::dangling_mut()),
             $($more),*
         ];
     };

@@ -90,6 +90,9 @@ struct Slot {
     size: usize,
 }
 
+/// Frees a value of some type.
+type Release = unsafe fn(*mut c_void);
+
 /// The arguments of one call.
 pub struct Probe {
     client: *mut etcdgw_client,
@@ -102,7 +105,7 @@ pub struct Probe {
     outputs: Vec<Slot>,
     err: Box<*mut etcdgw_error>,
     user_data: Option<&'static AtomicUsize>,
-    kept: Vec<(*mut c_void, unsafe fn(*mut c_void))>,
+    kept: Vec<(*mut c_void, Release)>,
 }
 
 /// How often each `user_data` was freed. They outlive the probes: a watch frees its own later, on another thread.
