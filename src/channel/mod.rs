@@ -111,10 +111,6 @@ impl Channel {
         self.connector.lifeline.close();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.connector.lifeline.check().is_err()
-    }
-
     pub(crate) fn logger(&self) -> &Logger {
         &self.logger
     }

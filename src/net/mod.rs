@@ -44,7 +44,7 @@ fn spawn_io(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinH
 /// A random positive number, for IDs that nobody else picks.
 pub(crate) fn random_id() -> Result<i64> {
     let bits = sys::random().map_err(|source| Error::System { what: "random bits", source: Arc::new(source) })?;
-    Ok((bits >> 1).cast_signed().max(1))
+    Ok(((bits >> 1) as i64).max(1))
 }
 
 /// A random number from 0 up to 1, for pauses that are not to coincide with others'.
