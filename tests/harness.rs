@@ -1,5 +1,5 @@
 //! The tests' own tools, tested: what they promise the other tests rests on them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod common;
 

@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// What a gateway does with a request.
+type Script = Arc<dyn Fn(&Request, &mut Reply<'_>) + Send + Sync>;
+
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -224,17 +227,12 @@ impl FakeGateway {
         })
     }
 
-    fn listen(listener: TcpListener, script: Arc<dyn Fn(&Request, &mut Reply<'_>) + Send + Sync>) -> FakeGateway {
+    fn listen(listener: TcpListener, script: Script) -> FakeGateway {
         let address = listener.local_addr().unwrap();
         FakeGateway::run(Listener::Tcp(listener), Address::Tcp(address), format!("http://{address}"), script)
     }
 
-    fn run(
-        listener: Listener,
-        address: Address,
-        url: String,
-        script: Arc<dyn Fn(&Request, &mut Reply<'_>) + Send + Sync>,
-    ) -> FakeGateway {
+    fn run(listener: Listener, address: Address, url: String, script: Script) -> FakeGateway {
         let shared = Arc::new(Shared {
             address,
             is_ending: AtomicBool::new(false),
