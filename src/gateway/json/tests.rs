@@ -23,7 +23,7 @@ impl Dice {
         match self.below(if depth == 0 { 5 } else { 7 }) {
             0 => Value::Null,
             1 => Value::Bool(self.below(2) == 0),
-            2 => Value::from(self.below(u64::MAX).cast_signed()),
+            2 => Value::from(self.below(u64::MAX) as i64),
             3 => Value::from(self.below(1 << 40) as f64 / 1024.0),
             4 => Value::String(self.text()),
             5 => (0..self.below(4)).map(|_| self.value(depth - 1)).collect::<Vec<_>>().into(),
