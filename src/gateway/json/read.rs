@@ -94,11 +94,24 @@ impl<'a> Reader<'a> {
 
     /// The number of the field whose name stands here, and past its colon.
     fn field_name(&mut self, names: &[&str], likely: usize) -> Result<Option<usize>, JsonError> {
+        self.peek();
+        let in_order = names.iter().enumerate().skip(likely).find(|(_, name)| self.take_name(name));
+        if let Some((number, _)) = in_order {
+            return Ok(Some(number));
+        }
         let place = self.string()?;
         let name = self.bytes.get(place).unwrap_or_default();
-        let is_likely = names.get(likely).is_some_and(|wanted| wanted.as_bytes() == name);
-        let found = if is_likely { Some(likely) } else { names.iter().position(|wanted| wanted.as_bytes() == name) };
+        let found = names.iter().position(|wanted| wanted.as_bytes() == name);
         if self.take(b':') { Ok(found) } else { Err(self.expected("a colon")) }
+    }
+
+    /// Takes a name as nearly every server writes it, which saves looking for its end.
+    fn take_name(&mut self, name: &str) -> bool {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let after = rest.strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        let is_next = after.is_some_and(|rest| rest.starts_with(b"\":"));
+        self.at += if is_next { name.len() + 3 } else { 0 };
+        is_next
     }
 
     /// Reads an array: `element` is called at each element.
@@ -264,20 +277,22 @@ impl<'a> Reader<'a> {
     fn integer(&mut self) -> Result<(bool, u64), JsonError> {
         let is_string = self.take(b'"');
         let is_negative = self.take_word(b"-");
-        let start = self.at;
-        let mut magnitude = Some(0_u64);
-        while let Some(byte @ b'0'..=b'9') = self.bytes.get(self.at) {
-            let digit = u64::from(byte - b'0');
-            magnitude = magnitude.and_then(|so_far| so_far.checked_mul(10)?.checked_add(digit));
-            self.at += 1;
-        }
-        let has_rest = matches!(self.bytes.get(self.at), Some(b'.' | b'e' | b'E'));
-        match magnitude {
-            Some(magnitude) if self.at > start && !has_rest && (!is_string || self.take_word(b"\"")) => {
-                Ok((is_negative, magnitude))
+        let (mut magnitude, mut overflows, mut length) = (0_u64, false, 0);
+        for byte in self.bytes.get(self.at..).unwrap_or_default() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
             }
-            _ => Err(self.expected("an integer of 64 bits")),
+            let (tens, too_many) = magnitude.overflowing_mul(10);
+            let (sum, too_large) = tens.overflowing_add(u64::from(digit));
+            (magnitude, overflows, length) = (sum, overflows | too_many | too_large, length + 1);
         }
+        self.at += length;
+        let has_rest = matches!(self.bytes.get(self.at), Some(b'.' | b'e' | b'E'));
+        if length == 0 || overflows || has_rest || (is_string && !self.take_word(b"\"")) {
+            return Err(self.expected("an integer of 64 bits"));
+        }
+        Ok((is_negative, magnitude))
     }
 
     /// Passes over a value.
