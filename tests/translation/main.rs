@@ -2,7 +2,9 @@
 //! was asked and answers what it is told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "calls the C interface")]
+#![allow(clippy::not_unsafe_ptr_arg_deref, reason = "what is read is what the library gave")]
 
+mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod errors;

@@ -129,8 +129,8 @@ unsafe extern "C" fn count_freed(user_data: *mut c_void) {
 fn a_callback_gets_every_field_and_its_data_are_freed_once() {
     let gateway = FakeGateway::start(one_revision);
     let client = TestClient::of(gateway.url());
-    let seen = Box::leak(Box::new(Seen::default()));
-    let user_data = ptr::from_mut(seen).cast::<c_void>();
+    let seen = Box::new(Seen::default());
+    let user_data = ptr::from_ref(&*seen).cast_mut().cast::<c_void>();
     let options = etcdgw_watch_options { start_revision: 9, prev_kv: 1, ..defaults() };
     let watch = response(|out, err| unsafe {
         etcdgw_watch(client.0, bytes(b"a"), &options, Some(note), user_data, Some(count_freed), out, err)
@@ -154,8 +154,8 @@ fn a_callback_gets_every_field_and_its_data_are_freed_once() {
 fn a_callback_may_free_its_own_watch() {
     let gateway = FakeGateway::start(one_revision);
     let client = TestClient::of(gateway.url());
-    let seen: &'static Seen = Box::leak(Box::new(Seen::default()));
-    let user_data = ptr::from_ref(seen).cast_mut().cast::<c_void>();
+    let seen = Box::new(Seen::default());
+    let user_data = ptr::from_ref(&*seen).cast_mut().cast::<c_void>();
     let options = etcdgw_watch_options { start_revision: 9, prev_kv: 1, ..defaults() };
     {
         // The callback waits for this lock, behind which it finds the handle.
@@ -173,8 +173,8 @@ fn a_callback_may_free_its_own_watch() {
 fn a_closed_client_ends_its_watches_with_the_reason() {
     let gateway = FakeGateway::start(one_revision);
     let client = TestClient::of(gateway.url());
-    let seen: &'static Seen = Box::leak(Box::new(Seen::default()));
-    let user_data = ptr::from_ref(seen).cast_mut().cast::<c_void>();
+    let seen = Box::new(Seen::default());
+    let user_data = ptr::from_ref(&*seen).cast_mut().cast::<c_void>();
     let options = etcdgw_watch_options { start_revision: 9, prev_kv: 1, ..defaults() };
     let watch = response(|out, err| unsafe {
         etcdgw_watch(client.0, bytes(b"a"), &options, Some(note), user_data, Some(count_freed), out, err)

@@ -1,0 +1,104 @@
+//! What a client is made from: its log, its environment, and the ends of both.
+
+use crate::common::FakeGateway;
+use crate::{TestClient, defaults, ok, response, text};
+use etcdgw::ffi::*;
+use std::ffi::{CString, c_char, c_void};
+use std::net::TcpListener;
+use std::ptr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<(i32, String)>>,
+    freed: AtomicUsize,
+}
+
+unsafe extern "C" fn note(level: i32, line: *const c_char, user_data: *mut c_void) {
+    unsafe { &*user_data.cast::<Log>() }.lines.lock().unwrap().push((level, text(line)));
+}
+
+unsafe extern "C" fn count_freed(user_data: *mut c_void) {
+    unsafe { &*user_data.cast::<Log>() }.freed.fetch_add(1, Ordering::SeqCst);
+}
+
+fn logging_to(log: &Log) -> etcdgw_client_options {
+    etcdgw_client_options {
+        log: Some(note),
+        log_user_data: ptr::from_ref(log).cast_mut().cast(),
+        log_user_data_free: Some(count_freed),
+        ..defaults()
+    }
+}
+
+#[test]
+fn a_log_gets_its_lines_up_to_its_level_and_is_let_go_with_the_client() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = FakeGateway::answering("{}");
+    let endpoints = format!("http://{nobody},{}", gateway.url());
+    for (log_level, expected) in [(0, true), (ETCDGW_LOG_WARN, true), (ETCDGW_LOG_ERROR, false)] {
+        let log = Log::default();
+        let client = TestClient::with(&endpoints, etcdgw_client_options { log_level, ..logging_to(&log) });
+        ok(|err| unsafe { etcdgw_get_all(client.0, ptr::null(), ptr::null_mut(), err) });
+        let warned = log
+            .lines
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|(level, line)| *level == ETCDGW_LOG_WARN && line.contains(&nobody.to_string()));
+        assert_eq!(warned, expected, "level {log_level}: {:?}", log.lines.lock().unwrap());
+        assert_eq!(log.freed.load(Ordering::SeqCst), 0);
+        drop(client);
+        assert_eq!(log.freed.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[test]
+fn the_data_of_a_log_are_let_go_without_a_callback_too() {
+    let log = Log::default();
+    let options = etcdgw_client_options { log: None, ..logging_to(&log) };
+    let client = TestClient::with("http://127.0.0.1:1", options);
+    drop(client);
+    assert_eq!(log.freed.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_environment_gives_the_api_path_unless_an_option_does() {
+    const VARIABLE: &str = "ETCDGW_API_PATH";
+    if std::env::var_os(VARIABLE).is_none() {
+        // The variable must not reach the tests beside this one: it has a process of its own.
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let name = "client::the_environment_gives_the_api_path_unless_an_option_does";
+        let output = again.args(["--exact", name]).env(VARIABLE, "/from/environment").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let path_of = |options: etcdgw_client_options| unsafe {
+        let client = response(|out, err| etcdgw_client_new(&options, out, err));
+        let path = response(|out, err| etcdgw_client_api_path(client, ptr::null(), out, err));
+        let read = text(path);
+        etcdgw_string_free(path);
+        etcdgw_client_free(client);
+        read
+    };
+    assert_eq!(path_of(defaults()), "/from/environment/");
+    assert_eq!(path_of(etcdgw_client_options { api_path: c"v3beta".as_ptr(), ..defaults() }), "/v3beta/");
+}
+
+#[test]
+fn a_client_without_options_is_one_of_the_local_port() {
+    unsafe {
+        let client = response(|out, err| etcdgw_client_new(ptr::null(), out, err));
+        let url = response(|out, err| etcdgw_client_base_url(client, ptr::null(), out, err));
+        assert_eq!(text(url), "http://127.0.0.1:2379");
+        etcdgw_string_free(url);
+        let endpoints = CString::new("[::1],unix:///tmp/socket").unwrap();
+        ok(|err| etcdgw_client_set_endpoints(client, endpoints.as_ptr(), err));
+        let url = response(|out, err| etcdgw_client_base_url(client, ptr::null(), out, err));
+        assert_eq!(text(url), "http://[::1]:2379");
+        etcdgw_string_free(url);
+        etcdgw_client_free(client);
+    }
+}
