@@ -222,10 +222,15 @@ static void the_limit_of_the_client_is_the_default(struct fake_server *server)
     etcdgw_client_free(client);
 }
 
-static void on_each_server(void (*serve)(struct fake_server *, int))
+struct behaviour {
+    void (*serve)(struct fake_server *, int);
+};
+
+static void *on_a_server(void *argument)
 {
+    struct behaviour *behaviour = argument;
     struct fake_server server;
-    fake_server_start(&server, serve);
+    fake_server_start(&server, behaviour->serve);
     etcdgw_client *client = client_of_fake(server.url);
     a_read_ends_in_time(client);
     a_write_ends_in_time(client);
@@ -239,15 +244,20 @@ static void on_each_server(void (*serve)(struct fake_server *, int))
     the_limit_of_the_client_is_the_default(&server);
     etcdgw_client_free(client);
     fake_server_stop(&server);
+    return NULL;
 }
 
+/* All at once: nearly all of the time is spent waiting. */
 int main(void)
 {
+    static struct behaviour behaviours[] = {{never_answers}, {trickles_a_head}, {trickles_a_body}, {trickles_a_stream}};
+    enum { SERVERS = sizeof behaviours / sizeof *behaviours };
+    pthread_t threads[SERVERS];
     struct footprint before = footprint();
-    on_each_server(never_answers);
-    on_each_server(trickles_a_head);
-    on_each_server(trickles_a_body);
-    on_each_server(trickles_a_stream);
+    for (int i = 0; i < SERVERS; i++)
+        start_thread(&threads[i], on_a_server, &behaviours[i]);
+    for (int i = 0; i < SERVERS; i++)
+        pthread_join(threads[i], NULL);
     check_nothing_is_left(before);
     return EXIT_SUCCESS;
 }
