@@ -75,7 +75,7 @@ pub unsafe extern "C" fn etcdgw_client_free(client: *mut etcdgw_client) {
 pub unsafe extern "C" fn etcdgw_client_close(client: *mut etcdgw_client) {
     infallible((), || {
         // SAFETY: NULL or a client, says the header.
-        if let Ok(client) = unsafe { borrow(client) } {
+        if let Some(client) = unsafe { handle::peek(client) } {
             client.close();
         }
     });

@@ -73,7 +73,7 @@ fn status_of(error: &Error) -> etcdgw_status {
 /// `error` is NULL or an error that is not freed meanwhile.
 unsafe fn read<T: Copy>(error: *const etcdgw_error, of_null: T, get: impl FnOnce(&ErrorValue) -> T) -> T {
     // SAFETY: the caller's promise.
-    unsafe { error.cast::<ErrorValue>().as_ref() }.map_or(of_null, get)
+    unsafe { handle::peek(error) }.map_or(of_null, get)
 }
 
 /// The status that came with the error; `ETCDGW_OK` of NULL.
@@ -188,7 +188,7 @@ pub unsafe extern "C" fn etcdgw_cancel_new(out: *mut *mut etcdgw_cancel, err: *m
 pub unsafe extern "C" fn etcdgw_cancel_trigger(cancel: *mut etcdgw_cancel) {
     infallible((), || {
         // SAFETY: NULL or a token, says the header.
-        if let Some(token) = unsafe { cancel.cast::<CancelToken>().as_ref() } {
+        if let Some(token) = unsafe { handle::peek(cancel) } {
             token.trigger();
         }
     });

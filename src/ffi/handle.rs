@@ -56,19 +56,28 @@ pub(super) fn new<H: Handle>(holder: <H::Ownership as Ownership<H::Value>>::Hold
     H::Ownership::into_raw(holder).cast_mut().cast()
 }
 
-/// Borrows the value for one call; NULL is refused by the parameter's name.
+/// The value for one call; NULL has none. Async-signal-safe.
 ///
 /// # Safety
 /// `handle` is NULL or a handle that is not freed while the borrow lasts.
-pub(super) unsafe fn borrow<'a, H: Handle>(handle: *const H, name: &str) -> Result<&'a H::Value> {
+pub(super) unsafe fn peek<'a, H: Handle>(handle: *const H) -> Option<&'a H::Value> {
     // SAFETY: a handle points to a value of its type.
-    unsafe { handle.cast::<H::Value>().as_ref() }.ok_or_else(|| is_null(name))
+    unsafe { handle.cast::<H::Value>().as_ref() }
 }
 
-/// Borrows the value of a handle that one thread uses at a time.
+/// The value for one call; NULL is refused by the parameter's name.
 ///
 /// # Safety
-/// As [`borrow`], and nobody else uses the handle meanwhile.
+/// As [`peek`].
+pub(super) unsafe fn borrow<'a, H: Handle>(handle: *const H, name: &str) -> Result<&'a H::Value> {
+    // SAFETY: the caller's promise.
+    unsafe { peek(handle) }.ok_or_else(|| is_null(name))
+}
+
+/// The value of a handle that one thread uses at a time.
+///
+/// # Safety
+/// As [`peek`], and nobody else uses the handle meanwhile.
 pub(super) unsafe fn borrow_mut<'a, H: Handle<Ownership = Owned>>(
     handle: *mut H,
     name: &str,
@@ -80,7 +89,7 @@ pub(super) unsafe fn borrow_mut<'a, H: Handle<Ownership = Owned>>(
 /// A share of the value, which outlives the handle if need be; NULL has none.
 ///
 /// # Safety
-/// As [`borrow`].
+/// As [`peek`].
 pub(super) unsafe fn share<H: Handle<Ownership = Shared>>(handle: *const H) -> Option<Arc<H::Value>> {
     if handle.is_null() {
         return None;

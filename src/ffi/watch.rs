@@ -180,7 +180,7 @@ pub unsafe extern "C" fn etcdgw_watch_next(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_watch_fd(watch: *const etcdgw_watch_handle) -> c_int {
     // SAFETY: NULL or a watch, says the header.
-    infallible(-1, || unsafe { handle::borrow(watch, "watch") }.ok().and_then(Watch::fd).unwrap_or(-1))
+    infallible(-1, || unsafe { handle::peek(watch) }.and_then(Watch::fd).unwrap_or(-1))
 }
 
 /// Waits for the first event of a key, or with `options.prefix` or `options.range_end` of a range of keys.
@@ -283,7 +283,7 @@ pub unsafe extern "C" fn etcdgw_watch_join(
 pub unsafe extern "C" fn etcdgw_watch_cancel(watch: *mut etcdgw_watch_handle) {
     infallible((), || {
         // SAFETY: NULL or a watch, says the header.
-        if let Ok(watch) = unsafe { handle::borrow(watch, "watch") } {
+        if let Some(watch) = unsafe { handle::peek(watch) } {
             watch.cancel();
         }
     });
