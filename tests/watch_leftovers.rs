@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{FakeGateway, Gate, LONG, client, wait_until};
+use common::{FakeGateway, Gate, LONG, client, timed, wait_until};
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::watch::WatchRequest;
 use etcdgw::watch::{Watch, WatchOptions};
@@ -100,6 +100,26 @@ fn a_callback_that_drops_everything_leaves_nothing_behind() {
     called.wait();
     wait_until(LONG, || threads().is_empty() && event_descriptors() == 0 && Arc::strong_count(&everything) == 1);
     wait_until(LONG, || gateway.open_connections() == 0);
+}
+
+#[test]
+fn a_callback_that_waits_for_whoever_ends_the_client_hangs_nobody() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let gateway = gateway();
+    let client = client(gateway.url());
+    let (entered, gate) = (Gate::new(), Gate::new());
+    let (inside, held) = (entered.clone(), gate.clone());
+    let wait = Box::new(move |_| {
+        inside.open();
+        held.wait();
+    });
+    let watch = client.watch(options(), wait).unwrap();
+    watch.start();
+    entered.wait();
+    let ((), elapsed) = timed(|| drop((client, watch)));
+    assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
+    gate.open();
+    wait_until(LONG, || threads().is_empty() && event_descriptors() == 0);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::queue::{Queue, Work};
 use super::response::WatchResponse;
-use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::net::{self, CancelToken, lock};
 use std::collections::VecDeque;
@@ -120,14 +119,17 @@ struct State {
     due: VecDeque<Arc<Mailbox>>,
     thread: Option<JoinHandle<()>>,
     id: Option<ThreadId>,
+    /// Foreign code runs, or may.
+    is_busy: bool,
     /// No client and no watch is left.
     is_stopping: bool,
+    /// No foreign code will run any more.
     has_ended: bool,
 }
 
-/// How long the end of a client waits for a callback, or for what runs after the last one. Most take far less; one that
-/// waits for the very thread that ends the client must not hang both.
-const LONGEST_FAREWELL: Duration = Duration::from_millis(50);
+/// How long the end of a client waits for a callback, or for what is dropped after the last one. Most take far less; one
+/// that waits for the very thread that ends the client must not hang both.
+const LONGEST_FAREWELL: Duration = Duration::from_millis(100);
 
 impl Delivery {
     /// Starts the thread.
@@ -165,8 +167,10 @@ impl Delivery {
     fn next(&self) -> Option<Arc<Mailbox>> {
         let mut state = lock(&self.state);
         loop {
-            if let Some(mailbox) = state.due.pop_front() {
-                return Some(mailbox);
+            let mailbox = state.due.pop_front();
+            state.is_busy = mailbox.is_some();
+            if mailbox.is_some() {
+                return mailbox;
             }
             if state.is_stopping {
                 return None;
@@ -183,10 +187,11 @@ impl Delivery {
         if state.id == Some(std::thread::current().id()) {
             return;
         }
-        let deadline = Deadline::after(LONGEST_FAREWELL);
-        while let Some(left) = deadline.remaining().filter(|left| !state.has_ended && !left.is_zero()) {
-            let waited = self.changed.wait_timeout(state, left);
+        if state.is_busy || !state.due.is_empty() {
+            let waited = self.changed.wait_timeout_while(state, LONGEST_FAREWELL, |state| !state.has_ended);
             state = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        } else {
+            state.has_ended = true;
         }
         let thread = state.thread.take().filter(|_| state.has_ended);
         drop(state);

@@ -159,12 +159,13 @@ impl Feed {
 
     /// Closes the stream, also where the server leaves it open, and goes to another member.
     fn lose_stream(&mut self, error: &Error, deliver: Deliver<'_>) {
+        // A member that stays away is told of once.
+        let level = if self.stream.is_some() { Level::Warn } else { Level::Debug };
         if let Some(stream) = self.stream.take() {
             self.channel.avoid(stream.endpoint());
         }
-        let next = self.account.next_revision();
-        let message = error.full_message();
-        self.channel.logger().log(Level::Warn, format_args!("a watch goes on from revision {next}: {message}"));
+        let (next, message) = (self.account.next_revision(), error.full_message());
+        self.channel.logger().log(level, format_args!("a watch is to go on from revision {next}: {message}"));
         self.account.lose_stream(error, deliver);
     }
 

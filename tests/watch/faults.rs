@@ -340,3 +340,24 @@ fn interrupted_before_events() -> FakeGateway {
         }
     })
 }
+
+#[test]
+fn what_is_no_watch_at_all_is_the_error_of_the_call() {
+    let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = refusal(client(&format!("http://{refusing}")).watch_open(one(b"k")));
+    assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+
+    for (status, body) in [
+        ("404 Not Found", "404 page not found\n"),
+        ("200 OK", "<html>a proxy</html>"),
+        ("502 Bad Gateway", "<html>no backend</html>"),
+    ] {
+        let gateway = watch_gateway(move |_, _, reply| reply.status(status, body));
+        let error = refusal(client(gateway.url()).watch_open(one(b"k")));
+        assert!(matches!(&error, Error::Protocol { .. }), "{status}: {error:?}");
+        assert!(error.to_string().contains(body.trim_end()), "{error}");
+    }
+    let gateway = FakeGateway::answering("{}");
+    let error = refusal(client(gateway.url()).watch_open(one(b"k")));
+    assert!(error.to_string().contains("no revision"), "{error}");
+}

@@ -1,10 +1,12 @@
 //! Exactly once and in order, over members that are killed, stopped, restarted and left.
 
 use crate::common::{
-    Cluster, Etcd, LONG, client, for_each_version, plain, put, put_revision, versions, wait_until, within,
+    Certificates, Cluster, Etcd, EtcdOptions, LONG, client, config, for_each_version, plain, put, put_revision, timed,
+    versions, wait_until, within,
 };
 use crate::support::*;
 use etcdgw::client::Client;
+use etcdgw::config::{Config, Pem, TlsConfig};
 use etcdgw::rpc::kv::PutRequest;
 use etcdgw::rpc::txn::{TxnOp, TxnRequest};
 use etcdgw::watch::{WatchKind, WatchOptions};
@@ -225,4 +227,32 @@ fn a_member_without_a_leader_is_left_and_the_watch_comes_back_with_the_cluster()
     assert_eq!(next(&watch).kind, WatchKind::Resumed);
     put(&client, b"resume/leader", b"value").unwrap();
     assert_eq!(values(&next(&watch).changes), ["value"]);
+}
+
+#[test]
+fn a_watch_over_tls_resumes_and_ends_at_once_like_any_other() {
+    let certificates = Certificates::new();
+    let server = certificates.issue("server", &["127.0.0.1"]);
+    let options = EtcdOptions { flags: certificates.flags(&server, true), tls: true, host: None };
+    let mut etcd = Etcd::start_with(&versions().pop().unwrap(), options);
+    let own = certificates.issue("client", &["client"]);
+    let tls = TlsConfig {
+        ca_cert: Some(Pem::File(certificates.ca())),
+        cert: Some(Pem::File(own.cert)),
+        key: Some(Pem::File(own.key)),
+        ..TlsConfig::default()
+    };
+    let client = Client::new(Config { tls, ..config(&etcd.url()) }).unwrap();
+    let watch = client.watch_open(prefix(b"resume/")).unwrap();
+    let value = "v".repeat(100_000);
+    put(&client, b"resume/1", value.as_bytes()).unwrap();
+    assert_eq!(values(&next(&watch).changes), [value]);
+    etcd.kill();
+    etcd.restart();
+    put(&client, b"resume/2", b"2").unwrap();
+    assert_eq!(values(&next(&watch).changes), ["2"]);
+    let ((), elapsed) = timed(|| watch.cancel());
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    let ((), elapsed) = timed(|| drop(watch));
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
 }
