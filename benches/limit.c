@@ -1,0 +1,279 @@
+/* The limit: a blocking socket that sends the same bytes again and again and takes the answer off by its framing.
+ * Nothing is encoded while it is measured and nothing is decoded. No client can be cheaper. */
+#define _GNU_SOURCE
+#include "base64.h"
+#include "client.h"
+
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { STREAM_BYTES = 64 << 10 };
+
+struct client {
+    const char *host, *port;
+    int fd;
+    /* The request to replay, and what it was made for. */
+    char *request;
+    size_t request_len;
+    char made_for[128];
+    /* Where answers go. */
+    char *input;
+    size_t room;
+};
+
+static int connect_to(const char *host, const char *port)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *address;
+    int on = 1;
+    if (getaddrinfo(host, port, &hints, &address) != 0)
+        die("can't resolve %s", host);
+    int fd = socket(address->ai_family, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, address->ai_addr, address->ai_addrlen) != 0)
+        die("can't connect to %s:%s", host, port);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    freeaddrinfo(address);
+    return fd;
+}
+
+struct client *client_open(const char *host, const char *port)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (client == NULL)
+        die("no memory");
+    client->host = host;
+    client->port = port;
+    client->fd = connect_to(host, port);
+    client->room = STREAM_BYTES;
+    client->input = malloc(client->room);
+    return client;
+}
+
+struct client *client_for_thread(struct client *client)
+{
+    return client_open(client->host, client->port);
+}
+
+void client_close(struct client *client)
+{
+    close(client->fd);
+    free(client->request);
+    free(client->input);
+    free(client);
+}
+
+/* Makes the request unless it is the one that was made last. */
+static void prepare(struct client *client, const char *path, const char *key, const char *more, const uint8_t *value,
+                    size_t value_len)
+{
+    char name[sizeof client->made_for];
+    snprintf(name, sizeof name, "%s %s %s %zu", path, key, more, value_len);
+    if (strcmp(name, client->made_for) == 0)
+        return;
+    strcpy(client->made_for, name);
+
+    char encoded_key[BASE64_ROOM(64)];
+    base64_encode((const uint8_t *)key, strlen(key), encoded_key);
+    char *encoded_value = malloc(BASE64_ROOM(value_len));
+    base64_encode(value, value_len, encoded_value);
+    bool is_watch = strcmp(path, "/watch") == 0, is_put = strcmp(path, "/kv/put") == 0;
+    char *body;
+    int body_len = asprintf(&body, "%s{\"key\":\"%s\"%s%s%s%s}%s", is_watch ? "{\"create_request\":" : "", encoded_key,
+                            more, is_put ? ",\"value\":\"" : "", is_put ? encoded_value : "", is_put ? "\"" : "",
+                            is_watch ? "}" : "");
+    free(client->request);
+    int len = asprintf(&client->request,
+                       "POST /v3%s HTTP/1.1\r\nHost: %s:%s\r\nUser-Agent: libetcdgw/0.1.0\r\n"
+                       "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+                       path, client->host, client->port, body_len, body);
+    if (body_len < 0 || len < 0)
+        die("no memory");
+    client->request_len = (size_t)len;
+    free(body);
+    free(encoded_value);
+}
+
+static void send_request(int fd, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t sent = send(fd, bytes, len, MSG_NOSIGNAL);
+        if (sent <= 0)
+            die("send failed");
+        bytes += sent;
+        len -= (size_t)sent;
+    }
+}
+
+static size_t receive(int fd, char *into, size_t room)
+{
+    ssize_t count = recv(fd, into, room, 0);
+    if (count <= 0)
+        die("the server closed the connection");
+    return (size_t)count;
+}
+
+/* Receives until `wanted` bytes of the answer are there. */
+static size_t receive_up_to(struct client *client, size_t have, size_t wanted)
+{
+    /* One more for the NUL that ends the head's strings. */
+    if (wanted + 1 > client->room) {
+        client->room = wanted + 1;
+        client->input = realloc(client->input, client->room);
+        if (client->input == NULL)
+            die("no memory");
+    }
+    while (have < wanted)
+        have += receive(client->fd, client->input + have, client->room - 1 - have);
+    return have;
+}
+
+/* Receives an answer's head; returns its length, and through `have` what has arrived. */
+static size_t receive_head(struct client *client, size_t *have)
+{
+    char *end = NULL;
+    for (*have = 0; end == NULL; end = memmem(client->input, *have, "\r\n\r\n", 4))
+        *have += receive(client->fd, client->input + *have, client->room - 1 - *have);
+    client->input[*have] = '\0';
+    if (strncmp(client->input, "HTTP/1.1 200 ", 13) != 0)
+        die("refused: %s", client->input);
+    return (size_t)(end - client->input) + 4;
+}
+
+/* Sends the request and receives the whole answer; returns the length of its content. */
+static uint64_t exchange(struct client *client)
+{
+    send_request(client->fd, client->request, client->request_len);
+    size_t have, at = receive_head(client, &have);
+    const char *length = memmem(client->input, at, "\r\nContent-Length: ", 18);
+    if (length != NULL) {
+        size_t content = strtoul(length + 18, NULL, 10);
+        receive_up_to(client, have, at + content);
+        return content;
+    }
+    for (size_t content = 0;;) {
+        char *line_end;
+        while ((line_end = memchr(client->input + at, '\n', have - at)) == NULL)
+            have = receive_up_to(client, have, have + 1);
+        size_t chunk = strtoul(client->input + at, NULL, 16);
+        at = (size_t)(line_end - client->input) + 1 + chunk + 2;
+        have = receive_up_to(client, have, at);
+        content += chunk;
+        if (chunk == 0)
+            return content;
+    }
+}
+
+uint64_t client_put(struct client *client, const char *key, const uint8_t *value, size_t value_len)
+{
+    prepare(client, "/kv/put", key, "", value, value_len);
+    return exchange(client);
+}
+
+uint64_t client_get(struct client *client, const char *key)
+{
+    prepare(client, "/kv/range", key, "", NULL, 0);
+    return exchange(client);
+}
+
+/* The range_end of a prefix, as a further field. */
+static void range_end_field(const char *prefix, char *field, size_t room)
+{
+    char end[64], encoded[BASE64_ROOM(64)];
+    end_of_prefix(prefix, end, sizeof end);
+    base64_encode((const uint8_t *)end, strlen(end), encoded);
+    snprintf(field, room, ",\"range_end\":\"%s\"", encoded);
+}
+
+uint64_t client_range(struct client *client, const char *prefix)
+{
+    char field[128];
+    range_end_field(prefix, field, sizeof field);
+    prepare(client, "/kv/range", prefix, field, NULL, 0);
+    return exchange(client);
+}
+
+/* A stream's content as its chunks come: only what a message's end is found by. */
+struct deframer {
+    size_t chunk_left;  /* 0: a line with a size is next, after the end of the chunk before */
+    char line[32];
+    size_t line_len;
+};
+
+static size_t newlines(const char *bytes, size_t len)
+{
+    size_t count = 0;
+    const char *end = bytes + len;
+    for (const char *at = bytes; (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++)
+        count++;
+    return count;
+}
+
+static void take_framing(struct deframer *deframer, char byte)
+{
+    if (byte != '\n') {
+        if (deframer->line_len < sizeof deframer->line - 1)
+            deframer->line[deframer->line_len++] = byte;
+        return;
+    }
+    deframer->line[deframer->line_len] = '\0';
+    deframer->chunk_left = strtoul(deframer->line, NULL, 16);
+    deframer->line_len = 0;
+}
+
+/* Takes what has arrived, and counts messages by their newlines. */
+static size_t deframe(struct deframer *deframer, const char *bytes, size_t len)
+{
+    size_t count = 0;
+    while (len > 0) {
+        if (deframer->chunk_left == 0) {
+            take_framing(deframer, *bytes++);
+            len--;
+            continue;
+        }
+        size_t content = deframer->chunk_left < len ? deframer->chunk_left : len;
+        count += newlines(bytes, content);
+        deframer->chunk_left -= content;
+        bytes += content;
+        len -= content;
+    }
+    return count;
+}
+
+/* The time of sending in a message of the stream `paced`, which arrives whole. */
+static int64_t sending_time(const char *bytes, size_t len)
+{
+    static const char FIELD[] = "\"version\":\"";
+    const char *at = memmem(bytes, len, FIELD, sizeof FIELD - 1);
+    return at == NULL ? 0 : strtoll(at + sizeof FIELD - 1, NULL, 10);
+}
+
+void client_watch(struct client *client, const char *prefix, int64_t start_revision, size_t messages,
+                  struct watch_log *log)
+{
+    char more[256], field[128];
+    range_end_field(prefix, field, sizeof field);
+    snprintf(more, sizeof more, "%s,\"start_revision\":\"%lld\",\"fragment\":true", field, (long long)start_revision);
+    /* A stream has a connection of its own, which ends with it. */
+    struct client *stream = client_for_thread(client);
+    prepare(stream, "/watch", prefix, more, NULL, 0);
+    send_request(stream->fd, stream->request, stream->request_len);
+    size_t have, at = receive_head(stream, &have);
+
+    /* The first message only says that the watch is created. */
+    struct deframer deframer = {0};
+    size_t seen = deframe(&deframer, stream->input + at, have - at);
+    while (seen < messages + 1) {
+        size_t count = receive(stream->fd, stream->input, stream->room - 1);
+        seen += deframe(&deframer, stream->input, count);
+        int64_t sent = log->delays != NULL ? sending_time(stream->input, count) : 0;
+        if (sent > 0)
+            watch_log_event(log, 0, sent);
+    }
+    log->finished_ns = now_ns();
+    client_close(stream);
+}

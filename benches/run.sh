@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# run.sh: builds the programs of the bench, measures the built library with them, and prints tables. README.md here
+# says how to read these.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+# shellcheck source=../.ci/lib.sh
+. "$root/.ci/lib.sh"
+
+etcd_version=3.6.16
+build=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")/release
+library=$build/libetcdgw.so
+folder=$build/bench
+
+compile() {
+    local name=$1; shift
+    cc -std=c11 -O2 -Wall -Wextra -pedantic -Werror -pthread -o "$folder/$name" "$@"
+}
+
+build_programs() {
+    cd "$here"
+    compile server server.c base64.c
+    compile limit client.c limit.c base64.c
+    compile curl client.c curl.c base64.c -lcurl -lcjson
+    compile etcdgw client.c etcdgw.c -I"$root/include" -L"$build" -Wl,-rpath,"$build" -letcdgw
+}
+
+[ -e "$library" ] || die "$library is not built: run make first"
+have cc || die "a C compiler is lacking; on Debian: apt-get install gcc libc6-dev"
+have python3 || die "Python 3 is lacking; on Debian: apt-get install python3"
+install_debian_package libcurl4-openssl-dev libcjson-dev binutils strace valgrind
+mkdir -p "$folder"
+rm -f "$folder/results.jsonl"
+build_programs
+
+export PYTHONDONTWRITEBYTECODE=1
+say "measuring; this takes about two minutes"
+python3 "$here/bench.py" canned "$folder" "$library"
+"$root/tests/etcd/with-etcd.sh" "$etcd_version" python3 "$here/bench.py" etcd "$folder" "$library"
+printf '\n  each row as JSON: %s\n' "$folder/results.jsonl"
