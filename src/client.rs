@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::gateway::json::{Decode, Encode};
 use crate::net::{CancelToken, Control};
 use crate::rpc::raw::RawResponse;
-use crate::rpc::{Namespace, Response};
+use crate::rpc::{Headed, Namespace, Response};
 use crate::watch::Hub;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +97,7 @@ impl Client {
         Control { deadline, cancel: options.cancel.clone() }
     }
 
-    pub(crate) fn call<T: Decode>(
+    pub(crate) fn call<T: Decode + Headed>(
         &self,
         method: Method<'_>,
         request: &impl Encode,

@@ -18,6 +18,8 @@ pub enum Outcome {
     NotApplied,
     /// Nobody can tell: it was sent, and no answer says what became of it.
     Unknown,
+    /// Nobody can tell, and it makes no difference: done once more it does nothing more.
+    Repeatable,
 }
 
 /// The part of a call that its time limit cut short.
@@ -129,6 +131,18 @@ pub enum Error {
         /// Whether the request may have been executed.
         outcome: Outcome,
     },
+    /// The answer comes from another cluster than those before it.
+    #[error("{endpoint} belongs to cluster {theirs:x} and not to {ours:x}")]
+    ClusterMismatch {
+        /// The URL of the endpoint that answered.
+        endpoint: Arc<str>,
+        /// The ID of the client's cluster.
+        ours: u64,
+        /// The ID of the cluster that the endpoint belongs to.
+        theirs: u64,
+        /// Whether the request may have been executed, by that other cluster.
+        outcome: Outcome,
+    },
     /// `GET /version` does not tell the API path.
     #[error("{endpoint} does not tell its version: {what}")]
     VersionDiscovery {
@@ -198,14 +212,15 @@ impl Error {
 
     /// Whether the request may have changed the store although the call failed.
     pub fn may_have_applied(&self) -> bool {
-        self.outcome() == Outcome::Unknown
+        self.outcome() != Outcome::NotApplied
     }
 
-    fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Error::Server { outcome, .. }
             | Error::Lost { outcome, .. }
             | Error::Protocol { outcome, .. }
+            | Error::ClusterMismatch { outcome, .. }
             | Error::Deadline { outcome, .. }
             | Error::Cancelled { outcome }
             | Error::Closed { outcome } => *outcome,
@@ -216,14 +231,20 @@ impl Error {
     }
 
     /// The same error of a request that can't have changed anything.
-    pub(crate) fn of_a_read(mut self) -> Error {
+    pub(crate) fn of_a_read(self) -> Error {
+        self.with_outcome(Outcome::NotApplied)
+    }
+
+    /// The same error of a request with this outcome, where it may have one.
+    pub(crate) fn with_outcome(mut self, of_the_request: Outcome) -> Error {
         match &mut self {
             Error::Server { outcome, .. }
             | Error::Lost { outcome, .. }
             | Error::Protocol { outcome, .. }
+            | Error::ClusterMismatch { outcome, .. }
             | Error::Deadline { outcome, .. }
             | Error::Cancelled { outcome }
-            | Error::Closed { outcome } => *outcome = Outcome::NotApplied,
+            | Error::Closed { outcome } => *outcome = of_the_request,
             _ => {}
         }
         self
@@ -237,6 +258,7 @@ impl Error {
             | Error::Tls { endpoint, .. }
             | Error::Lost { endpoint, .. }
             | Error::Protocol { endpoint, .. }
+            | Error::ClusterMismatch { endpoint, .. }
             | Error::VersionDiscovery { endpoint, .. }
             | Error::Compacted { endpoint, .. } => Some(endpoint),
             Error::Deadline { endpoint, .. } => endpoint.as_ref(),
@@ -265,15 +287,18 @@ impl Error {
     /// Whether the same call, made again later or elsewhere, may well succeed. A write whose outcome is unknown is not
     /// retryable by this: its caller must look first.
     pub fn is_retryable(&self) -> bool {
-        if self.may_have_applied() {
+        if self.outcome() == Outcome::Unknown {
             return false;
         }
         match self {
             Error::Connect { .. } | Error::Lost { .. } | Error::Deadline { .. } => true,
             Error::Protocol { http_status, .. } => matches!(http_status, 502..=504),
-            Error::Server { code, reason, .. } => {
+            Error::Server { code, reason, message, .. } => {
+                use Reason::{LeaderChanged, NoLeader, NotLeader, TooManyRequests};
                 matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Aborted)
-                    || matches!(reason, Reason::TooManyRequests | Reason::LeaderChanged | Reason::NoLeader)
+                    || matches!(reason, TooManyRequests | LeaderChanged | NoLeader | NotLeader)
+                    || message.contains("not supported for learner")
+                    || message.contains("not capable")
             }
             _ => false,
         }

@@ -40,3 +40,21 @@ pub const WATCH_BUFFER_BYTES: usize = 16 << 20;
 pub const WATCH_BACKOFF_FIRST: Duration = Duration::from_millis(5);
 /// See [`WATCH_BACKOFF_FIRST`].
 pub const WATCH_BACKOFF_LONGEST: Duration = Duration::from_millis(250);
+
+/// How long to stay away from an endpoint that failed, at first and at most: long enough that a dead one costs little,
+/// short enough that one that came back is found while it is needed.
+pub const ENDPOINT_BACKOFF_FIRST: Duration = Duration::from_millis(500);
+/// See [`ENDPOINT_BACKOFF_FIRST`].
+pub const ENDPOINT_BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+
+/// The pause before a call begins another round through the endpoints, at first and at most: clientv3's first one, and
+/// a fraction of an election.
+pub const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(25);
+/// See [`RETRY_PAUSE_FIRST`].
+pub const RETRY_PAUSE_LONGEST: Duration = Duration::from_millis(250);
+
+/// Attempts of one call where the caller sets no bound; clientv3's.
+pub const MAX_ATTEMPTS: u32 = 100;
+
+/// A server is told this much more time than the call has, so that the call's own limit is the one that passes.
+pub const SERVER_TIMEOUT_SLACK: Duration = Duration::from_millis(100);

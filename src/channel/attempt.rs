@@ -1,16 +1,20 @@
 //! One attempt of a call, on one endpoint.
 
 use super::endpoints::Endpoint;
+use super::guard::{Seen, Verdict};
+use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, Size, retry};
-use crate::error::{Error, Outcome, Phase, Result};
+use crate::error::{Error, Outcome, Phase, Reason, Result};
 use crate::gateway::frames::{self, MessageStream};
 use crate::gateway::http::{self, Cause, Failure, Head, Outgoing};
 use crate::gateway::json::{Decode, Encode, Reader, Writer};
+use crate::gateway::timeout::GrpcTimeout;
 use crate::gateway::{path, status};
 use crate::limits;
 use crate::log::Level;
-use crate::net::{ConnectError, Connection, Control, Stop, lock};
-use crate::rpc::Response;
+use crate::net::{ConnectError, Connection, Stop, lock};
+use crate::rpc::{Headed, Header, Response};
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +23,13 @@ use std::time::Duration;
 pub(super) struct Attempt<'a> {
     pub channel: &'a Channel,
     pub endpoint: &'a Arc<Endpoint>,
-    pub control: &'a Control,
+    pub call: &'a Call<'a>,
     /// The time that connecting may take, so that some is left for the other endpoints.
     pub share: Option<Duration>,
 }
+
+/// Makes a member without a leader refuse at once what it would else hold for seconds, to an end that nobody knows.
+const REQUIRE_LEADER: &str = "Grpc-Metadata-hasleader: true\r\n";
 
 /// Writes a request's body; called again where the request must go out on another connection.
 type WriteBody<'a> = &'a mut dyn FnMut(&mut Vec<u8>);
@@ -31,19 +38,55 @@ type WriteBody<'a> = &'a mut dyn FnMut(&mut Vec<u8>);
 struct Line<'a> {
     verb: &'a str,
     path: [&'a str; 2],
+    /// Whole lines.
     header: &'a str,
 }
 
 impl Attempt<'_> {
     /// Calls a method and decodes its answer.
-    pub(super) fn call<T: Decode>(&self, method: Method<'_>, request: &impl Encode) -> Result<Response<T>> {
+    pub(super) fn call<T: Decode + Headed>(
+        &self,
+        method: Method<'_>,
+        request: &impl Encode,
+    ) -> Result<Answer<Response<T>>> {
+        let seen = self.channel.guard.seen();
+        let response = self.decoded_answer::<T>(method, request)?;
+        let is_behind = self.is_behind(method, response.header(), seen)?;
+        Ok(Answer { value: response, is_behind })
+    }
+
+    /// Calls a method of this very member, whatever cluster it is of.
+    pub(super) fn decoded_answer<T: Decode>(&self, method: Method<'_>, request: &impl Encode) -> Result<Response<T>> {
         let (_, body) = self.exchange(method, &mut |out| encode(request, out))?;
         self.decode(method, body)
     }
 
+    /// Whether the member that answered is behind what the client has seen; an error where it is of another cluster.
+    fn is_behind(&self, method: Method<'_>, header: Header, seen: Seen) -> Result<bool> {
+        let (channel, endpoint) = (self.channel, &self.endpoint.url);
+        let checks_revision = method.kind == Kind::Read && method.needs_leader;
+        match channel.guard.judge(&header, seen, checks_revision, endpoint, || channel.endpoints.urls()) {
+            Verdict::Fits => Ok(false),
+            Verdict::Behind => Ok(true),
+            Verdict::Foreign { ours } => Err(Error::ClusterMismatch {
+                endpoint: endpoint.clone(),
+                ours,
+                theirs: header.cluster_id,
+                outcome: Outcome::Unknown,
+            }),
+        }
+    }
+
     /// One request and its answer, whole.
     pub(super) fn exchange(&self, method: Method<'_>, write: WriteBody<'_>) -> Result<(u16, Vec<u8>)> {
-        let (connection, head) = self.begin(method, "", write)?;
+        let mut lines = String::new();
+        if method.needs_leader {
+            lines.push_str(REQUIRE_LEADER);
+        }
+        if let Some(left) = self.call.control.deadline.remaining() {
+            let _ = write!(lines, "Grpc-Timeout: {}\r\n", GrpcTimeout(left));
+        }
+        let (connection, head) = self.begin(method, &lines, write)?;
         let is_large = head.status == 200 && method.size == Size::Values;
         let limit = if is_large { self.channel.max_response_bytes } else { limits::MAX_PLAIN_RESPONSE_BYTES };
         let http_status = head.status;
@@ -51,17 +94,17 @@ impl Attempt<'_> {
         if http_status == 200 {
             return Ok((http_status, body));
         }
-        Err(self.refused(http_status, &mut body))
+        Err(self.refused(method, http_status, &mut body))
     }
 
-    /// Opens a stream.
+    /// Opens a stream. It has no time limit at the server.
     pub(super) fn open_stream(
         &self,
         method: Method<'_>,
         request: &impl Encode,
         require_leader: bool,
     ) -> Result<MessageStream> {
-        let header = if require_leader { "Grpc-Metadata-hasleader: true\r\n" } else { "" };
+        let header = if require_leader { REQUIRE_LEADER } else { "" };
         let (connection, head) = self.begin(method, header, &mut |out| encode(request, out))?;
         if head.status == 200 {
             let (endpoint, limit) = (self.endpoint.url.clone(), self.channel.max_response_bytes);
@@ -69,15 +112,20 @@ impl Attempt<'_> {
         }
         let http_status = head.status;
         let mut body = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES)?;
-        Err(self.refused(http_status, &mut body))
+        Err(self.refused(method, http_status, &mut body))
     }
 
-    fn refused(&self, http_status: u16, body: &mut [u8]) -> Error {
+    fn refused(&self, method: Method<'_>, http_status: u16, body: &mut [u8]) -> Error {
         if http_status == 404 {
             // A server of another version may have taken the place of the one that told the path.
             self.channel.forget_api_path();
         }
-        status::error_of_answer(&self.endpoint.url, http_status, body)
+        let error = status::error_of_answer(&self.endpoint.url, http_status, body);
+        if method.needs_leader && !method.streamed && error.reason() == Reason::NoLeader {
+            // Said by etcd's interceptor before the request is looked at (v3rpc/interceptor.go), since it was asked to.
+            return error.with_outcome(Outcome::NotApplied);
+        }
+        error
     }
 
     /// The API path, asked for where it isn't known.
@@ -125,11 +173,13 @@ impl Attempt<'_> {
             let mut request = Outgoing::new(std::mem::take(&mut connection.spare));
             write(request.body());
             request.finish(line.verb, line.path, &self.endpoint.host, line.header);
-            let begun = http::begin(&mut connection, request.bytes(), self.control);
+            let begun = http::begin(&mut connection, request.bytes(), self.call.control);
             connection.spare = request.into_spare();
             match begun {
                 Ok(head) => return Ok((connection, head)),
-                Err(failure) if was_idle && retry::was_stale(&failure, kind) => {}
+                Err(failure) if was_idle && retry::was_stale(&failure, kind) => {
+                    self.call.may_have_run.set(self.call.may_have_run.get() || failure.sent);
+                }
                 Err(failure) => return Err(self.failure(failure)),
             }
         }
@@ -138,7 +188,7 @@ impl Attempt<'_> {
     /// Reads the body, and keeps the connection for the next call where that can be.
     fn finish(&self, mut connection: Connection, head: Head, limit: usize) -> Result<Vec<u8>> {
         let (http_status, keeps_connection) = (head.status, head.keeps_connection);
-        let read = head.body.read_all(&mut connection, limit, self.control);
+        let read = head.body.read_all(&mut connection, limit, self.call.control);
         let body = read.map_err(|cause| failed(cause, &self.endpoint.url, http_status, true))?;
         if keeps_connection {
             self.channel.pool.give(&self.endpoint.url, connection);
@@ -148,7 +198,7 @@ impl Attempt<'_> {
 
     fn connect(&self) -> Result<Connection> {
         let url = &self.endpoint.url;
-        let connected = self.channel.connector.connect(&self.endpoint.target, self.share, self.control);
+        let connected = self.channel.connector.connect(&self.endpoint.target, self.share, self.call.control);
         let error = match connected {
             Ok(connection) => {
                 self.channel.logger.log(Level::Debug, format_args!("connected to {url}"));

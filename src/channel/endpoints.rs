@@ -1,9 +1,11 @@
 //! The endpoints of a cluster: a list, of which one is in use until it fails.
 
+use super::health::Health;
 use crate::error::{Error, Result};
-use crate::net::{Target, lock};
+use crate::net::{Target, jitter, lock};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// One member's address.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,16 +84,93 @@ pub(crate) struct Endpoints {
     uses_tls: bool,
 }
 
+/// Never empty.
 struct State {
     configured: Vec<Arc<Endpoint>>,
-    list: Vec<Arc<Endpoint>>,
+    list: Vec<Member>,
+    /// The one in use, of those in `list`.
     current: Arc<Endpoint>,
+}
+
+#[derive(Clone)]
+struct Member {
+    endpoint: Arc<Endpoint>,
+    health: Health,
+}
+
+/// Where a call goes.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub endpoint: Arc<Endpoint>,
+    /// It failed last time: a success is to be reported.
+    pub is_trial: bool,
+}
+
+impl Member {
+    fn new(endpoint: Arc<Endpoint>) -> Member {
+        Member { endpoint, health: Health::default() }
+    }
 }
 
 impl State {
     fn new(list: Vec<Arc<Endpoint>>) -> Result<State> {
         let current = list.first().ok_or_else(|| Error::invalid("endpoints is empty"))?.clone();
-        Ok(State { configured: list.clone(), list, current })
+        let members = list.iter().cloned().map(Member::new).collect();
+        Ok(State { configured: list, list: members, current })
+    }
+
+    /// The members from the one in use on.
+    fn ring(&self) -> impl Iterator<Item = &Member> {
+        let is_other = |member: &&Member| !Arc::ptr_eq(&member.endpoint, &self.current);
+        self.list.iter().skip_while(is_other).chain(self.list.iter().take_while(is_other))
+    }
+
+    /// The endpoint to try: a good one, else one that is due again, else the one that is due first. The one in use wins,
+    /// then those after it. `None`: there are none that `may_serve`.
+    fn best(&self, now: Instant, may_serve: impl Fn(&Member) -> bool) -> Option<Arc<Endpoint>> {
+        let fitting = || self.ring().filter(|member| may_serve(member));
+        let good = fitting().find(|member| member.health.is_good());
+        let due = || fitting().find(|member| member.health.is_due(now));
+        let first_due = || fitting().min_by_key(|member| member.health.due());
+        good.or_else(due).or_else(first_due).map(|member| member.endpoint.clone())
+    }
+
+    fn choose(
+        &mut self,
+        tried: &[Arc<str>],
+        may_meet_foreign: bool,
+        now: Instant,
+        jitter: f64,
+    ) -> Result<Choice, (Arc<str>, u64)> {
+        let may_serve = |member: &Member| may_meet_foreign || member.health.foreign_cluster().is_none();
+        let is_new = |member: &Member| !tried.contains(&member.endpoint.url);
+        let best = self.best(now, |member| may_serve(member) && is_new(member));
+        let Some(endpoint) = best.or_else(|| self.best(now, may_serve)) else {
+            return Err(self.a_foreign_one());
+        };
+        let member = self.find(&endpoint.url);
+        let is_trial = member.is_some_and(|member| {
+            member.health.begin_trial(now, jitter);
+            !member.health.is_good()
+        });
+        self.current = endpoint.clone();
+        Ok(Choice { endpoint, is_trial })
+    }
+
+    fn a_foreign_one(&self) -> (Arc<str>, u64) {
+        let foreign = self.list.iter().find_map(|member| Some((&member.endpoint, member.health.foreign_cluster()?)));
+        let (endpoint, cluster_id) = foreign.unwrap_or((&self.current, 0));
+        (endpoint.url.clone(), cluster_id)
+    }
+
+    fn find(&mut self, url: &str) -> Option<&mut Member> {
+        self.list.iter_mut().find(|member| &*member.endpoint.url == url)
+    }
+
+    /// Goes on to a good endpoint where the one in use is not.
+    fn settle(&mut self) {
+        let good = self.ring().find(|member| member.health.is_good()).map(|member| member.endpoint.clone());
+        self.current = good.unwrap_or_else(|| self.current.clone());
     }
 }
 
@@ -139,18 +218,52 @@ impl Endpoints {
         lock(&self.state).list.len()
     }
 
-    pub(crate) fn has(&self, url: &str) -> bool {
-        lock(&self.state).list.iter().any(|endpoint| &*endpoint.url == url)
+    /// Whether each of them is among these.
+    pub(super) fn are_all_in(&self, urls: &[Arc<str>]) -> bool {
+        lock(&self.state).list.iter().all(|member| urls.contains(&member.endpoint.url))
     }
 
-    /// Goes on to the next one, unless another thread has done so already.
-    pub(crate) fn leave(&self, url: &Arc<str>) {
+    pub(crate) fn urls(&self) -> Vec<Arc<str>> {
+        lock(&self.state).list.iter().map(|member| member.endpoint.url.clone()).collect()
+    }
+
+    pub(crate) fn has(&self, url: &str) -> bool {
+        lock(&self.state).list.iter().any(|member| &*member.endpoint.url == url)
+    }
+
+    /// The endpoint for the next attempt of a call that has `tried` these in vain. It is in use from here on. An
+    /// endpoint of another cluster is given only to what `may_meet_foreign`. `Err`: only such ones are left, as this
+    /// one is.
+    pub(super) fn choose(&self, tried: &[Arc<str>], may_meet_foreign: bool) -> Result<Choice, (Arc<str>, u64)> {
         let mut state = lock(&self.state);
-        if state.current.url == *url {
-            let after = state.list.iter().skip_while(|endpoint| endpoint.url != *url).nth(1);
-            let next = after.or_else(|| state.list.first()).cloned();
-            state.current = next.unwrap_or_else(|| state.current.clone());
+        let in_use = state.ring().next().filter(|member| tried.is_empty() && member.health.is_good());
+        if let Some(member) = in_use {
+            return Ok(Choice { endpoint: member.endpoint.clone(), is_trial: false });
         }
+        state.choose(tried, may_meet_foreign, Instant::now(), jitter())
+    }
+
+    /// A call failed at this endpoint: the next ones go elsewhere for a while.
+    pub(super) fn fail(&self, url: &str) {
+        self.update(url, |health, now, jitter| health.fail(now, jitter));
+    }
+
+    /// This endpoint answered as another cluster's.
+    pub(super) fn be_foreign(&self, url: &str, cluster_id: u64) {
+        self.update(url, |health, now, jitter| health.be_foreign(cluster_id, now, jitter));
+    }
+
+    /// A call succeeded at an endpoint that had failed.
+    pub(super) fn recover(&self, url: &str) {
+        self.update(url, |health, _, _| health.recover());
+    }
+
+    fn update(&self, url: &str, change: impl FnOnce(&mut Health, Instant, f64)) {
+        let mut state = lock(&self.state);
+        if let Some(member) = state.find(url) {
+            change(&mut member.health, Instant::now(), jitter());
+        }
+        state.settle();
     }
 
     /// The endpoint of one URL, of the same security as the configured ones.
@@ -174,20 +287,24 @@ impl Endpoints {
         fitting
     }
 
-    /// Uses these, and the configured ones after them; the endpoint in use stays in use.
+    /// Uses these, and the configured ones as a last resort. What is known of their health stays, and the one in use
+    /// stays in use if it is among these.
     pub(crate) fn adopt(&self, found: Vec<Arc<Endpoint>>) {
         let mut state = lock(&self.state);
-        let mut list = found;
-        for endpoint in &state.configured {
-            if !list.iter().any(|known| known.target == endpoint.target) {
-                list.push(endpoint.clone());
+        let stays = found.iter().any(|endpoint| endpoint.target == state.current.target);
+        let mut list: Vec<Member> = Vec::new();
+        for endpoint in found.into_iter().chain(state.configured.iter().cloned()) {
+            if list.iter().all(|listed| listed.endpoint.target != endpoint.target) {
+                let known = state.list.iter().find(|known| known.endpoint.target == endpoint.target);
+                list.push(known.cloned().unwrap_or_else(|| Member::new(endpoint)));
             }
         }
-        let in_use = list.iter().find(|endpoint| endpoint.target == state.current.target);
-        if let Some(current) = in_use.or_else(|| list.first()).cloned() {
-            state.current = current;
+        let in_use = list.iter().find(|member| stays && member.endpoint.target == state.current.target);
+        if let Some(member) = in_use.or_else(|| list.first()) {
+            state.current = member.endpoint.clone();
         }
         state.list = list;
+        state.settle();
     }
 }
 
@@ -195,6 +312,8 @@ impl Endpoints {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::limits;
+    use std::time::Duration;
 
     fn url(text: &str) -> Option<String> {
         Endpoint::parse(text).ok().map(|endpoint| endpoint.url.to_string())
@@ -238,14 +357,91 @@ mod tests {
         assert!(Endpoints::new(Endpoints::parse(" , ").unwrap(), false).is_err());
     }
 
+    fn three() -> Endpoints {
+        Endpoints::new(Endpoints::parse("http://a,http://b,http://c,http://a").unwrap(), false).unwrap()
+    }
+
+    /// Which endpoint is chosen at a moment, after these were tried.
+    fn chosen(endpoints: &Endpoints, tried: &[&str], now: Instant) -> (String, bool) {
+        let tried: Vec<Arc<str>> = tried.iter().map(|url| Arc::from(*url)).collect();
+        let choice = lock(&endpoints.state).choose(&tried, true, now, 0.0).unwrap();
+        (choice.endpoint.url.to_string(), choice.is_trial)
+    }
+
+    fn fail_at(endpoints: &Endpoints, url: &str, now: Instant) {
+        lock(&endpoints.state).find(url).unwrap().health.fail(now, 0.0);
+    }
+
     #[test]
-    fn an_endpoint_that_fails_is_left_once_however_many_threads_saw_it_fail() {
-        let endpoints =
-            Endpoints::new(Endpoints::parse("http://a,http://b,http://c,http://a").unwrap(), false).unwrap();
-        let first = endpoints.current().url.clone();
-        endpoints.leave(&first);
-        endpoints.leave(&first);
-        assert_eq!(&*endpoints.current().url, "http://b:2379");
+    fn an_endpoint_stays_in_use_until_it_fails_and_is_left_once_however_many_threads_saw_it() {
+        let endpoints = three();
         assert_eq!(endpoints.count(), 3);
+        for _ in 0..3 {
+            assert_eq!(&*endpoints.choose(&[], false).unwrap().endpoint.url, "http://a:2379");
+        }
+        endpoints.fail("http://a:2379");
+        endpoints.fail("http://a:2379");
+        assert_eq!(&*endpoints.current().url, "http://b:2379");
+        assert_eq!(&*endpoints.choose(&[], false).unwrap().endpoint.url, "http://b:2379");
+    }
+
+    #[test]
+    fn an_endpoint_that_failed_is_not_gone_back_to_while_another_one_is_good() {
+        let (endpoints, now) = (three(), Instant::now());
+        fail_at(&endpoints, "http://a:2379", now);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(chosen(&endpoints, &[], later), ("http://b:2379".to_owned(), false));
+        fail_at(&endpoints, "http://b:2379", later);
+        assert_eq!(chosen(&endpoints, &[], later), ("http://c:2379".to_owned(), false));
+    }
+
+    #[test]
+    fn when_all_are_backed_off_the_one_due_first_is_tried_and_a_trial_is_one_calls_alone() {
+        let (endpoints, now) = (three(), Instant::now());
+        for (url, after) in [("http://b:2379", 0), ("http://c:2379", 100), ("http://a:2379", 200)] {
+            fail_at(&endpoints, url, now + Duration::from_millis(after));
+        }
+        let soon = now + Duration::from_millis(250);
+        assert_eq!(chosen(&endpoints, &[], soon), ("http://b:2379".to_owned(), true));
+        let b_is_due = now + limits::ENDPOINT_BACKOFF_FIRST;
+        assert_eq!(chosen(&endpoints, &[], b_is_due), ("http://b:2379".to_owned(), true));
+        assert_eq!(chosen(&endpoints, &[], b_is_due), ("http://c:2379".to_owned(), true), "b is being tried");
+    }
+
+    #[test]
+    fn a_call_tries_every_endpoint_once_before_one_twice() {
+        let (endpoints, now) = (three(), Instant::now());
+        let (a, b, c) = ("http://a:2379", "http://b:2379", "http://c:2379");
+        fail_at(&endpoints, b, now);
+        assert_eq!(chosen(&endpoints, &[], now).0, a);
+        assert_eq!(chosen(&endpoints, &[a], now).0, c);
+        assert_eq!(chosen(&endpoints, &[a, c], now).0, b);
+        assert_eq!(chosen(&endpoints, &[a, c, b], now).0, c, "from the one in use on");
+    }
+
+    #[test]
+    fn an_endpoint_of_another_cluster_is_met_by_reads_alone() {
+        let endpoints = Endpoints::new(Endpoints::parse("http://a,http://b").unwrap(), false).unwrap();
+        endpoints.be_foreign("http://a:2379", 7);
+        endpoints.fail("http://b:2379");
+        assert_eq!(&*endpoints.choose(&[], false).unwrap().endpoint.url, "http://b:2379");
+        assert_eq!(&*endpoints.choose(&[Arc::from("http://b:2379")], false).unwrap().endpoint.url, "http://b:2379");
+        assert_eq!(&*endpoints.choose(&[Arc::from("http://b:2379")], true).unwrap().endpoint.url, "http://a:2379");
+        endpoints.be_foreign("http://b:2379", 8);
+        assert_eq!(endpoints.choose(&[], false).unwrap_err(), (Arc::from("http://a:2379"), 7));
+    }
+
+    #[test]
+    fn members_that_are_adopted_come_first_and_what_is_known_of_them_stays() {
+        let endpoints = three();
+        endpoints.fail("http://a:2379");
+        let members = endpoints.fitting(&["http://c:2379", "http://d:2379", "http://d:2379/"].map(str::to_owned));
+        endpoints.adopt(members);
+        let urls = ["http://c:2379", "http://d:2379", "http://a:2379", "http://b:2379"].map(Arc::from);
+        assert_eq!(endpoints.urls(), urls);
+        assert_eq!(&*endpoints.current().url, "http://c:2379", "b, which was in use, is no member's");
+        endpoints.fail("http://c:2379");
+        endpoints.adopt(endpoints.fitting(&["http://c:2379", "http://d:2379"].map(str::to_owned)));
+        assert_eq!(&*endpoints.current().url, "http://d:2379");
     }
 }

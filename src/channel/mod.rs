@@ -2,7 +2,10 @@
 
 mod attempt;
 mod endpoints;
+mod guard;
+mod health;
 mod retry;
+mod rounds;
 
 pub(crate) use attempt::stream_error;
 
@@ -13,10 +16,12 @@ use crate::gateway::json::{Decode, Encode};
 use crate::gateway::path;
 use crate::log::{Level, Logger};
 use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Tls, lock};
-use crate::rpc::Response;
 use crate::rpc::raw::RawResponse;
+use crate::rpc::{Headed, Response};
 use attempt::Attempt;
 use endpoints::Endpoints;
+use guard::Guard;
+use rounds::{Answer, Call};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +32,7 @@ pub struct Method<'a> {
     kind: Kind,
     size: Size,
     streamed: bool,
+    needs_leader: bool,
 }
 
 /// What a request does to the store.
@@ -36,6 +42,8 @@ pub enum Kind {
     Read,
     /// The same whether it is done once or twice.
     Idempotent,
+    /// Something that the server does once only: made again, it is refused, and the refusal tells that it was done.
+    Once,
     /// Something that must not be done twice.
     Write,
 }
@@ -52,7 +60,12 @@ pub enum Size {
 impl<'a> Method<'a> {
     /// The method at a path below the API path.
     pub const fn new(path: &'a str, kind: Kind, size: Size) -> Method<'a> {
-        Method { path, kind, size, streamed: false }
+        Method { path, kind, size, streamed: false, needs_leader: false }
+    }
+
+    /// One that a member without a leader can't serve: it is to say so at once, and another one is asked.
+    pub const fn with_leader(self) -> Method<'a> {
+        Method { needs_leader: true, ..self }
     }
 
     /// One that answers in a stream.
@@ -66,6 +79,7 @@ pub struct Channel {
     connector: Connector,
     pool: Pool,
     endpoints: Endpoints,
+    guard: Guard,
     /// `/v3/`, once it is known.
     api_path: Mutex<Option<Arc<str>>>,
     /// Given by the caller: it is never asked for.
@@ -99,6 +113,7 @@ impl Channel {
             },
             pool: Pool::new(config.max_idle_connections),
             endpoints: Endpoints::new(list, uses_tls)?,
+            guard: Guard::default(),
             api_path_is_given: api_path.is_some(),
             api_path: Mutex::new(api_path),
             max_response_bytes: config.max_response_bytes,
@@ -121,6 +136,7 @@ impl Channel {
 
     pub(crate) fn set_endpoints(&self, endpoints: &str) -> Result<()> {
         self.endpoints.set(endpoints)?;
+        self.guard.forget();
         self.pool.retain(|url| self.endpoints.has(url));
         self.forget_api_path();
         Ok(())
@@ -132,22 +148,35 @@ impl Channel {
 
     /// The next call goes to another endpoint than this one.
     pub(crate) fn avoid(&self, endpoint: &Arc<str>) {
-        self.endpoints.leave(endpoint);
+        self.endpoints.fail(endpoint);
     }
 
     /// The API path, asked for where it isn't known.
     pub(crate) fn api_path(&self, control: &Control) -> Result<Arc<str>> {
-        self.on_some_endpoint(Kind::Read, control, |attempt| attempt.api_path())
+        self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| attempt.api_path().map(Answer::plain))
     }
 
     /// Calls a method and decodes its answer.
-    pub(crate) fn call<T: Decode>(
+    pub(crate) fn call<T: Decode + Headed>(
         &self,
         method: Method<'_>,
         request: &impl Encode,
         control: &Control,
     ) -> Result<Response<T>> {
-        self.on_some_endpoint(method.kind, control, |attempt| attempt.call(method, request))
+        let call = Call::new(method.kind, control).judged();
+        self.on_some_endpoint(&call, |attempt| attempt.call(method, request))
+    }
+
+    /// The same, and whether an earlier attempt of this call may have been executed before the one that was answered.
+    pub(crate) fn call_once<T: Decode + Headed>(
+        &self,
+        method: Method<'_>,
+        request: &impl Encode,
+        control: &Control,
+    ) -> (Result<Response<T>>, bool) {
+        let call = Call::new(method.kind, control).judged();
+        let answer = self.on_some_endpoint(&call, |attempt| attempt.call(method, request));
+        (answer, call.may_have_run.get())
     }
 
     /// Calls a method of the member at this URL and no other.
@@ -159,15 +188,16 @@ impl Channel {
         control: &Control,
     ) -> Result<Response<T>> {
         let endpoint = self.endpoints.single(url)?;
-        let attempt = Attempt { channel: self, endpoint: &endpoint, control, share: None };
-        attempt.call(method, request).map_err(|error| for_kind(error, method.kind))
+        let call = Call::new(method.kind, control);
+        let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, share: None };
+        attempt.decoded_answer(method, request).map_err(|error| retry::for_kind(error, method.kind))
     }
 
     /// Calls a method with a body that is JSON already, and leaves its answer as it is.
     pub(crate) fn call_raw(&self, method: Method<'_>, json: &[u8], control: &Control) -> Result<RawResponse> {
-        self.on_some_endpoint(method.kind, control, |attempt| {
+        self.on_some_endpoint(&Call::new(method.kind, control), |attempt| {
             let (http_status, body) = attempt.exchange(method, &mut |out| out.extend_from_slice(json))?;
-            Ok(RawResponse { http_status, body })
+            Ok(Answer::plain(RawResponse { http_status, body }))
         })
     }
 
@@ -179,7 +209,9 @@ impl Channel {
         require_leader: bool,
         control: &Control,
     ) -> Result<MessageStream> {
-        self.on_some_endpoint(method.kind, control, |attempt| attempt.open_stream(method, request, require_leader))
+        self.on_some_endpoint(&Call::new(method.kind, control), |attempt| {
+            attempt.open_stream(method, request, require_leader).map(Answer::plain)
+        })
     }
 
     /// Lets time pass, unless the call must end.
@@ -187,46 +219,29 @@ impl Channel {
         net::pause(time, &self.connector.lifeline, control).map_err(attempt::stopped_pause)
     }
 
-    /// Uses the endpoints that answer `GET /version` among these, and keeps the configured ones behind them.
+    /// Uses the endpoints that answer `GET /version` among these, and keeps the configured ones behind them. An endpoint
+    /// that doesn't answer costs the connect timeout at most, and leaves time for those after it.
     pub(crate) fn adopt(&self, urls: &[String], control: &Control) -> Result<()> {
         let mut alive = Vec::new();
-        for endpoint in self.endpoints.fitting(urls) {
-            match (Attempt { channel: self, endpoint: &endpoint, control, share: None }).version() {
-                Ok(_) => alive.push(endpoint),
+        let endpoints = self.endpoints.fitting(urls);
+        for (asked, endpoint) in endpoints.iter().enumerate() {
+            let left = u32::try_from(endpoints.len() - asked).unwrap_or(u32::MAX);
+            let share = control.deadline.remaining().map(|remaining| remaining / left);
+            let limit = share.unwrap_or(Duration::MAX).min(self.connector.connect_timeout);
+            let (bounded, url) = (control.at_most(limit), &endpoint.url);
+            let call = Call::new(Kind::Read, &bounded);
+            match (Attempt { channel: self, endpoint, call: &call, share: None }).version() {
+                Ok(_) => alive.push(endpoint.clone()),
                 Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => return Err(error),
                 Err(error) => {
-                    let url = &endpoint.url;
-                    self.logger
-                        .log(Level::Warn, format_args!("{url} is in the member list, but: {}", error.full_message()));
+                    let why = error.full_message();
+                    self.logger.log(Level::Warn, format_args!("{url} is in the member list, but: {why}"));
                 }
             }
         }
         self.endpoints.adopt(alive);
+        self.pool.retain(|url| self.endpoints.has(url));
         Ok(())
-    }
-
-    /// Tries endpoints one after another, from the one in use on, as far as the error and the kind of call allow.
-    fn on_some_endpoint<T>(&self, kind: Kind, control: &Control, run: impl Fn(&Attempt<'_>) -> Result<T>) -> Result<T> {
-        let count = u32::try_from(self.endpoints.count()).unwrap_or(u32::MAX);
-        let most = self.max_retries.map_or(count, |retries| retries.saturating_add(1));
-        let mut left = most;
-        loop {
-            let endpoint = self.endpoints.current();
-            let share = control.deadline.remaining().map(|remaining| remaining / left.clamp(1, count.max(1)));
-            let attempt = Attempt { channel: self, endpoint: &endpoint, control, share };
-            let error = match run(&attempt) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => for_kind(error, kind),
-            };
-            if retry::leaves_endpoint(&error) {
-                self.endpoints.leave(&endpoint.url);
-            }
-            left = left.saturating_sub(1);
-            if left == 0 || !retry::goes_on(&error, kind) || control.check().is_err() {
-                return Err(error);
-            }
-            self.logger.log(Level::Warn, format_args!("trying another endpoint: {}", error.full_message()));
-        }
     }
 
     fn forget_api_path(&self) {
@@ -234,9 +249,4 @@ impl Channel {
             *lock(&self.api_path) = None;
         }
     }
-}
-
-/// A read can't have changed anything, whatever happened to it.
-fn for_kind(error: Error, kind: Kind) -> Error {
-    if kind == Kind::Read { error.of_a_read() } else { error }
 }

@@ -1,28 +1,61 @@
-//! Which failures let a call go on elsewhere. A write goes on only where it provably was not executed.
+//! Which failures let a call go on, and where. A write goes on only where it provably was not executed.
+//!
+//! | failure                                            | a read, or what may be done twice | a write           |
+//! |----------------------------------------------------|-----------------------------------|-------------------|
+//! | not reached: look-up, connect, TLS, `GET /version` | elsewhere                         | elsewhere         |
+//! | the request was not sent completely                | later                             | elsewhere         |
+//! | sent, and the connection was lost                  | later                             | ends the call     |
+//! | refused before a proposal, for the time being      | later                             | later             |
+//! | refused because this member can't                  | elsewhere                         | elsewhere         |
+//! | a proposal's or a proxy's fate is not known        | later                             | ends the call     |
+//! | an answer from another cluster                     | elsewhere                         | ends the call     |
+//! | refused for good; the call's own limit, its end    | ends the call                     | ends the call     |
+//!
+//! `gateway/status.rs` has the messages that say which refusal it is. clientv3 goes further (client/v3/retry.go): it
+//! makes a write again after `DeadlineExceeded` and `Canceled` while the caller's context lives, which may do it twice.
 
 use super::Kind;
-use crate::error::Error;
+use crate::error::{Error, Outcome};
 use crate::gateway::http::{Cause, Failure};
+use crate::gateway::status;
+use crate::limits;
 use crate::net::Stop;
 use rustls::{AlertDescription, Error as TlsError};
 use std::io;
+use std::time::Duration;
 
-/// Whether an idle connection turned out to be dead, so that the call may use another one in its place.
-pub(super) fn was_stale(failure: &Failure, kind: Kind) -> bool {
-    let Cause::Io(error) = &failure.cause else { return false };
-    let may_repeat = !failure.sent || kind != Kind::Write;
-    may_repeat && !failure.answered && Stop::of(error).is_none()
+/// Where a call goes on after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It ends.
+    Nowhere,
+    /// On another endpoint. When none is left, it ends.
+    Elsewhere,
+    /// On another endpoint, and on the same ones again after a while.
+    Later,
 }
 
-/// Whether the call may be made again on another endpoint.
-pub(super) fn goes_on(error: &Error, kind: Kind) -> bool {
-    let may_repeat = kind != Kind::Write || !error.may_have_applied();
-    let elsewhere_is_better = match error {
-        Error::Connect { .. } | Error::Tls { .. } | Error::Lost { .. } | Error::VersionDiscovery { .. } => true,
-        Error::Server { .. } | Error::Protocol { .. } => error.clone().of_a_read().is_retryable(),
-        _ => false,
-    };
-    may_repeat && elsewhere_is_better
+/// Where the call goes on after this error, which must be [`for_kind`].
+pub(super) fn next(error: &Error, kind: Kind) -> Next {
+    if error.may_have_applied() && kind == Kind::Write {
+        return Next::Nowhere;
+    }
+    match error {
+        Error::Connect { .. } | Error::Tls { .. } | Error::VersionDiscovery { .. } | Error::ClusterMismatch { .. } => {
+            Next::Elsewhere
+        }
+        // A write that is never taken to its end may be one that is too large for what stands before the server.
+        Error::Lost { .. } if kind == Kind::Write => Next::Elsewhere,
+        Error::Lost { .. } => Next::Later,
+        Error::Server { message, .. } if status::is_not_helped_by_waiting(message) => Next::Elsewhere,
+        Error::Server { .. } | Error::Protocol { .. } if passes(error) => Next::Later,
+        _ => Next::Nowhere,
+    }
+}
+
+/// Whether what the server said is over after a while.
+fn passes(error: &Error) -> bool {
+    error.clone().with_outcome(Outcome::NotApplied).is_retryable()
 }
 
 /// Whether the endpoint is one to stay away from.
@@ -33,9 +66,38 @@ pub(super) fn leaves_endpoint(error: &Error) -> bool {
         | Error::Lost { .. }
         | Error::Deadline { .. }
         | Error::VersionDiscovery { .. } => true,
-        Error::Server { .. } | Error::Protocol { .. } => error.clone().of_a_read().is_retryable(),
+        Error::Server { message, .. } => passes(error) || status::is_not_helped_by_waiting(message),
+        Error::Protocol { .. } => passes(error),
         _ => false,
     }
+}
+
+/// Whether an endpoint has not even been asked.
+pub(super) fn is_unreached(error: &Error) -> bool {
+    matches!(error, Error::Connect { .. } | Error::Tls { .. } | Error::VersionDiscovery { .. })
+}
+
+/// The same error of a call of this kind: a read can't have changed anything, whatever happened to it, and what may be
+/// done twice may be done again by the caller as well.
+pub(super) fn for_kind(error: Error, kind: Kind) -> Error {
+    match kind {
+        Kind::Read => error.of_a_read(),
+        Kind::Idempotent if error.may_have_applied() => error.with_outcome(Outcome::Repeatable),
+        _ => error,
+    }
+}
+
+/// The pause before the next round: a tenth of it is chance, either way.
+pub(super) fn pause(rounds: u32, jitter: f64) -> Duration {
+    let doubled = limits::RETRY_PAUSE_FIRST.saturating_mul(1 << rounds.min(16));
+    doubled.min(limits::RETRY_PAUSE_LONGEST).mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0)
+}
+
+/// Whether an idle connection turned out to be dead, so that the call may use another one in its place.
+pub(super) fn was_stale(failure: &Failure, kind: Kind) -> bool {
+    let Cause::Io(error) = &failure.cause else { return false };
+    let may_repeat = !failure.sent || kind != Kind::Write;
+    may_repeat && !failure.answered && Stop::of(error).is_none()
 }
 
 /// Whether the server ended the handshake on its side: it has read nothing of the request then.

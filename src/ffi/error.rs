@@ -56,6 +56,7 @@ fn status_of(error: &Error) -> etcdgw_status {
         Error::Deadline { .. } => ETCDGW_DEADLINE_EXCEEDED,
         Error::Cancelled { .. } => ETCDGW_CANCELLED,
         Error::Closed { .. } => ETCDGW_CLOSED,
+        Error::ClusterMismatch { .. } => ETCDGW_CLUSTER_MISMATCH,
         Error::VersionDiscovery { .. } => ETCDGW_VERSION_DISCOVERY_FAILED,
         Error::Compacted { .. } => ETCDGW_COMPACTED,
         Error::LeaseExpired { .. } => ETCDGW_LEASE_EXPIRED,

@@ -52,8 +52,14 @@ pub unsafe extern "C" fn etcdgw_lease_grant(
             let id = id.required("id")?;
             let client = borrow(client)?;
             let options = options::read(options)?;
-            let wanted = if options.id == 0 { Client::new_lease_id()? } else { options.id };
-            let answer = client.lease_grant(ttl_s, wanted, &options.call()).inspect_err(|error| {
+            let is_new = options.id == 0;
+            let wanted = if is_new { Client::new_lease_id()? } else { options.id };
+            let call = options.call();
+            let granted = match is_new {
+                true => client.lease_grant_new(ttl_s, wanted, &call),
+                false => client.lease_grant(ttl_s, wanted, &call),
+            };
+            let answer = granted.inspect_err(|error| {
                 if error.may_have_applied() {
                     id.set(wanted);
                 }

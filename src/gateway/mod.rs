@@ -5,3 +5,4 @@ pub(crate) mod http;
 pub mod json;
 pub(crate) mod path;
 pub(crate) mod status;
+pub(crate) mod timeout;

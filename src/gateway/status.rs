@@ -51,7 +51,7 @@ impl ServerStatus {
 
     pub(crate) fn into_error(self, endpoint: &Arc<str>, http_status: u16) -> Error {
         let reason = reason_of(&self.message);
-        let refused = self.code.refuses() || REFUSALS.contains(&self.message.as_str());
+        let refused = self.code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part));
         Error::Server {
             endpoint: endpoint.clone(),
             http_status,
@@ -63,9 +63,31 @@ impl ServerStatus {
     }
 }
 
-/// Messages under a code that otherwise leaves the outcome open, given before anything is proposed
-/// (etcd: server/etcdserver/api/v3rpc/interceptor.go, server.go).
-const REFUSALS: &[&str] = &["etcdserver: not capable", "etcdserver: unhealthy cluster"];
+/// Parts of messages under a code that otherwise leaves the outcome open, of which etcd's source says that nothing was
+/// or will be executed.
+const REFUSALS: &[&str] = &[
+    // Before the request is looked at: server/etcdserver/api/v3rpc/interceptor.go. Unavailable up to 3.5.
+    "etcdserver: not capable",
+    "etcdserver: rpc not supported for learner",
+    // Before a change of members is proposed: server/etcdserver/server.go.
+    "etcdserver: unhealthy cluster",
+    // In place of executing, on every member alike: server/etcdserver/apply/corrupt.go.
+    "etcdserver: corrupt cluster",
+    // By the member's own Raft, in place of appending or forwarding, as while the leader hands over: raft.go.
+    "raft proposal dropped",
+    // By the gateway, which has no connection to the server that it is part of: grpc-go, clientconn.go.
+    "transport: Error while dialing",
+    "grpc: the client connection is closing",
+];
+
+/// Parts of messages that another member may not give, and this one will give again: it lacks what is asked for. Of an
+/// unhealthy cluster even the others will say so, until somebody does something about it.
+const NOT_HELPED_BY_WAITING: &[&str] =
+    &["rpc not supported for learner", "etcdserver: not leader", "etcdserver: unhealthy cluster"];
+
+pub(crate) fn is_not_helped_by_waiting(message: &str) -> bool {
+    NOT_HELPED_BY_WAITING.iter().any(|part| message.contains(part))
+}
 
 /// Codes of the messages that a watch is refused with as bare text.
 fn code_of_text(text: &str) -> Code {
@@ -94,7 +116,10 @@ const MEANINGS: &[(&str, Reason)] = &[
     ("database space exceeded", Reason::NoSpace),
     ("no leader", Reason::NoLeader),
     ("not leader", Reason::NotLeader),
+    // A keep-alive at a member that has just lost the lead (server/lease/lessor.go), code Unknown.
+    ("not a primary lessor", Reason::NotLeader),
     ("leader changed", Reason::LeaderChanged),
+    ("raft proposal dropped", Reason::LeaderChanged),
     ("request timed out", Reason::Timeout),
     ("context deadline exceeded", Reason::Timeout),
     ("too many requests", Reason::TooManyRequests),

@@ -1,12 +1,13 @@
 //! The cluster's members.
 
-use super::{Header, Response};
+use super::{Header, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::Result;
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
 
 const MEMBER_LIST: Method = Method::new("cluster/member/list", Kind::Read, Size::Plain);
+const AGREED_MEMBER_LIST: Method = MEMBER_LIST.with_leader();
 
 /// A member of the cluster.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +77,8 @@ impl Decode for MemberListResponse {
     }
 }
 
+headed!(MemberListResponse);
+
 struct MemberListRequest {
     linearizable: bool,
 }
@@ -93,7 +96,8 @@ impl Client {
     /// The cluster's members: as the cluster agrees (`linearizable`), or as the member asked knows them, which works
     /// without a leader too. etcd 3.4 always answers the latter.
     pub fn member_list(&self, linearizable: bool, options: &CallOptions) -> Result<Response<MemberListResponse>> {
-        self.call(MEMBER_LIST, &MemberListRequest { linearizable }, options)
+        let method = if linearizable { AGREED_MEMBER_LIST } else { MEMBER_LIST };
+        self.call(method, &MemberListRequest { linearizable }, options)
     }
 
     /// Uses the endpoints that the cluster's voters advertise, as far as a gateway answers there, and after them the

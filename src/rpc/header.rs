@@ -30,3 +30,20 @@ impl Decode for Header {
         Ok(header)
     }
 }
+
+/// A response with a header.
+pub(crate) trait Headed {
+    /// Its header; zeros where the server gave none.
+    fn header(&self) -> Header;
+}
+
+macro_rules! headed {
+    ($($response:ty),*) => {$(
+        impl $crate::rpc::Headed for $response {
+            fn header(&self) -> $crate::rpc::Header {
+                self.header
+            }
+        }
+    )*};
+}
+pub(crate) use headed;

@@ -1,18 +1,19 @@
 //! Keys and values: etcd's KV service without transactions, which have a file of their own.
 
 use super::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest};
-use super::{Header, Keys, Namespace, Response};
+use super::{Header, Keys, Namespace, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Reason, Result};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Span, Writer};
 use std::borrow::Cow;
 
-const RANGE: Method = Method::new("kv/range", Kind::Read, Size::Values);
-const PUT: Method = Method::new("kv/put", Kind::Write, Size::Plain);
-const PUT_WITH_PREVIOUS: Method = Method::new("kv/put", Kind::Write, Size::Values);
-const DELETE_RANGE: Method = Method::new("kv/deleterange", Kind::Write, Size::Values);
-const COMPACT: Method = Method::new("kv/compaction", Kind::Write, Size::Plain);
+const SERIALIZABLE_RANGE: Method = Method::new("kv/range", Kind::Read, Size::Values);
+const RANGE: Method = SERIALIZABLE_RANGE.with_leader();
+const PUT: Method = Method::new("kv/put", Kind::Write, Size::Plain).with_leader();
+const PUT_WITH_PREVIOUS: Method = Method::new("kv/put", Kind::Write, Size::Values).with_leader();
+const DELETE_RANGE: Method = Method::new("kv/deleterange", Kind::Write, Size::Values).with_leader();
+const COMPACT: Method = Method::new("kv/compaction", Kind::Write, Size::Plain).with_leader();
 
 /// A key with its value and history; the spans are places in the buffer of the response.
 #[derive(Clone, Copy, Debug, Default)]
@@ -347,14 +348,23 @@ impl Encode for CompactRequest {
 }
 
 /// An answer of which only the header counts.
-struct HeaderOnly;
+#[derive(Default)]
+struct HeaderOnly {
+    header: Header,
+}
 
 impl Decode for HeaderOnly {
     fn decode(reader: &mut Reader<'_>) -> Result<HeaderOnly, JsonError> {
-        reader.skip()?;
-        Ok(HeaderOnly)
+        let mut response = HeaderOnly::default();
+        reader.object(&["header"], |reader, _| {
+            response.header = Header::decode(reader)?;
+            Ok(())
+        })?;
+        Ok(response)
     }
 }
+
+headed!(PutResponse, RangeResponse, DeleteRangeResponse, HeaderOnly);
 
 /// A request as it goes out in a namespace.
 struct InNamespace<'a, R>(&'a R, &'a Namespace);
@@ -384,8 +394,9 @@ impl Client {
     /// Reads keys.
     pub fn range(&self, request: &RangeRequest<'_>, options: &CallOptions) -> Result<Response<RangeResponse>> {
         self.check_key(request.keys.is_empty_key())?;
+        let method = if request.serializable { SERIALIZABLE_RANGE } else { RANGE };
         let mut response: Response<RangeResponse> =
-            self.call(RANGE, &InNamespace(request, self.namespace()), options)?;
+            self.call(method, &InNamespace(request, self.namespace()), options)?;
         strip_range(self.namespace(), response.message_mut());
         Ok(response)
     }

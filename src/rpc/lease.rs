@@ -1,16 +1,18 @@
 //! Leases: time to live, for the keys that are attached to them.
 
-use super::{Header, Namespace, Response};
+use super::{Header, Namespace, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Reason, Result};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Span, Writer};
 
-const GRANT: Method = Method::new("lease/grant", Kind::Write, Size::Plain);
-const REVOKE: Method = Method::new("lease/revoke", Kind::Write, Size::Plain);
+const GRANT: Method = Method::new("lease/grant", Kind::Write, Size::Plain).with_leader();
+// Of an ID that nobody else picks there is one grant: a second one is told that the lease exists.
+const GRANT_NEW_ID: Method = Method::new("lease/grant", Kind::Once, Size::Plain).with_leader();
+const REVOKE: Method = Method::new("lease/revoke", Kind::Once, Size::Plain).with_leader();
 // A stream in gRPC: the gateway answers each request with one line of a stream.
-const KEEP_ALIVE: Method = Method::new("lease/keepalive", Kind::Idempotent, Size::Plain).streamed();
-const TIME_TO_LIVE: Method = Method::new("lease/timetolive", Kind::Read, Size::Values);
+const KEEP_ALIVE: Method = Method::new("lease/keepalive", Kind::Idempotent, Size::Plain).streamed().with_leader();
+const TIME_TO_LIVE: Method = Method::new("lease/timetolive", Kind::Read, Size::Values).with_leader();
 const LEASES: Method = Method::new("lease/leases", Kind::Read, Size::Values);
 
 struct GrantRequest {
@@ -67,26 +69,37 @@ impl Encode for IdRequest {
 }
 
 /// The answer to revoke.
-struct Revoked;
+#[derive(Default)]
+struct Revoked {
+    header: Header,
+}
 
 impl Decode for Revoked {
     fn decode(reader: &mut Reader<'_>) -> Result<Revoked, JsonError> {
-        reader.skip()?;
-        Ok(Revoked)
+        let mut response = Revoked::default();
+        reader.object(&["header"], |reader, _| {
+            response.header = Header::decode(reader)?;
+            Ok(())
+        })?;
+        Ok(response)
     }
 }
 
 /// The answer to a keep-alive. The TTL of a lease that is gone is absent, that is 0.
 #[derive(Default)]
 struct KeepAliveResponse {
+    header: Header,
     ttl: i64,
 }
 
 impl Decode for KeepAliveResponse {
     fn decode(reader: &mut Reader<'_>) -> Result<KeepAliveResponse, JsonError> {
         let mut response = KeepAliveResponse::default();
-        reader.object(&["TTL"], |reader, _| {
-            response.ttl = reader.int64()?;
+        reader.object(&["header", "TTL"], |reader, field| {
+            match field {
+                0 => response.header = Header::decode(reader)?,
+                _ => response.ttl = reader.int64()?,
+            }
             Ok(())
         })?;
         Ok(response)
@@ -128,6 +141,8 @@ impl Decode for LeaseTimeToLiveResponse {
     }
 }
 
+headed!(LeaseGrantResponse, Revoked, KeepAliveResponse, LeaseTimeToLiveResponse, LeaseLeasesResponse);
+
 struct LeasesRequest;
 
 impl Encode for LeasesRequest {
@@ -163,16 +178,40 @@ impl Decode for LeaseLeasesResponse {
 }
 
 impl Client {
-    /// Grants a lease of `ttl` seconds under `id`. The caller picks the ID, [`Client::new_lease_id`] helps, so that a
-    /// lease whose grant got no answer can still be named.
+    /// Grants a lease of `ttl` seconds under an ID of the caller's.
     pub fn lease_grant(&self, ttl: i64, id: i64, options: &CallOptions) -> Result<Response<LeaseGrantResponse>> {
         self.call(GRANT, &GrantRequest { id, ttl }, options)
     }
 
+    /// Grants a lease of `ttl` seconds under an ID from [`Client::new_lease_id`]. Since nobody else picks that, a grant
+    /// that got no answer is made again, and finds the lease if it exists already. The caller knows the ID even when no
+    /// answer comes at all.
+    pub fn lease_grant_new(&self, ttl: i64, id: i64, options: &CallOptions) -> Result<Response<LeaseGrantResponse>> {
+        let control = self.control(options);
+        let channel = &self.shared.channel;
+        let (answer, may_exist) = channel.call_once(GRANT_NEW_ID, &GrantRequest { id, ttl }, &control);
+        match answer {
+            Err(error) if may_exist && error.reason() == Reason::LeaseExists => {}
+            answer => return answer,
+        }
+        // The answer that got lost told the time granted.
+        let found = channel.call::<LeaseTimeToLiveResponse>(TIME_TO_LIVE, &IdRequest { id, keys: false }, &control);
+        let (arena, lease) = found.map_err(|error| error.with_outcome(Outcome::Unknown))?.into_parts();
+        if lease.ttl < 0 {
+            return Err(Error::LeaseExpired { id });
+        }
+        Ok(Response::new(arena, LeaseGrantResponse { header: lease.header, id, ttl: lease.granted_ttl }))
+    }
+
     /// Ends a lease and deletes the keys attached to it.
     pub fn lease_revoke(&self, id: i64, options: &CallOptions) -> Result<()> {
-        self.call::<Revoked>(REVOKE, &IdRequest { id, keys: false }, options)?;
-        Ok(())
+        let request = IdRequest { id, keys: false };
+        let (answer, may_be_done) = self.shared.channel.call_once::<Revoked>(REVOKE, &request, &self.control(options));
+        match answer {
+            // By the request whose answer got lost.
+            Err(error) if may_be_done && error.reason() == Reason::LeaseNotFound => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     /// Starts a lease's time anew, once. Answers the seconds it now has; a lease that is gone is

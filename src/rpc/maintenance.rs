@@ -1,7 +1,7 @@
 //! The state of one member.
 
 use super::cluster::texts;
-use super::{Header, Response};
+use super::{Header, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::Result;
@@ -94,6 +94,8 @@ impl StatusResponse {
         })
     }
 }
+
+headed!(StatusResponse);
 
 struct StatusRequest;
 

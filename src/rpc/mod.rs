@@ -16,6 +16,7 @@ pub mod txn;
 pub mod watch;
 
 pub use header::Header;
+pub(crate) use header::{Headed, headed};
 pub use keys::{Keys, prefix_range_end};
 pub use namespace::Namespace;
 pub use response::Response;

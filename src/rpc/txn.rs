@@ -4,15 +4,16 @@ use super::kv::{
     DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, strip_delete,
     strip_put, strip_range,
 };
-use super::{Header, Keys, Namespace, Response};
+use super::{Header, Keys, Namespace, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::Result;
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
 use std::borrow::Cow;
 
-const TXN: Method = Method::new("kv/txn", Kind::Write, Size::Values);
-const READING_TXN: Method = Method::new("kv/txn", Kind::Read, Size::Values);
+const TXN: Method = Method::new("kv/txn", Kind::Write, Size::Values).with_leader();
+const SERIALIZABLE_TXN: Method = Method::new("kv/txn", Kind::Read, Size::Values);
+const READING_TXN: Method = SERIALIZABLE_TXN.with_leader();
 
 /// How a key's field must stand to the given one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +150,12 @@ impl TxnRequest<'_> {
     fn is_read(&self) -> bool {
         self.success.iter().chain(&self.failure).all(TxnOp::is_read)
     }
+
+    /// Whether any member may answer it from what it has.
+    fn is_serializable(&self) -> bool {
+        let is_serializable = |op: &TxnOp<'_>| matches!(op, TxnOp::Range(range) if range.serializable);
+        self.success.iter().chain(&self.failure).all(is_serializable)
+    }
 }
 
 /// What one operation of a transaction answered.
@@ -210,6 +217,8 @@ impl Decode for TxnResponse {
     }
 }
 
+headed!(TxnResponse);
+
 struct InNamespace<'a>(&'a TxnRequest<'a>, &'a Namespace);
 
 impl Encode for InNamespace<'_> {
@@ -222,7 +231,11 @@ impl Client {
     /// Runs a transaction.
     pub fn txn(&self, request: &TxnRequest<'_>, options: &CallOptions) -> Result<Response<TxnResponse>> {
         request.check(self)?;
-        let method = if request.is_read() { READING_TXN } else { TXN };
+        let method = match (request.is_serializable(), request.is_read()) {
+            (true, _) => SERIALIZABLE_TXN,
+            (false, true) => READING_TXN,
+            (false, false) => TXN,
+        };
         let mut response: Response<TxnResponse> =
             self.call(method, &InNamespace(request, self.namespace()), options)?;
         strip(self.namespace(), response.message_mut());

@@ -1,0 +1,183 @@
+//! A call's way through the endpoints: each of them once, and then again while time is left, if the trouble is one
+//! that passes.
+
+use super::attempt::{self, Attempt};
+use super::retry::{self, Next};
+use super::{Channel, Kind};
+use crate::error::{Error, Outcome, Result};
+use crate::limits;
+use crate::log::Level;
+use crate::net::{self, Control};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a call is, as far as its way matters.
+pub(super) struct Call<'a> {
+    pub kind: Kind,
+    pub control: &'a Control,
+    /// Its answers have headers, so that a read may go where the cluster is in doubt.
+    pub is_judged: bool,
+    /// Whether a request that may have been executed was followed by another one.
+    pub may_have_run: Cell<bool>,
+}
+
+/// The answer to one attempt.
+pub(super) struct Answer<T> {
+    pub value: T,
+    /// The member is behind what the client has seen.
+    pub is_behind: bool,
+}
+
+impl<T> Answer<T> {
+    /// One that says nothing of the member.
+    pub(super) fn plain(value: T) -> Answer<T> {
+        Answer { value, is_behind: false }
+    }
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(kind: Kind, control: &'a Control) -> Call<'a> {
+        Call { kind, control, is_judged: false, may_have_run: Cell::new(false) }
+    }
+
+    pub(super) fn judged(self) -> Call<'a> {
+        Call { is_judged: true, ..self }
+    }
+}
+
+impl Channel {
+    /// Tries endpoints one after another, from the one in use on, as far as the errors and the kind of call allow.
+    pub(super) fn on_some_endpoint<T>(
+        &self,
+        call: &Call<'_>,
+        run: impl Fn(&Attempt<'_>) -> Result<Answer<T>>,
+    ) -> Result<T> {
+        let mut way = Way::default();
+        let mut behind = None;
+        loop {
+            let may_meet_foreign = call.is_judged && call.kind == Kind::Read;
+            let choice = match self.endpoints.choose(&way.tried, may_meet_foreign) {
+                Ok(choice) => choice,
+                Err((endpoint, cluster_id)) => return Err(way.end(self.mismatch(endpoint, cluster_id))),
+            };
+            let url = &choice.endpoint.url;
+            let share = way.share(self, call);
+            let attempt = Attempt { channel: self, endpoint: &choice.endpoint, call, share };
+            let next = match run(&attempt) {
+                Ok(answer) if !answer.is_behind => {
+                    if choice.is_trial {
+                        self.endpoints.recover(url);
+                    }
+                    return Ok(answer.value);
+                }
+                Ok(answer) => {
+                    self.logger.log(Level::Warn, format_args!("{url} is behind the other members"));
+                    self.endpoints.fail(url);
+                    if call.kind != Kind::Read {
+                        return Ok(answer.value);
+                    }
+                    behind = Some(answer.value);
+                    Next::Elsewhere
+                }
+                Err(error) => way.take(self, call, url, retry::for_kind(error, call.kind)),
+            };
+            if let Err(error) = way.go_on(self, call, url, next) {
+                // An answer from a member that is behind is better than none.
+                return behind.ok_or(error);
+            }
+        }
+    }
+
+    fn mismatch(&self, endpoint: Arc<str>, theirs: u64) -> Error {
+        Error::ClusterMismatch { endpoint, ours: self.guard.cluster_id(), theirs, outcome: Outcome::NotApplied }
+    }
+}
+
+/// How far a call has come.
+#[derive(Default)]
+struct Way {
+    attempts: u32,
+    pauses: u32,
+    /// The endpoints tried in this round.
+    tried: Vec<Arc<str>>,
+    /// Something in this round may be over in the next.
+    may_pass: bool,
+    /// The error to end with.
+    error: Option<Error>,
+}
+
+impl Way {
+    /// The time that connecting may take, so that some is left for the endpoints not tried yet.
+    fn share(&self, channel: &Channel, call: &Call<'_>) -> Option<Duration> {
+        let others = channel.endpoints.count().saturating_sub(self.tried.len());
+        let left = u32::try_from(others).unwrap_or(u32::MAX).min(self.most(channel) - self.attempts).max(1);
+        call.control.deadline.remaining().map(|remaining| remaining / left)
+    }
+
+    fn most(&self, channel: &Channel) -> u32 {
+        channel.max_retries.map_or(limits::MAX_ATTEMPTS, |retries| retries.saturating_add(1))
+    }
+
+    /// Takes in an attempt's error.
+    fn take(&mut self, channel: &Channel, call: &Call<'_>, url: &Arc<str>, error: Error) -> Next {
+        if let Error::ClusterMismatch { theirs, .. } = &error {
+            channel.endpoints.be_foreign(url, *theirs);
+        } else if retry::leaves_endpoint(&error) {
+            channel.endpoints.fail(url);
+        }
+        let next = retry::next(&error, call.kind);
+        if error.may_have_applied() {
+            call.may_have_run.set(true);
+        }
+        self.error = Some(self.end(error));
+        next
+    }
+
+    /// The error to end with after another one: a request that may have been executed stays one that may, whatever
+    /// became of the next; and what a server said tells more than that another one can't be reached.
+    fn end(&mut self, error: Error) -> Error {
+        match self.error.take() {
+            Some(earlier) if earlier.may_have_applied() && !error.may_have_applied() => match error {
+                Error::Deadline { .. } | Error::Cancelled { .. } | Error::Closed { .. } => {
+                    error.with_outcome(earlier.outcome())
+                }
+                _ => earlier,
+            },
+            Some(earlier) if retry::is_unreached(&error) && !retry::is_unreached(&earlier) => earlier,
+            _ => error,
+        }
+    }
+
+    /// Goes on to another attempt, after a pause where every endpoint has been tried.
+    fn go_on(&mut self, channel: &Channel, call: &Call<'_>, url: &Arc<str>, next: Next) -> Result<()> {
+        self.attempts += 1;
+        self.tried.push(url.clone());
+        self.may_pass |= next == Next::Later || channel.max_retries.is_some();
+        let control = call.control;
+        let is_round = channel.endpoints.are_all_in(&self.tried);
+        if next == Next::Nowhere || self.attempts >= self.most(channel) || is_round && !self.may_pass {
+            return Err(self.last());
+        }
+        control.check().map_err(|stop| self.end(attempt::stopped_pause(stop.into())))?;
+        if is_round {
+            let pause = retry::pause(self.pauses, net::jitter());
+            if control.deadline.remaining().is_some_and(|left| left <= pause) {
+                return Err(self.last());
+            }
+            channel.pause(pause, control).map_err(|error| self.end(error))?;
+            self.pauses += 1;
+            self.tried.clear();
+            self.may_pass = false;
+        }
+        if let Some(error) = &self.error {
+            channel.logger.log(Level::Warn, format_args!("trying again: {}", error.full_message()));
+        }
+        Ok(())
+    }
+
+    /// Only a member that was behind leaves no error; its answer is used then.
+    fn last(&mut self) -> Error {
+        self.error.take().unwrap_or(Error::Cancelled { outcome: Outcome::NotApplied })
+    }
+}
