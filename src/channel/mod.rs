@@ -109,7 +109,7 @@ impl Channel {
                 lifeline: Arc::new(lifeline),
                 tls,
                 connect_timeout: config.connect_timeout,
-                resolver: Resolver::default(),
+                resolver: Resolver::of_the_system(),
             },
             pool: Pool::new(config.max_idle_connections),
             endpoints: Endpoints::new(list, uses_tls)?,
