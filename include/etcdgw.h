@@ -486,7 +486,10 @@ typedef struct etcdgw_client_options {
   struct etcdgw_bytes key_prefix;
   /** For one connection attempt, within the call's limit; 0: 5,000, less than 0: none. */
   int64_t connect_timeout_ms;
-  /** Not yet. */
+  /**
+   * Every so often the endpoints are refreshed from the member list, as by `etcdgw_client_sync_endpoints`, on a
+   * thread that begins with the first call; 0: never.
+   */
   int64_t auto_sync_ms;
   /** Not yet. */
   int64_t watch_buffer_bytes;
@@ -499,8 +502,8 @@ typedef struct etcdgw_client_options {
   /** 1: takes any certificate of the server. For tests. */
   int32_t tls_insecure_skip_verify;
   /**
-   * How often a call may be tried again, on another endpoint; 0: once per endpoint, -1: never. A write that may
-   * have been done is never sent again.
+   * How often a call may be tried again; -1: never. 0: on each endpoint once, and as long as time is left where the
+   * trouble is one that passes. A write that may have been done is never sent again.
    */
   int32_t max_retries;
   /** Connections kept for later calls, per endpoint; 0: 32. */

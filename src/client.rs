@@ -1,5 +1,6 @@
 //! The client: what every service's methods hang on.
 
+use crate::auto_sync::AutoSync;
 use crate::channel::{Channel, Method};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -21,6 +22,8 @@ pub struct Client {
 
 /// What the clones of a client have in common.
 pub(crate) struct Shared {
+    /// Before the channel, which it uses.
+    auto_sync: AutoSync,
     pub channel: Arc<Channel>,
     pub hub: Hub,
     namespace: Namespace,
@@ -53,9 +56,10 @@ impl Client {
     pub fn new(config: Config) -> Result<Client> {
         let namespace = Namespace::new(config.key_prefix.clone());
         let timeout = config.timeout;
+        let auto_sync = AutoSync::new(config.auto_sync);
         let channel = Arc::new(Channel::new(config)?);
         let hub = Hub::default();
-        Ok(Client { shared: Arc::new(Shared { channel, hub, namespace, timeout }) })
+        Ok(Client { shared: Arc::new(Shared { auto_sync, channel, hub, namespace, timeout }) })
     }
 
     /// Ends everything of this client: calls under way, later ones and watches.
@@ -84,11 +88,18 @@ impl Client {
         crate::net::random_id()
     }
 
+    /// Begins to refresh the endpoints, where that was asked for and has not begun.
+    pub(crate) fn keep_in_sync(&self) {
+        self.shared.auto_sync.begin(&self.shared.channel);
+    }
+
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.shared.namespace
     }
 
+    /// The bounds of a call, which begins with this.
     pub(crate) fn control(&self, options: &CallOptions) -> Control {
+        self.keep_in_sync();
         let limit = if options.timeout == TimeLimit::Default { self.shared.timeout } else { options.timeout };
         let deadline = match limit {
             TimeLimit::After(limit) => Deadline::after(limit),

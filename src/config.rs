@@ -20,9 +20,12 @@ pub struct Config {
     pub timeout: TimeLimit,
     /// For one connection attempt.
     pub connect_timeout: Duration,
+    /// How often the endpoints are refreshed from the member list; `None`: never.
+    pub auto_sync: Option<Duration>,
     /// The largest answer taken.
     pub max_response_bytes: usize,
-    /// How many further attempts a call may make on other endpoints; `None`: one per endpoint.
+    /// How many further attempts a call may make; `None`: on each endpoint one, and as long as time is left where the
+    /// trouble is one that passes.
     pub max_retries: Option<u32>,
     /// Connections kept per endpoint.
     pub max_idle_connections: usize,
@@ -40,6 +43,7 @@ impl Default for Config {
             key_prefix: Vec::new(),
             timeout: TimeLimit::After(limits::DEFAULT_TIMEOUT),
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
+            auto_sync: None,
             max_response_bytes: limits::DEFAULT_MAX_RESPONSE_BYTES,
             max_retries: None,
             max_idle_connections: limits::DEFAULT_MAX_IDLE_CONNECTIONS,

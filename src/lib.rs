@@ -20,6 +20,7 @@
 //! Arrows point down only. Nothing below `ffi` knows C, nothing below `rpc` knows what a key is, only `gateway` knows
 //! JSON's syntax, only `net` knows sockets.
 
+mod auto_sync;
 pub mod channel;
 pub mod client;
 pub mod config;

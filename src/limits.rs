@@ -53,6 +53,9 @@ pub const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(25);
 /// See [`RETRY_PAUSE_FIRST`].
 pub const RETRY_PAUSE_LONGEST: Duration = Duration::from_millis(250);
 
+/// For one synchronisation of the endpoints in the background; clientv3's.
+pub const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Attempts of one call where the caller sets no bound; clientv3's.
 pub const MAX_ATTEMPTS: u32 = 100;
 

@@ -60,7 +60,8 @@ pub struct etcdgw_client_options {
     pub key_prefix: etcdgw_bytes,
     /// For one connection attempt, within the call's limit; 0: 5,000, less than 0: none.
     pub connect_timeout_ms: i64,
-    /// Not yet.
+    /// Every so often the endpoints are refreshed from the member list, as by `etcdgw_client_sync_endpoints`, on a
+    /// thread that begins with the first call; 0: never.
     pub auto_sync_ms: i64,
     /// Not yet.
     pub watch_buffer_bytes: i64,
@@ -72,8 +73,8 @@ pub struct etcdgw_client_options {
     pub max_response_bytes: i64,
     /// 1: takes any certificate of the server. For tests.
     pub tls_insecure_skip_verify: i32,
-    /// How often a call may be tried again, on another endpoint; 0: once per endpoint, -1: never. A write that may
-    /// have been done is never sent again.
+    /// How often a call may be tried again; -1: never. 0: on each endpoint once, and as long as time is left where the
+    /// trouble is one that passes. A write that may have been done is never sent again.
     pub max_retries: i32,
     /// Connections kept for later calls, per endpoint; 0: 32.
     pub max_idle_connections: i32,
@@ -131,6 +132,11 @@ pub(super) unsafe fn config(given: *const etcdgw_client_options) -> Result<Confi
             Ok(limit) => Duration::from_millis(limit),
             Err(_) => Duration::MAX,
         },
+        auto_sync: match u64::try_from(options.auto_sync_ms) {
+            Ok(0) => None,
+            Ok(interval) => Some(Duration::from_millis(interval)),
+            Err(_) => return Err(Error::invalid("options.auto_sync_ms must not be negative")),
+        },
         max_response_bytes: bound(
             options.max_response_bytes,
             "options.max_response_bytes",
@@ -177,10 +183,6 @@ fn refuse_unimplemented(options: &etcdgw_client_options) -> Result<()> {
     unimplemented(!options.user.is_null(), "options.user: this version can't log in")?;
     unimplemented(!options.password.is_null(), "options.password: this version can't log in")?;
     unimplemented(!options.token.is_null(), "options.token: this version can't send one")?;
-    unimplemented(
-        options.auto_sync_ms != 0,
-        "options.auto_sync_ms: this version has etcdgw_client_sync_endpoints only",
-    )?;
     unimplemented(options.watch_buffer_bytes != 0, "options.watch_buffer_bytes: this version has a fixed bound")?;
     unimplemented(
         options.watch_buffer_total_bytes != 0,

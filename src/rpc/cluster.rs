@@ -1,10 +1,11 @@
 //! The cluster's members.
 
 use super::{Header, Response, headed};
-use crate::channel::{Kind, Method, Size};
+use crate::channel::{Channel, Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::Result;
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
+use crate::net::Control;
 
 const MEMBER_LIST: Method = Method::new("cluster/member/list", Kind::Read, Size::Plain);
 const AGREED_MEMBER_LIST: Method = MEMBER_LIST.with_leader();
@@ -103,13 +104,16 @@ impl Client {
     /// Uses the endpoints that the cluster's voters advertise, as far as a gateway answers there, and after them the
     /// configured ones.
     pub fn sync_endpoints(&self, options: &CallOptions) -> Result<()> {
-        let control = self.control(options);
-        let channel = &self.shared.channel;
-        let list =
-            channel.call::<MemberListResponse>(MEMBER_LIST, &MemberListRequest { linearizable: true }, &control)?;
-        // A member without a name has not started, and a learner answers next to nothing (clientv3's Sync).
-        let voters = list.members.iter().filter(|member| !member.name.is_empty() && !member.is_learner);
-        let urls: Vec<String> = voters.flat_map(|member| member.client_urls.iter().cloned()).collect();
-        channel.adopt(&urls, &control)
+        sync(&self.shared.channel, &self.control(options))
     }
+}
+
+/// See [`Client::sync_endpoints`].
+pub(crate) fn sync(channel: &Channel, control: &Control) -> Result<()> {
+    let request = MemberListRequest { linearizable: true };
+    let list = channel.call::<MemberListResponse>(AGREED_MEMBER_LIST, &request, control)?;
+    // A member without a name has not started, and a learner answers next to nothing (clientv3's Sync).
+    let voters = list.members.iter().filter(|member| !member.name.is_empty() && !member.is_learner);
+    let urls: Vec<String> = voters.flat_map(|member| member.client_urls.iter().cloned()).collect();
+    channel.adopt(&urls, control)
 }

@@ -113,6 +113,7 @@ impl Client {
     }
 
     fn begin_watch(&self, mut feed: Feed, mailbox: Mailbox, options: &WatchOptions) -> Result<Watch> {
+        self.keep_in_sync();
         let mailbox = Arc::new(mailbox);
         self.shared.hub.register(&mailbox);
         mailbox.queue.begin_at(feed.next_revision());
