@@ -211,7 +211,7 @@ fn the_members_that_answer_are_adopted_and_the_configured_endpoints_stay_behind_
     get(&client, b"key").unwrap();
     assert_eq!((member.count(RANGE), learner.connections()), (1, 0));
     drop(member);
-    let error = get_with(&client, b"key", &plain()).unwrap_err();
+    let error = get_with(&client, b"key", &within(Duration::from_millis(300))).unwrap_err();
     assert!(matches!(error, Error::Lost { .. } | Error::Connect { .. }), "{error:?}");
     assert!(configured.count(RANGE) >= 1);
 }
@@ -219,6 +219,7 @@ fn the_members_that_answer_are_adopted_and_the_configured_endpoints_stay_behind_
 #[test]
 fn a_code_of_the_server_is_told_from_the_clients_own() {
     let failing = status("504 Gateway Timeout", r#"{"code":4,"message":"context deadline exceeded"}"#);
-    let error = get(&common::client(failing.url()), b"key").unwrap_err();
+    let limit = within(Duration::from_millis(300));
+    let error = get_with(&common::client(failing.url()), b"key", &limit).unwrap_err();
     assert!(matches!(error, Error::Server { code: Code::DeadlineExceeded, http_status: 504, .. }), "{error:?}");
 }

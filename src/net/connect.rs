@@ -52,12 +52,16 @@ impl Connector {
         self.lifeline.check().map_err(ConnectError::Stopped)?;
         control.check().map_err(ConnectError::Stopped)?;
         let limit = share.map_or(self.connect_timeout, |share| share.min(self.connect_timeout));
-        self.attempt(target, &control.at_most(limit)).map_err(|error| match error {
+        self.attempt(target, &control.at_most(limit)).map_err(|error| match (error, control.deadline.has_passed()) {
             // The attempt's own limit is a reason to try elsewhere; the call's is not.
-            ConnectError::Stopped(Stop::Deadline) if !control.deadline.has_passed() => ConnectError::Unreachable(
-                io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}")),
-            ),
-            other => other,
+            (ConnectError::Stopped(Stop::Deadline), false) => ConnectError::Unreachable(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no connection within {limit:?}"),
+            )),
+            (ConnectError::Unreachable(error), true) if error.kind() == io::ErrorKind::TimedOut => {
+                ConnectError::Stopped(Stop::Deadline)
+            }
+            (other, _) => other,
         })
     }
 
@@ -113,5 +117,88 @@ fn stopped_or_unreachable(error: io::Error) -> ConnectError {
     match Stop::of(&error) {
         Some(stop) => ConnectError::Stopped(stop),
         None => ConnectError::Unreachable(error),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::TlsConfig;
+    use crate::deadline::Deadline;
+    use crate::net::CancelToken;
+    use std::net::{IpAddr, Ipv4Addr, TcpListener};
+    use std::thread;
+    use std::time::Instant;
+
+    /// What the contract gives a call beyond its limit, and a machine that has other things to do.
+    const LEEWAY: Duration = Duration::from_millis(100 + 400);
+
+    fn connector(connect_timeout: Duration, resolver: Resolver) -> Connector {
+        let lifeline = Arc::new(Lifeline::new().unwrap());
+        Connector { lifeline, tls: Tls::new(TlsConfig::default()), connect_timeout, resolver }
+    }
+
+    fn target(port: u16) -> Target {
+        Target::Tcp { host: "etcd.example".to_owned(), port, tls: false }
+    }
+
+    fn without_limit() -> Control {
+        Control { deadline: Deadline::NEVER, cancel: None }
+    }
+
+    /// A look-up that ends long after every test.
+    fn hanging() -> Resolver {
+        Resolver::asking(|_| {
+            thread::sleep(Duration::from_secs(60));
+            Ok(Vec::new())
+        })
+    }
+
+    #[test]
+    fn every_address_of_a_name_is_tried_and_every_connection_asks_for_them_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let count = asked.clone();
+        let resolver = Resolver::asking(move |_| {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok([2, 3, 1].map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))).to_vec())
+        });
+        let connector = connector(Duration::from_secs(10), resolver);
+        for _ in 0..3 {
+            connector.connect(&target(port), None, &without_limit()).unwrap();
+        }
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn a_look_up_that_hangs_holds_a_connection_no_longer_than_the_connect_timeout_and_the_call() {
+        let connector = connector(Duration::from_millis(100), hanging());
+        let start = Instant::now();
+        let error = connector.connect(&target(1), None, &without_limit()).unwrap_err();
+        let ConnectError::Unreachable(error) = error else { unreachable!() };
+        assert!(error.to_string().contains("etcd.example"), "{error}");
+        let limit = Control { deadline: Deadline::after(Duration::from_millis(50)), cancel: None };
+        let error = connector.connect(&target(1), None, &limit).unwrap_err();
+        assert!(matches!(error, ConnectError::Stopped(Stop::Deadline)), "{error:?}");
+        assert!(start.elapsed() < Duration::from_millis(150) + 2 * LEEWAY, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_look_up_that_hangs_ends_with_its_cancel_token_and_with_the_client() {
+        let connector = connector(Duration::from_secs(60), hanging());
+        let token = Arc::new(CancelToken::new().unwrap());
+        let control = Control { deadline: Deadline::NEVER, cancel: Some(token.clone()) };
+        thread::scope(|scope| {
+            let cancelled = scope.spawn(|| connector.connect(&target(1), None, &control).unwrap_err());
+            let closed = scope.spawn(|| connector.connect(&target(1), None, &without_limit()).unwrap_err());
+            let start = Instant::now();
+            token.trigger();
+            assert!(matches!(cancelled.join().unwrap(), ConnectError::Stopped(Stop::Cancelled)));
+            connector.lifeline.close();
+            assert!(matches!(closed.join().unwrap(), ConnectError::Stopped(Stop::Closed)));
+            assert!(start.elapsed() < LEEWAY, "{:?}", start.elapsed());
+        });
     }
 }
