@@ -200,6 +200,10 @@ pub enum Error {
     Panic(String),
 }
 
+/// Parts of messages of a member that can't do it at the time, under codes that say nothing of that: it learns, it has
+/// just started, it stops.
+const PASSING: &[&str] = &["not supported for learner", "not capable", "raft: stopped"];
+
 fn at(endpoint: &Option<Arc<str>>) -> String {
     endpoint.as_ref().map(|url| format!(" ({url})")).unwrap_or_default()
 }
@@ -294,11 +298,11 @@ impl Error {
             Error::Connect { .. } | Error::Lost { .. } | Error::Deadline { .. } => true,
             Error::Protocol { http_status, .. } => matches!(http_status, 502..=504),
             Error::Server { code, reason, message, .. } => {
-                use Reason::{LeaderChanged, NoLeader, NotLeader, TooManyRequests};
-                matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Aborted)
-                    || matches!(reason, TooManyRequests | LeaderChanged | NoLeader | NotLeader)
-                    || message.contains("not supported for learner")
-                    || message.contains("not capable")
+                use Reason::{LeaderChanged, NoLeader, NotLeader, Timeout, TooManyRequests};
+                // Cancelled by the server, that is, since the caller's own wish is another error.
+                matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Aborted | Code::Cancelled)
+                    || matches!(reason, TooManyRequests | LeaderChanged | NoLeader | NotLeader | Timeout)
+                    || PASSING.iter().any(|part| message.contains(part))
             }
             _ => false,
         }

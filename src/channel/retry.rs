@@ -8,6 +8,7 @@
 //! | refused before a proposal, for the time being      | later                             | later             |
 //! | refused because this member can't                  | elsewhere                         | elsewhere         |
 //! | a proposal's or a proxy's fate is not known        | later                             | ends the call     |
+//! | no answer that is HTTP, as from a port for gRPC    | elsewhere                         | ends the call     |
 //! | an answer from another cluster                     | elsewhere                         | ends the call     |
 //! | refused for good; the call's own limit, its end    | ends the call                     | ends the call     |
 //!
@@ -15,7 +16,7 @@
 //! makes a write again after `DeadlineExceeded` and `Canceled` while the caller's context lives, which may do it twice.
 
 use super::Kind;
-use crate::error::{Error, Outcome};
+use crate::error::{Error, Outcome, Reason};
 use crate::gateway::http::{Cause, Failure};
 use crate::gateway::status;
 use crate::limits;
@@ -48,6 +49,7 @@ pub(super) fn next(error: &Error, kind: Kind) -> Next {
         Error::Lost { .. } if kind == Kind::Write => Next::Elsewhere,
         Error::Lost { .. } => Next::Later,
         Error::Server { message, .. } if status::is_not_helped_by_waiting(message) => Next::Elsewhere,
+        Error::Protocol { http_status: 0, .. } => Next::Elsewhere,
         Error::Server { .. } | Error::Protocol { .. } if passes(error) => Next::Later,
         _ => Next::Nowhere,
     }
@@ -65,6 +67,7 @@ pub(super) fn leaves_endpoint(error: &Error) -> bool {
         | Error::Tls { .. }
         | Error::Lost { .. }
         | Error::Deadline { .. }
+        | Error::Protocol { http_status: 0, .. }
         | Error::VersionDiscovery { .. } => true,
         Error::Server { message, .. } => passes(error) || status::is_not_helped_by_waiting(message),
         Error::Protocol { .. } => passes(error),
@@ -75,6 +78,11 @@ pub(super) fn leaves_endpoint(error: &Error) -> bool {
 /// Whether an endpoint has not even been asked.
 pub(super) fn is_unreached(error: &Error) -> bool {
     matches!(error, Error::Connect { .. } | Error::Tls { .. } | Error::VersionDiscovery { .. })
+}
+
+/// Whether a [`Kind::Once`] is refused because it has been done.
+pub(super) fn tells_that_it_was_done(error: &Error) -> bool {
+    matches!(error.reason(), Reason::LeaseExists | Reason::LeaseNotFound)
 }
 
 /// The same error of a call of this kind: a read can't have changed anything, whatever happened to it, and what may be

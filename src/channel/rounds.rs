@@ -130,7 +130,9 @@ impl Way {
         if error.may_have_applied() {
             call.may_have_run.set(true);
         }
-        self.error = Some(self.end(error));
+        // Of what is done once only, the second refusal tells what became of the first request.
+        let tells = call.kind == Kind::Once && retry::tells_that_it_was_done(&error);
+        self.error = Some(if tells { error } else { self.end(error) });
         next
     }
 
