@@ -44,6 +44,11 @@
  * ETCDGW_CANCELLED; also from a signal handler. etcdgw_client_close ends everything of a client with ETCDGW_CLOSED.
  * EINTR is never reported.
  *
+ * FORK. In a child of fork every call with a client, watch, transaction or token from before it is ETCDGW_FORKED at once,
+ * whether or not it was used yet: with daemon(), make the client after it. The _free functions are safe there: they send
+ * nothing, call nothing back, and the first of them closes all that the library had open. What the child makes works,
+ * and the parent notices nothing.
+ *
  * WRITES. A write that may have been done is never sent again by the library. Where one fails,
  * etcdgw_error_may_have_applied tells whether it may have been done.
  *
@@ -858,6 +863,7 @@ typedef struct etcdgw_watch_options {
  *
  * Called on a thread of the library, one response of a client after another, never under a lock: it may call every
  * function of the library but `etcdgw_watch_join`, `_cancel` and `_free` of its own watch included. It must not throw.
+ * Where it forks, the child must not return from it: the thread, and with it the child, would end.
  */
 typedef void (*etcdgw_watch_callback)(const struct etcdgw_watch_response *response, void *user_data);
 

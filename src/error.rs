@@ -195,6 +195,12 @@ pub enum Error {
         /// Why.
         source: Cause,
     },
+    /// Something of the process that this one was forked from, which works there alone.
+    #[error("{what} was inherited over fork, and works in the parent only: make a new one after fork")]
+    Forked {
+        /// The argument that is it.
+        what: &'static str,
+    },
     /// A defect of the library, caught.
     #[error("a defect in libetcdgw: {0}")]
     Panic(String),

@@ -5,7 +5,7 @@ use super::bytes::{borrow_text, c_string};
 use super::client_options::{config, etcdgw_client_options};
 use super::constants::etcdgw_status;
 use super::error::etcdgw_error;
-use super::handle::{self, Handle, Owned};
+use super::handle::{self, Handle, Native};
 use super::options::{self, OptionStruct, etcdgw_call_options};
 use super::output::Output;
 use crate::client::Client;
@@ -20,7 +20,7 @@ pub struct etcdgw_client {
 
 impl Handle for etcdgw_client {
     type Value = Client;
-    type Ownership = Owned;
+    type Shell = Native<Client>;
 }
 
 /// The client behind a handle.
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn etcdgw_client_sync_endpoints(
     unsafe {
         fallible(err, || {
             let client = borrow(client)?;
-            client.sync_endpoints(&options::read(options)?.call())?;
+            client.sync_endpoints(&options::read(options)?.call()?)?;
             Ok(())
         })
     }
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn etcdgw_client_api_path(
         fallible(err, || {
             let out = Output::cleared(api_path).required("api_path")?;
             let client = borrow(client)?;
-            let path = client.api_path(&options::read(options)?.call())?;
+            let path = client.api_path(&options::read(options)?.call()?)?;
             out.set(into_c(path.to_string()));
             Ok(())
         })
@@ -159,7 +159,7 @@ pub unsafe extern "C" fn etcdgw_client_base_url(
         fallible(err, || {
             let out = Output::cleared(base_url).required("base_url")?;
             let client = borrow(client)?;
-            options::read(options)?;
+            options::read(options)?.call()?;
             out.set(into_c(client.base_url().to_string()));
             Ok(())
         })
@@ -187,7 +187,7 @@ pub unsafe extern "C" fn etcdgw_client_url(
             let client = borrow(client)?;
             let path = check_path(required_text(path, "path")?)?;
             // Before the base URL: asking for it may move on to another endpoint.
-            let api_path = client.api_path(&options::read(options)?.call())?;
+            let api_path = client.api_path(&options::read(options)?.call()?)?;
             out.set(into_c(format!("{}{api_path}{path}", client.base_url())));
             Ok(())
         })

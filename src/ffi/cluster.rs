@@ -99,7 +99,7 @@ pub unsafe extern "C" fn etcdgw_member_list(
             let client = borrow(client)?;
             let options = options::read(options)?;
             let linearizable = flag(options.linearizable, "options.linearizable")?;
-            let answer = client.member_list(linearizable, &options.call())?;
+            let answer = client.member_list(linearizable, &options.call()?)?;
             response.set_with(|| new_list(answer));
             Ok(())
         })

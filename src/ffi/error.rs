@@ -3,7 +3,7 @@
 use super::boundary::{fallible, infallible};
 use super::bytes::c_string;
 use super::constants::*;
-use super::handle::{self, Handle, Owned, Shared};
+use super::handle::{self, Handle, Memory, Native};
 use super::output::Output;
 use crate::error::Error;
 use crate::net::CancelToken;
@@ -25,7 +25,7 @@ pub(super) struct ErrorValue {
 
 impl Handle for etcdgw_error {
     type Value = ErrorValue;
-    type Ownership = Owned;
+    type Shell = Memory<ErrorValue>;
 }
 
 impl ErrorValue {
@@ -64,6 +64,7 @@ fn status_of(error: &Error) -> etcdgw_status {
         Error::Unimplemented { .. } => ETCDGW_UNIMPLEMENTED,
         Error::File { .. } => ETCDGW_IO,
         Error::System { .. } => ETCDGW_RESOURCE_EXHAUSTED,
+        Error::Forked { .. } => ETCDGW_FORKED,
         Error::Panic(_) => ETCDGW_INTERNAL_PANIC,
     }
 }
@@ -158,8 +159,9 @@ pub struct etcdgw_cancel {
 }
 
 impl Handle for etcdgw_cancel {
-    type Value = CancelToken;
-    type Ownership = Shared;
+    /// Calls under way may hold the token longer than the handle's owner.
+    type Value = Arc<CancelToken>;
+    type Shell = Native<Arc<CancelToken>>;
 }
 
 /// Makes a cancel token. One token may serve any number of calls, and it stays triggered.

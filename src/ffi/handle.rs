@@ -1,112 +1,137 @@
-//! Opaque pointers. Each C type says in the type system which Rust value is behind it and who owns that: a wrong cast
-//! doesn't compile, nor does freeing a shared value as if it were somebody's own.
+//! Opaque pointers. Each C type says in the type system which Rust value is behind it: a wrong cast doesn't compile.
+//!
+//! This is also where a child of `fork` is told from its parent: nobody gets at a value but through here, and nobody in
+//! a child gets at what the parent made.
 
 use crate::error::{Error, Result};
-use std::mem::ManuallyDrop;
-use std::sync::Arc;
+use crate::net::{Generation, close_inherited_descriptors};
 
 /// A C type that stands for a Rust value behind a pointer.
 pub(super) trait Handle {
     /// The value.
     type Value;
-    /// [`Owned`] or [`Shared`].
-    type Ownership: Ownership<Self::Value>;
+    /// [`Native`] or [`Memory`].
+    type Shell: Shell<Self::Value>;
 }
 
-/// How the pointer holds the value.
-pub(super) trait Ownership<T> {
-    /// What a handle is made from.
-    type Holder;
-    fn into_raw(holder: Self::Holder) -> *const T;
-    /// # Safety
-    /// `raw` is from `into_raw`, and is not used again.
-    unsafe fn release(raw: *const T);
+/// What stands behind the pointer.
+pub(super) trait Shell<T> {
+    fn new(value: T) -> Self;
+    /// Whether the value is of no use in this process. Takes no lock, which a thread of the parent might hold for ever.
+    fn is_inherited(&self) -> bool;
+    fn value(&self) -> &T;
+    fn value_mut(&mut self) -> &mut T;
 }
 
-/// A `Box`: the handle's owner is the only one.
-pub(super) enum Owned {}
+/// A value that works in the process that made it: it has locks, threads or descriptors.
+pub(super) struct Native<T> {
+    generation: Generation,
+    value: T,
+}
 
-impl<T> Ownership<T> for Owned {
-    type Holder = T;
-    fn into_raw(value: T) -> *const T {
-        Box::into_raw(Box::new(value))
+impl<T> Shell<T> for Native<T> {
+    fn new(value: T) -> Native<T> {
+        Native { generation: Generation::current(), value }
     }
-    unsafe fn release(raw: *const T) {
-        // SAFETY: made by `into_raw` above.
-        drop(unsafe { Box::from_raw(raw.cast_mut()) });
+    fn is_inherited(&self) -> bool {
+        !self.generation.is_current()
+    }
+    fn value(&self) -> &T {
+        &self.value
+    }
+    fn value_mut(&mut self) -> &mut T {
+        &mut self.value
     }
 }
 
-/// An `Arc`: calls under way may hold the value longer than the handle's owner.
-pub(super) enum Shared {}
+/// A value that is nothing but memory: it works in a child of `fork` as well.
+#[repr(transparent)]
+pub(super) struct Memory<T>(T);
 
-impl<T> Ownership<T> for Shared {
-    type Holder = Arc<T>;
-    fn into_raw(value: Arc<T>) -> *const T {
-        Arc::into_raw(value)
+impl<T> Shell<T> for Memory<T> {
+    fn new(value: T) -> Memory<T> {
+        Memory(value)
     }
-    unsafe fn release(raw: *const T) {
-        // SAFETY: made by `into_raw` above.
-        drop(unsafe { Arc::from_raw(raw) });
+    fn is_inherited(&self) -> bool {
+        false
+    }
+    fn value(&self) -> &T {
+        &self.0
+    }
+    fn value_mut(&mut self) -> &mut T {
+        &mut self.0
     }
 }
 
 /// Makes a handle, which the caller of the library owns.
-pub(super) fn new<H: Handle>(holder: <H::Ownership as Ownership<H::Value>>::Holder) -> *mut H {
-    H::Ownership::into_raw(holder).cast_mut().cast()
+pub(super) fn new<H: Handle>(value: H::Value) -> *mut H {
+    Box::into_raw(Box::new(H::Shell::new(value))).cast()
 }
 
-/// The value for one call; NULL has none. Async-signal-safe.
+/// The value for one call; NULL has none, nor has a handle from before a fork. Async-signal-safe.
 ///
 /// # Safety
 /// `handle` is NULL or a handle that is not freed while the borrow lasts.
-pub(super) unsafe fn peek<'a, H: Handle>(handle: *const H) -> Option<&'a H::Value> {
-    // SAFETY: a handle points to a value of its type.
-    unsafe { handle.cast::<H::Value>().as_ref() }
+pub(super) unsafe fn peek<'a, H: Handle<Shell: 'a>>(handle: *const H) -> Option<&'a H::Value> {
+    // SAFETY: a handle points to a shell of its type.
+    let shell = unsafe { handle.cast::<H::Shell>().as_ref() };
+    shell.filter(|shell| !shell.is_inherited()).map(Shell::value)
 }
 
-/// The value for one call; NULL is refused by the parameter's name.
+/// The value for one call; NULL, and a handle from before a fork, are refused by the parameter's name.
 ///
 /// # Safety
 /// As [`peek`].
-pub(super) unsafe fn borrow<'a, H: Handle>(handle: *const H, name: &str) -> Result<&'a H::Value> {
+pub(super) unsafe fn borrow<'a, H: Handle<Shell: 'a>>(handle: *const H, name: &'static str) -> Result<&'a H::Value> {
     // SAFETY: the caller's promise.
-    unsafe { peek(handle) }.ok_or_else(|| is_null(name))
+    unsafe { borrow_optional(handle, name) }?.ok_or_else(|| is_null(name))
+}
+
+/// The value for one call; NULL has none, and a handle from before a fork is refused by the parameter's name.
+///
+/// # Safety
+/// As [`peek`].
+pub(super) unsafe fn borrow_optional<'a, H: Handle<Shell: 'a>>(
+    handle: *const H,
+    name: &'static str,
+) -> Result<Option<&'a H::Value>> {
+    // SAFETY: a handle points to a shell of its type.
+    match unsafe { handle.cast::<H::Shell>().as_ref() } {
+        Some(shell) if shell.is_inherited() => Err(Error::Forked { what: name }),
+        shell => Ok(shell.map(Shell::value)),
+    }
 }
 
 /// The value of a handle that one thread uses at a time.
 ///
 /// # Safety
 /// As [`peek`], and nobody else uses the handle meanwhile.
-pub(super) unsafe fn borrow_mut<'a, H: Handle<Ownership = Owned>>(
+pub(super) unsafe fn borrow_mut<'a, H: Handle<Shell: 'a>>(
     handle: *mut H,
-    name: &str,
+    name: &'static str,
 ) -> Result<&'a mut H::Value> {
-    // SAFETY: a handle points to a value of its type, and the caller vouches for exclusive use.
-    unsafe { handle.cast::<H::Value>().as_mut() }.ok_or_else(|| is_null(name))
-}
-
-/// A share of the value, which outlives the handle if need be; NULL has none.
-///
-/// # Safety
-/// As [`peek`].
-pub(super) unsafe fn share<H: Handle<Ownership = Shared>>(handle: *const H) -> Option<Arc<H::Value>> {
-    if handle.is_null() {
-        return None;
+    // SAFETY: a handle points to a shell of its type, and the caller vouches for exclusive use.
+    match unsafe { handle.cast::<H::Shell>().as_mut() } {
+        Some(shell) if shell.is_inherited() => Err(Error::Forked { what: name }),
+        shell => shell.map(Shell::value_mut).ok_or_else(|| is_null(name)),
     }
-    // SAFETY: a shared handle is an `Arc`, whose count the handle keeps: this borrow of it must not lower it.
-    let held = ManuallyDrop::new(unsafe { Arc::from_raw(handle.cast::<H::Value>()) });
-    Some(Arc::clone(&held))
 }
 
 /// Frees a handle; NULL is nothing to free.
 ///
+/// Of a handle from before a fork nothing but descriptors is given back: its memory may be locked or half-changed for
+/// ever. All are closed at once, since no handle that has one can be used.
+///
 /// # Safety
 /// `handle` is NULL, or a handle that is not used again.
 pub(super) unsafe fn free<H: Handle>(handle: *mut H) {
-    if !handle.is_null() {
+    let shell = handle.cast::<H::Shell>();
+    // SAFETY: NULL, or a shell of its type.
+    match unsafe { shell.as_ref() } {
+        None => {}
+        Some(shell) if shell.is_inherited() => close_inherited_descriptors(),
         // SAFETY: a handle of this type is made by `new` alone.
-        unsafe { H::Ownership::release(handle.cast::<H::Value>()) }
+        Some(_) => drop(unsafe { Box::from_raw(shell) }),
     }
 }
 

@@ -39,7 +39,7 @@ pub unsafe extern "C" fn etcdgw_put(
             let client = borrow(client)?;
             let options = options::read(options)?;
             let request = options.request(key.borrow("key")?, value.borrow("value")?)?;
-            let answer = client.put(&request, &options.call())?;
+            let answer = client.put(&request, &options.call()?)?;
             response.set_with(|| new_put(answer));
             Ok(())
         })
@@ -106,7 +106,7 @@ unsafe fn get<'a>(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let (response, client, options) = unsafe { (Output::cleared(response), borrow(client)?, options::read(options)?) };
-    let answer = client.range(&request(&options)?, &options.call())?;
+    let answer = client.range(&request(&options)?, &options.call()?)?;
     response.set_with(|| new_get(answer));
     Ok(())
 }
@@ -157,7 +157,7 @@ unsafe fn delete<'a>(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let (response, client, options) = unsafe { (Output::cleared(response), borrow(client)?, options::read(options)?) };
-    let answer = client.delete_range(&request(&options)?, &options.call())?;
+    let answer = client.delete_range(&request(&options)?, &options.call()?)?;
     response.set_with(|| new_delete(answer));
     Ok(())
 }
@@ -188,7 +188,7 @@ pub unsafe extern "C" fn etcdgw_create(
             let client = borrow(client)?;
             let options = options::read(options)?;
             let request = options.conditional_request(key.borrow("key")?, value.borrow("value")?)?;
-            let (was_created, at) = client.create(request, &options.call())?;
+            let (was_created, at) = client.create(request, &options.call()?)?;
             created.set(was_created.into());
             revision.set(at);
             Ok(())
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn etcdgw_replace(
             let client = borrow(client)?;
             let options = options::read(options)?;
             let request = options.conditional_request(key.borrow("key")?, value.borrow("value")?)?;
-            let (was_replaced, at) = client.replace(request, expected.borrow("expected")?, &options.call())?;
+            let (was_replaced, at) = client.replace(request, expected.borrow("expected")?, &options.call()?)?;
             replaced.set(was_replaced.into());
             revision.set(at);
             Ok(())
@@ -261,7 +261,7 @@ pub unsafe extern "C" fn etcdgw_compact(
         fallible(err, || {
             let client = borrow(client)?;
             let options = options::read(options)?;
-            client.compact(revision, flag(options.physical, "options.physical")?, &options.call())?;
+            client.compact(revision, flag(options.physical, "options.physical")?, &options.call()?)?;
             Ok(())
         })
     }

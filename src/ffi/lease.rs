@@ -54,7 +54,7 @@ pub unsafe extern "C" fn etcdgw_lease_grant(
             let options = options::read(options)?;
             let is_new = options.id == 0;
             let wanted = if is_new { Client::new_lease_id()? } else { options.id };
-            let call = options.call();
+            let call = options.call()?;
             let granted = match is_new {
                 true => client.lease_grant_new(ttl_s, wanted, &call),
                 false => client.lease_grant(ttl_s, wanted, &call),
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn etcdgw_lease_revoke(
     unsafe {
         fallible(err, || {
             let client = borrow(client)?;
-            client.lease_revoke(id, &options::read(options)?.call())?;
+            client.lease_revoke(id, &options::read(options)?.call()?)?;
             Ok(())
         })
     }
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn etcdgw_lease_refresh(
         fallible(err, || {
             let ttl_s = Output::cleared(ttl_s).required("ttl_s")?;
             let client = borrow(client)?;
-            let ttl = client.lease_refresh(id, &options::read(options)?.call()).inspect_err(|error| {
+            let ttl = client.lease_refresh(id, &options::read(options)?.call()?).inspect_err(|error| {
                 if matches!(error, Error::LeaseExpired { .. }) {
                     ttl_s.set(-1);
                 }
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn etcdgw_lease_ttl(
             let client = borrow(client)?;
             let options = options::read(options)?;
             let keys = flag(options.keys, "options.keys")?;
-            let answer = client.lease_time_to_live(id, keys, &options.call())?;
+            let answer = client.lease_time_to_live(id, keys, &options.call()?)?;
             response.set_with(|| new_ttl(answer));
             Ok(())
         })
@@ -227,7 +227,7 @@ pub unsafe extern "C" fn etcdgw_lease_list(
         fallible(err, || {
             let response = Output::cleared(response);
             let client = borrow(client)?;
-            let answer = client.lease_list(&options::read(options)?.call())?;
+            let answer = client.lease_list(&options::read(options)?.call()?)?;
             response.set_with(|| new_list(answer));
             Ok(())
         })

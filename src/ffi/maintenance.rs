@@ -66,7 +66,7 @@ pub unsafe extern "C" fn etcdgw_maintenance_status(
             let response = Output::cleared(response);
             let client = borrow(client)?;
             let endpoint = borrow_text(endpoint, "endpoint")?;
-            let answer = client.status(endpoint, &options::read(options)?.call())?;
+            let answer = client.status(endpoint, &options::read(options)?.call()?)?;
             response.set_with(|| new(answer));
             Ok(())
         })

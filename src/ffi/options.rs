@@ -22,10 +22,11 @@ pub(super) unsafe trait OptionStruct: Copy + 'static {
     fn reserved(&self) -> i32;
 
     /// What holds for every call. To be used within the call whose options these are.
-    fn call(&self) -> CallOptions {
+    fn call(&self) -> Result<CallOptions> {
         let (timeout_ms, cancel) = self.common();
         // SAFETY: `read` was promised that the token lives as long as the call.
-        CallOptions { timeout: time_limit(timeout_ms), cancel: unsafe { handle::share(cancel) } }
+        let cancel = unsafe { handle::borrow_optional(cancel, "options.cancel")? };
+        Ok(CallOptions { timeout: time_limit(timeout_ms), cancel: cancel.cloned() })
     }
 }
 

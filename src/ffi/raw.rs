@@ -53,7 +53,7 @@ pub unsafe extern "C" fn etcdgw_post(
             let response = Output::cleared(response);
             let client = borrow(client)?;
             let (path, json) = (required_text(path, "path")?, json.borrow("json")?);
-            let answer = client.post(path, json, &options::read(options)?.call())?;
+            let answer = client.post(path, json, &options::read(options)?.call()?)?;
             response.set_with(|| new(answer));
             Ok(())
         })
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn etcdgw_txn_json(
         fallible(err, || {
             let response = Output::cleared(response);
             let client = borrow(client)?;
-            let answer = client.txn_json(json.borrow("json")?, &options::read(options)?.call())?;
+            let answer = client.txn_json(json.borrow("json")?, &options::read(options)?.call()?)?;
             response.set_with(|| new(answer));
             Ok(())
         })

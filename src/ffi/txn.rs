@@ -5,7 +5,7 @@ use super::bytes::etcdgw_bytes;
 use super::client::{self, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::etcdgw_error;
-use super::handle::{self, Handle, Owned};
+use super::handle::{self, Handle, Native};
 use super::kv_options::{etcdgw_delete_options, etcdgw_get_options, etcdgw_put_options};
 use super::options::{self, OptionStruct, choice, etcdgw_call_options, refuse};
 use super::output::Output;
@@ -35,7 +35,7 @@ const MAX_DEPTH: usize = 16;
 
 impl Handle for etcdgw_txn {
     type Value = TxnValue;
-    type Ownership = Owned;
+    type Shell = Native<TxnValue>;
 }
 
 /// Begins a transaction without conditions and operations. Nothing is sent before it is committed.
@@ -398,7 +398,7 @@ pub unsafe extern "C" fn etcdgw_txn_commit(
         fallible(err, || {
             let response = Output::cleared(response);
             let txn = handle::borrow(txn, "txn")?;
-            let answer = txn.client.txn(&txn.request, &options::read(options)?.call())?;
+            let answer = txn.client.txn(&txn.request, &options::read(options)?.call()?)?;
             response.set_with(|| new_txn(answer));
             Ok(())
         })

@@ -6,8 +6,8 @@ use super::callback::UserData;
 use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::etcdgw_error;
-use super::handle::{self, Handle, Owned};
-use super::options::{self, etcdgw_call_options, wait_limit};
+use super::handle::{self, Handle, Native};
+use super::options::{self, OptionStruct, etcdgw_call_options, wait_limit};
 use super::output::Output;
 use super::watch_options::etcdgw_watch_options;
 use super::watch_response::{self, Arrays, etcdgw_watch_response};
@@ -23,13 +23,14 @@ pub struct etcdgw_watch_handle {
 
 impl Handle for etcdgw_watch_handle {
     type Value = Watch;
-    type Ownership = Owned;
+    type Shell = Native<Watch>;
 }
 
 /// Takes a response of a watch, which is valid during the call only; `user_data` is what was given with the callback.
 ///
 /// Called on a thread of the library, one response of a client after another, never under a lock: it may call every
 /// function of the library but `etcdgw_watch_join`, `_cancel` and `_free` of its own watch included. It must not throw.
+/// Where it forks, the child must not return from it: the thread, and with it the child, would end.
 pub type etcdgw_watch_callback =
     Option<unsafe extern "C" fn(response: *const etcdgw_watch_response, user_data: *mut c_void)>;
 
@@ -248,7 +249,7 @@ pub unsafe extern "C" fn etcdgw_watch_request_progress(
     unsafe {
         fallible(err, || {
             let watch = handle::borrow(watch, "watch")?;
-            options::read(options)?;
+            options::read(options)?.call()?;
             watch.request_progress()?;
             Ok(())
         })

@@ -2,24 +2,33 @@
 
 use super::control::{Control, Stop};
 use super::lifeline::{Lifeline, Registration};
-use super::sys::{self, Idle, Ready};
+use super::sys::{self, Descriptor, Idle, Ready};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A descriptor that another thread may shut down while this one waits on it. It is closed only when nobody can any
 /// more, so that its number is never another file's by then.
 #[derive(Debug)]
-pub(crate) struct Handle(OwnedFd);
+pub(crate) struct Handle(Descriptor);
 
 impl Handle {
-    pub(crate) fn new(fd: OwnedFd) -> Handle {
+    pub(crate) fn new(fd: Descriptor) -> Handle {
         Handle(fd)
     }
 
     pub(crate) fn shutdown(&self) {
         sys::shutdown(self.0.as_raw_fd());
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // A child of fork may have it open as well; the peer is to hear of the end all the same.
+        if self.0.is_own() {
+            self.shutdown();
+        }
     }
 }
 

@@ -1,26 +1,31 @@
 //! The operating system's calls that Rust's library doesn't offer: the only unsafe code outside `ffi`.
 #![allow(unsafe_code)]
 
+mod descriptor;
+mod generation;
+
+pub(crate) use descriptor::{Descriptor, close_inherited_descriptors};
+pub(crate) use generation::Generation;
+
 use crate::deadline::Deadline;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 /// A descriptor that is readable once it has been signalled.
 #[derive(Debug)]
-pub struct EventFd(OwnedFd);
+pub struct EventFd(Descriptor);
 
 impl EventFd {
     /// A new one, not signalled.
     pub fn new() -> io::Result<EventFd> {
         // SAFETY: takes no pointers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        // SAFETY: the descriptor was just made, and nobody else has it.
-        owned(fd).map(|fd| EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Descriptor::opened(fd).map(EventFd)
     }
 
     /// Makes it readable. Async-signal-safe, and leaves `errno` as it was.
@@ -46,10 +51,6 @@ impl AsRawFd for EventFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
-}
-
-fn owned(fd: RawFd) -> io::Result<RawFd> {
-    if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
 }
 
 fn checked(result: libc::ssize_t) -> io::Result<usize> {
@@ -226,12 +227,11 @@ impl KernelAddress {
 const UNIX_PATH_BYTES: usize = 108;
 
 /// A socket that doesn't block yet, on its way to an address.
-pub(crate) fn start_connecting(address: &KernelAddress) -> io::Result<OwnedFd> {
+pub(crate) fn start_connecting(address: &KernelAddress) -> io::Result<Descriptor> {
     let family = libc::c_int::from(address.storage.ss_family);
     // SAFETY: takes no pointers.
     let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
-    // SAFETY: the descriptor was just made, and nobody else has it.
-    let socket = owned(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })?;
+    let socket = Descriptor::opened(fd)?;
     // SAFETY: the address is live and of the length given.
     let result = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address.storage).cast(), address.length) };
     if result < 0 {

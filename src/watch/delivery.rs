@@ -3,7 +3,7 @@
 use super::queue::{Queue, Work};
 use super::response::WatchResponse;
 use crate::error::Result;
-use crate::net::{self, CancelToken, lock};
+use crate::net::{self, CancelToken, Generation, lock};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -76,16 +76,21 @@ impl Mailbox {
         }
     }
 
-    /// Does the next thing that is due, on the delivery thread. True: there may be more.
-    fn deliver(&self) -> bool {
-        let Some(callback) = &self.callback else { return false };
+    /// Does the next thing that is due, on the delivery thread.
+    fn deliver(&self) -> Delivered {
+        let Some(callback) = &self.callback else { return Delivered::All };
+        let process = Generation::current();
         match self.queue.work() {
-            Work::Nothing => false,
+            Work::Nothing => Delivered::All,
             Work::Deliver(response) => {
                 let taken = lock(&callback.consumer).take();
                 if let Some(mut consumer) = taken {
                     // A consumer that panics has had its last call; the other watches go on.
                     let called = catch_unwind(AssertUnwindSafe(|| consumer(response)));
+                    if !process.is_current() {
+                        std::mem::forget(consumer);
+                        return Delivered::InAChild;
+                    }
                     if called.is_ok() {
                         *lock(&callback.consumer) = Some(consumer);
                     } else {
@@ -94,16 +99,25 @@ impl Mailbox {
                         let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
                     }
                 }
-                true
+                Delivered::Some
             }
             Work::Release => {
                 let consumer = lock(&callback.consumer).take();
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
                 self.queue.release();
-                false
+                Delivered::All
             }
         }
     }
+}
+
+/// What the delivery thread has done for a watch.
+enum Delivered {
+    /// There may be more.
+    Some,
+    All,
+    /// The callback has forked and come back in the child, where nothing of this is usable: locks may be held for ever.
+    InAChild,
 }
 
 /// The delivery thread of a client, and the watches that wait for it.
@@ -155,9 +169,11 @@ impl Delivery {
 
     fn run(&self) {
         while let Some(mailbox) = self.next() {
-            // To the end of the line after each: no watch keeps the others waiting for more than one callback.
-            if mailbox.deliver() {
-                self.schedule(mailbox);
+            match mailbox.deliver() {
+                // To the end of the line after each: no watch keeps the others waiting for more than one callback.
+                Delivered::Some => self.schedule(mailbox),
+                Delivered::All => {}
+                Delivered::InAChild => return,
             }
         }
         lock(&self.state).has_ended = true;

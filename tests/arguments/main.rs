@@ -9,6 +9,7 @@
 
 mod allocations;
 mod faults;
+mod forked;
 mod harmless;
 mod probe;
 mod rows;

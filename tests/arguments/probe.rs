@@ -101,6 +101,8 @@ pub struct Probe {
     /// Which of the faults that the arguments offer one after another is taken; none: none.
     wanted: Option<usize>,
     seen: usize,
+    /// Whether a handle was asked for.
+    gives_handle: bool,
     fault: Option<(&'static str, etcdgw_status)>,
     outputs: Vec<Slot>,
     err: Box<*mut etcdgw_error>,
@@ -138,6 +140,7 @@ impl Probe {
             txn,
             wanted,
             seen: 0,
+            gives_handle: false,
             fault: None,
             outputs: Vec::new(),
             err: Box::new(ptr::without_provenance_mut(usize::MAX)),
@@ -149,6 +152,11 @@ impl Probe {
     /// How many faults the arguments have offered.
     pub fn faults_seen(&self) -> usize {
         self.seen
+    }
+
+    /// Whether the call takes a client, a watch or a transaction.
+    pub fn gives_handle(&self) -> bool {
+        self.gives_handle
     }
 
     /// The argument with the fault, and the status that it calls for.
@@ -171,14 +179,17 @@ impl Probe {
     }
 
     pub fn client(&mut self) -> *mut etcdgw_client {
+        self.gives_handle = true;
         if self.is_null("client") { ptr::null_mut() } else { self.client }
     }
 
     pub fn watch(&mut self) -> *mut etcdgw_watch_handle {
+        self.gives_handle = true;
         if self.is_null("watch") { ptr::null_mut() } else { self.watch }
     }
 
     pub fn txn(&mut self, name: &'static str) -> *mut etcdgw_txn {
+        self.gives_handle = true;
         if self.is_null(name) { ptr::null_mut() } else { self.txn }
     }
 
