@@ -462,11 +462,11 @@ typedef struct etcdgw_client_options {
    * `unix:///path`; `[::1]` for IPv6; port 2379 where none is given. They are tried in turn.
    */
   const char *endpoints;
-  /** User name; not yet. */
+  /** The user to log in as, on first use and whenever a server wants it again; NULL: nobody. */
   const char *user;
-  /** Password; not yet. */
+  /** The user's password; not NULL where `user` isn't. */
   const char *password;
-  /** A token issued elsewhere; not yet. */
+  /** A token issued elsewhere, in place of user and password. It is used as it is and never refreshed. */
   const char *token;
   /** PEM file with the authorities to trust for `https`; NULL: the system's. */
   const char *ca_cert_file;
@@ -1089,6 +1089,19 @@ void etcdgw_client_close(struct etcdgw_client *client);
 etcdgw_status etcdgw_client_set_endpoints(struct etcdgw_client *client,
                                           const char *endpoints,
                                           struct etcdgw_error **err);
+
+/**
+ * Logs in as this user from the next call on; watches go on, and use it when they are created anew.
+ *
+ * `user`: NULL is nobody. `password`: not NULL where `user` isn't; the library keeps a copy, which it wipes from memory
+ * when it is replaced or the client is gone. They take the place of a token, too. Any thread.
+ *
+ * Returns `ETCDGW_INVALID_ARGUMENT` where only one of them is given; the credentials are then as they were.
+ */
+etcdgw_status etcdgw_client_set_credentials(struct etcdgw_client *client,
+                                            const char *user,
+                                            const char *password,
+                                            struct etcdgw_error **err);
 
 /**
  * Asks the cluster for its members, and uses the endpoints that they advertise as far as a gateway answers there, with

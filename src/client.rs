@@ -2,7 +2,7 @@
 
 use crate::auto_sync::AutoSync;
 use crate::channel::{Channel, Method};
-use crate::config::Config;
+use crate::config::{Config, Credentials};
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::gateway::json::{Decode, Encode};
@@ -71,6 +71,11 @@ impl Client {
     /// Uses these endpoints from now on; comma-separated, as in [`Config::endpoints`].
     pub fn set_endpoints(&self, endpoints: &str) -> Result<()> {
         self.shared.channel.set_endpoints(endpoints)
+    }
+
+    /// Makes requests in this name from now on; watches that run go on, and use it when they are created anew.
+    pub fn set_credentials(&self, credentials: Credentials) -> Result<()> {
+        self.shared.channel.set_credentials(credentials)
     }
 
     /// The URL of the endpoint in use: `http://[::1]:2379`.

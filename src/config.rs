@@ -1,8 +1,10 @@
 //! What a client is made from.
 
 use crate::client::TimeLimit;
+use crate::error::{Error, Result};
 use crate::limits;
 use crate::log::LogSink;
+use crate::secret::Secret;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use std::time::Duration;
 pub struct Config {
     /// Comma-separated: `http://`, `https://` or `unix://`; port 2379 where none is given.
     pub endpoints: String,
+    /// Who the client is.
+    pub credentials: Credentials,
     /// `/v3/`; `None`: from `GET /version`.
     pub api_path: Option<String>,
     /// Goes on every key and comes off it.
@@ -39,6 +43,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             endpoints: "http://127.0.0.1:2379".to_owned(),
+            credentials: Credentials::Nobody,
             api_path: None,
             key_prefix: Vec::new(),
             timeout: TimeLimit::After(limits::DEFAULT_TIMEOUT),
@@ -51,6 +56,41 @@ impl Default for Config {
             log: None,
         }
     }
+}
+
+/// In whose name a client's requests are made.
+#[derive(Clone, Debug, Default)]
+pub enum Credentials {
+    /// Nobody's.
+    #[default]
+    Nobody,
+    /// A user's, who logs in on first use and again whenever a server wants it.
+    User {
+        /// The user's name.
+        name: String,
+        /// The user's password.
+        password: Secret,
+    },
+    /// Those of whoever a token was issued to, elsewhere. It is used as it is and never refreshed.
+    Token(Secret),
+}
+
+impl Credentials {
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Credentials::User { name, .. } if name.is_empty() => Err(Error::invalid("user is empty")),
+            Credentials::Token(token) if !is_token(token) => Err(Error::invalid(
+                "token can't stand in a header: it is empty or has other characters than visible ASCII",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether it can stand in a header's line.
+pub(crate) fn is_token(text: &Secret) -> bool {
+    let text = text.expose();
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Whom to trust, and who to be.

@@ -15,6 +15,13 @@ pub const DEFAULT_MAX_RESPONSE_BYTES: usize = 1 << 30;
 /// of a few kilobytes.
 pub const MAX_PLAIN_RESPONSE_BYTES: usize = 1 << 20;
 
+/// For an answer that carries a token: one of RS512 has under 1 KiB, and few servers take a longer header line than this.
+pub const MAX_LOGIN_BYTES: usize = 8 << 10;
+
+/// How often one request is made again because its token was refused: a new one may be outdated by the next change of
+/// users and roles, but a server that refuses what it has just issued will go on so.
+pub const MAX_TOKEN_REFUSALS: u32 = 3;
+
 /// For the head of an answer, and for the trailer of a chunked one. Gateways send under 1 KiB.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
 

@@ -1,12 +1,13 @@
 //! One attempt of a call, on one endpoint.
 
+use super::auth::Grant;
 use super::endpoints::Endpoint;
 use super::guard::{Seen, Verdict};
 use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, Size, retry};
 use crate::error::{Error, Outcome, Phase, Reason, Result};
 use crate::gateway::frames::{self, MessageStream};
-use crate::gateway::http::{self, Cause, Failure, Head, Outgoing};
+use crate::gateway::http::{self, Cause, Failure, Head, Outgoing, RequestHead};
 use crate::gateway::json::{Decode, Encode, Reader, Writer};
 use crate::gateway::timeout::GrpcTimeout;
 use crate::gateway::{path, status};
@@ -18,6 +19,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroize;
 
 /// One attempt of a call.
 pub(super) struct Attempt<'a> {
@@ -33,14 +35,6 @@ const REQUIRE_LEADER: &str = "Grpc-Metadata-hasleader: true\r\n";
 
 /// Writes a request's body; called again where the request must go out on another connection.
 type WriteBody<'a> = &'a mut dyn FnMut(&mut Vec<u8>);
-
-/// A request line and what else its head says.
-struct Line<'a> {
-    verb: &'a str,
-    path: [&'a str; 2],
-    /// Whole lines.
-    header: &'a str,
-}
 
 impl Attempt<'_> {
     /// Calls a method and decodes its answer.
@@ -77,8 +71,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// One request and its answer, whole.
+    /// One request and its answer, whole, with a token where the client has one.
     pub(super) fn exchange(&self, method: Method<'_>, write: WriteBody<'_>) -> Result<(u16, Vec<u8>)> {
+        self.with_token(method, |grant| self.exchange_with(grant, method, write))
+    }
+
+    /// The same with this token.
+    pub(super) fn exchange_with(&self, grant: &Grant, method: Method<'_>, write: WriteBody<'_>) -> Result<(u16, Vec<u8>)> {
         let mut lines = String::new();
         if method.needs_leader {
             lines.push_str(REQUIRE_LEADER);
@@ -86,15 +85,18 @@ impl Attempt<'_> {
         if let Some(left) = self.call.control.deadline.remaining() {
             let _ = write!(lines, "Grpc-Timeout: {}\r\n", GrpcTimeout(left));
         }
-        let (connection, head) = self.begin(method, &lines, write)?;
-        let is_large = head.status == 200 && method.size == Size::Values;
-        let limit = if is_large { self.channel.max_response_bytes } else { limits::MAX_PLAIN_RESPONSE_BYTES };
+        let (connection, head) = self.begin(method, grant, &lines, write)?;
+        let limit = match method.size {
+            _ if method.is_login() => limits::MAX_LOGIN_BYTES,
+            Size::Values if head.status == 200 => self.channel.max_response_bytes,
+            Size::Values | Size::Plain => limits::MAX_PLAIN_RESPONSE_BYTES,
+        };
         let http_status = head.status;
-        let mut body = self.finish(connection, head, limit)?;
+        let mut body = self.finish(connection, head, limit, method.is_login())?;
         if http_status == 200 {
             return Ok((http_status, body));
         }
-        Err(self.refused(method, http_status, &mut body))
+        Err(self.refused(method, grant, http_status, &mut body))
     }
 
     /// Opens a stream. It has no time limit at the server.
@@ -103,23 +105,26 @@ impl Attempt<'_> {
         method: Method<'_>,
         request: &impl Encode,
         require_leader: bool,
-    ) -> Result<MessageStream> {
-        let header = if require_leader { REQUIRE_LEADER } else { "" };
-        let (connection, head) = self.begin(method, header, &mut |out| encode(request, out))?;
-        if head.status == 200 {
-            let (endpoint, limit) = (self.endpoint.url.clone(), self.channel.max_response_bytes);
-            return Ok(MessageStream::new(endpoint, connection, head.body, limit));
-        }
-        let http_status = head.status;
-        let mut body = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES)?;
-        Err(self.refused(method, http_status, &mut body))
+    ) -> Result<(MessageStream, Grant)> {
+        let lines = if require_leader { REQUIRE_LEADER } else { "" };
+        self.with_token(method, |grant| {
+            let (connection, head) = self.begin(method, grant, lines, &mut |out| encode(request, out))?;
+            let http_status = head.status;
+            if http_status == 200 {
+                let (endpoint, limit) = (self.endpoint.url.clone(), self.channel.max_response_bytes);
+                return Ok((MessageStream::new(endpoint, connection, head.body, limit), grant.clone()));
+            }
+            let mut body = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES, false)?;
+            Err(self.refused(method, grant, http_status, &mut body))
+        })
     }
 
-    fn refused(&self, method: Method<'_>, http_status: u16, body: &mut [u8]) -> Error {
+    fn refused(&self, method: Method<'_>, grant: &Grant, http_status: u16, body: &mut [u8]) -> Error {
         if http_status == 404 {
             // A server of another version may have taken the place of the one that told the path.
             self.channel.forget_api_path();
         }
+        grant.blank(body);
         let error = status::error_of_answer(&self.endpoint.url, http_status, body);
         if method.needs_leader && !method.streamed && error.reason() == Reason::NoLeader {
             // Said by etcd's interceptor before the request is looked at (v3rpc/interceptor.go), since it was asked to.
@@ -141,11 +146,12 @@ impl Attempt<'_> {
     /// The API path by the version that the member gives.
     pub(super) fn version(&self) -> Result<&'static str> {
         let undiscovered = |what| Error::VersionDiscovery { endpoint: self.endpoint.url.clone(), what };
-        let line = Line { verb: "GET", path: ["/version", ""], header: "" };
-        let sent = self.send(&line, Kind::Read, &mut |_| {});
+        let host = &self.endpoint.host;
+        let head = RequestHead { verb: "GET", path: ["/version", ""], host, lines: "", token: None };
+        let sent = self.send(&head, Kind::Read, false, &mut |_| {});
         let (connection, head) = sent.map_err(Error::of_a_read)?;
         let http_status = head.status;
-        let read = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES);
+        let read = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES, false);
         let mut body = read.map_err(Error::of_a_read)?;
         if http_status != 200 {
             let quoted = http::excerpt(&body);
@@ -157,22 +163,34 @@ impl Attempt<'_> {
         Ok(path)
     }
 
-    fn begin(&self, method: Method<'_>, header: &str, write: WriteBody<'_>) -> Result<(Connection, Head)> {
+    fn begin(
+        &self,
+        method: Method<'_>,
+        grant: &Grant,
+        lines: &str,
+        write: WriteBody<'_>,
+    ) -> Result<(Connection, Head)> {
         let api_path = self.api_path()?;
-        let line = Line { verb: "POST", path: [&api_path, method.path], header };
-        self.send(&line, method.kind, write)
+        let (path, host, token) = ([&*api_path, method.path], &*self.endpoint.host, grant.token());
+        self.send(&RequestHead { verb: "POST", path, host, lines, token }, method.kind, method.is_secret, write)
     }
 
     /// Sends a request and receives the head of its answer, on a connection that is free or on a new one.
-    fn send(&self, line: &Line<'_>, kind: Kind, write: WriteBody<'_>) -> Result<(Connection, Head)> {
+    fn send(
+        &self,
+        head: &RequestHead<'_>,
+        kind: Kind,
+        is_secret: bool,
+        write: WriteBody<'_>,
+    ) -> Result<(Connection, Head)> {
         loop {
             let (mut connection, was_idle) = match self.channel.pool.take(&self.endpoint.url) {
                 Some(connection) => (connection, true),
                 None => (self.connect()?, false),
             };
-            let mut request = Outgoing::new(std::mem::take(&mut connection.spare));
+            let mut request = Outgoing::new(std::mem::take(&mut connection.spare), head, is_secret);
             write(request.body());
-            request.finish(line.verb, line.path, &self.endpoint.host, line.header);
+            request.finish(head);
             let begun = http::begin(&mut connection, request.bytes(), self.call.control);
             connection.spare = request.into_spare();
             match begun {
@@ -186,10 +204,20 @@ impl Attempt<'_> {
     }
 
     /// Reads the body, and keeps the connection for the next call where that can be.
-    fn finish(&self, mut connection: Connection, head: Head, limit: usize) -> Result<Vec<u8>> {
+    fn finish(&self, mut connection: Connection, head: Head, limit: usize, is_secret: bool) -> Result<Vec<u8>> {
         let (http_status, keeps_connection) = (head.status, head.keeps_connection);
-        let read = head.body.read_all(&mut connection, limit, self.call.control);
-        let body = read.map_err(|cause| failed(cause, &self.endpoint.url, http_status, true))?;
+        // A secret is received into a place that need not grow: that would leave copies behind.
+        let mut body = if is_secret { Vec::with_capacity(limit) } else { Vec::new() };
+        let read = head.body.read_all(&mut connection, &mut body, limit, self.call.control);
+        if is_secret {
+            connection.wipe();
+        }
+        if let Err(cause) = read {
+            if is_secret {
+                body.zeroize();
+            }
+            return Err(failed(cause, &self.endpoint.url, http_status, true));
+        }
         if keeps_connection {
             self.channel.pool.give(&self.endpoint.url, connection);
         }
@@ -246,7 +274,7 @@ impl Attempt<'_> {
     }
 }
 
-fn encode(request: &impl Encode, out: &mut Vec<u8>) {
+pub(super) fn encode(request: &impl Encode, out: &mut Vec<u8>) {
     let mut writer = Writer::new(out);
     writer.object(|writer| request.encode(writer));
 }

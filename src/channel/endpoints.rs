@@ -22,7 +22,9 @@ const DEFAULT_PORT: u16 = 2379;
 impl Endpoint {
     /// Reads one URL.
     fn parse(text: &str) -> Result<Endpoint> {
-        let refused = |why: &str| Error::invalid(format!("endpoints: {text:?}: {why}"));
+        // A password may stand before the @.
+        let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
+        let refused = |why: &str| Error::invalid(format!("endpoints: {shown:?}: {why}"));
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,

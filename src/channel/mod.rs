@@ -1,24 +1,29 @@
 //! Which member a call goes to, and what becomes of it when that one fails.
 
 mod attempt;
+mod auth;
 mod endpoints;
 mod guard;
 mod health;
+mod login;
 mod retry;
 mod rounds;
 
 pub(crate) use attempt::stream_error;
+pub(crate) use auth::Grant;
 
-use crate::config::Config;
+use crate::config::{Config, Credentials};
 use crate::error::{Error, Result};
 use crate::gateway::frames::MessageStream;
 use crate::gateway::json::{Decode, Encode};
 use crate::gateway::path;
 use crate::log::{Level, Logger};
 use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Tls, lock};
+use crate::rpc::auth::AUTHENTICATE;
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Response};
 use attempt::Attempt;
+use auth::Auth;
 use endpoints::Endpoints;
 use guard::Guard;
 use rounds::{Answer, Call};
@@ -33,6 +38,7 @@ pub struct Method<'a> {
     size: Size,
     streamed: bool,
     needs_leader: bool,
+    is_secret: bool,
 }
 
 /// What a request does to the store.
@@ -60,12 +66,22 @@ pub enum Size {
 impl<'a> Method<'a> {
     /// The method at a path below the API path.
     pub const fn new(path: &'a str, kind: Kind, size: Size) -> Method<'a> {
-        Method { path, kind, size, streamed: false, needs_leader: false }
+        Method { path, kind, size, streamed: false, needs_leader: false, is_secret: false }
     }
 
     /// One that a member without a leader can't serve: it is to say so at once, and another one is asked.
     pub const fn with_leader(self) -> Method<'a> {
         Method { needs_leader: true, ..self }
+    }
+
+    /// One whose requests carry passwords, if `is_secret`.
+    pub const fn secret(self, is_secret: bool) -> Method<'a> {
+        Method { is_secret, ..self }
+    }
+
+    /// The one whose answers carry tokens, and whose requests must carry none (3.4 refuses an old one there, too).
+    fn is_login(&self) -> bool {
+        self.path == AUTHENTICATE.path
     }
 
     /// One that answers in a stream.
@@ -80,6 +96,7 @@ pub struct Channel {
     pool: Pool,
     endpoints: Endpoints,
     guard: Guard,
+    auth: Auth,
     /// `/v3/`, once it is known.
     api_path: Mutex<Option<Arc<str>>>,
     /// Given by the caller: it is never asked for.
@@ -114,6 +131,7 @@ impl Channel {
             pool: Pool::new(config.max_idle_connections),
             endpoints: Endpoints::new(list, uses_tls)?,
             guard: Guard::default(),
+            auth: Auth::new(config.credentials)?,
             api_path_is_given: api_path.is_some(),
             api_path: Mutex::new(api_path),
             max_response_bytes: config.max_response_bytes,
@@ -137,9 +155,14 @@ impl Channel {
     pub(crate) fn set_endpoints(&self, endpoints: &str) -> Result<()> {
         self.endpoints.set(endpoints)?;
         self.guard.forget();
+        self.auth.forget();
         self.pool.retain(|url| self.endpoints.has(url));
         self.forget_api_path();
         Ok(())
+    }
+
+    pub(crate) fn set_credentials(&self, credentials: Credentials) -> Result<()> {
+        self.auth.set(credentials)
     }
 
     pub(crate) fn base_url(&self) -> Arc<str> {
@@ -188,7 +211,7 @@ impl Channel {
         control: &Control,
     ) -> Result<Response<T>> {
         let endpoint = self.endpoints.single(url)?;
-        let call = Call::new(method.kind, control);
+        let call = Call::new(method.kind, control).for_stranger(!self.endpoints.has(&endpoint.url));
         let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, share: None };
         attempt.decoded_answer(method, request).map_err(|error| retry::for_kind(error, method.kind))
     }
@@ -208,10 +231,19 @@ impl Channel {
         request: &impl Encode,
         require_leader: bool,
         control: &Control,
-    ) -> Result<MessageStream> {
+    ) -> Result<(MessageStream, Grant)> {
         self.on_some_endpoint(&Call::new(method.kind, control), |attempt| {
             attempt.open_stream(method, request, require_leader).map(Answer::plain)
         })
+    }
+
+    /// Takes note that a server refused the token that a request carried. False: there will be no other one.
+    pub(crate) fn renews_token(&self, refused: &Grant, error: &Error) -> bool {
+        let renews = self.auth.withdraw(refused);
+        if renews {
+            self.logger.log(Level::Info, format_args!("a new token is needed: {}", error.full_message()));
+        }
+        renews
     }
 
     /// Lets time pass, unless the call must end.

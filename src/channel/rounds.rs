@@ -16,6 +16,8 @@ use std::time::Duration;
 pub(super) struct Call<'a> {
     pub kind: Kind,
     pub control: &'a Control,
+    /// It goes where the caller says and not to one of the client's endpoints: the token is none of its business.
+    pub is_for_stranger: bool,
     /// Its answers have headers, so that a read may go where the cluster is in doubt.
     pub is_judged: bool,
     /// Whether a request that may have been executed was followed by another one.
@@ -38,7 +40,11 @@ impl<T> Answer<T> {
 
 impl<'a> Call<'a> {
     pub(super) fn new(kind: Kind, control: &'a Control) -> Call<'a> {
-        Call { kind, control, is_judged: false, may_have_run: Cell::new(false) }
+        Call { kind, control, is_for_stranger: false, is_judged: false, may_have_run: Cell::new(false) }
+    }
+
+    pub(super) fn for_stranger(self, is_for_stranger: bool) -> Call<'a> {
+        Call { is_for_stranger, ..self }
     }
 
     pub(super) fn judged(self) -> Call<'a> {

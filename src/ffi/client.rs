@@ -2,7 +2,7 @@
 
 use super::boundary::{fallible, infallible};
 use super::bytes::{borrow_text, c_string};
-use super::client_options::{config, etcdgw_client_options};
+use super::client_options::{config, etcdgw_client_options, user_credentials};
 use super::constants::etcdgw_status;
 use super::error::etcdgw_error;
 use super::handle::{self, Handle, Native};
@@ -97,6 +97,29 @@ pub unsafe extern "C" fn etcdgw_client_set_endpoints(
         fallible(err, || {
             let client = borrow(client)?;
             client.set_endpoints(required_text(endpoints, "endpoints")?)?;
+            Ok(())
+        })
+    }
+}
+
+/// Logs in as this user from the next call on; watches go on, and use it when they are created anew.
+///
+/// `user`: NULL is nobody. `password`: not NULL where `user` isn't; the library keeps a copy, which it wipes from memory
+/// when it is replaced or the client is gone. They take the place of a token, too. Any thread.
+///
+/// Returns `ETCDGW_INVALID_ARGUMENT` where only one of them is given; the credentials are then as they were.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn etcdgw_client_set_credentials(
+    client: *mut etcdgw_client,
+    user: *const c_char,
+    password: *const c_char,
+    err: *mut *mut etcdgw_error,
+) -> etcdgw_status {
+    // SAFETY: pointers are NULL or as the header says.
+    unsafe {
+        fallible(err, || {
+            let client = borrow(client)?;
+            client.set_credentials(user_credentials(user, "user", password, "password")?)?;
             Ok(())
         })
     }

@@ -6,9 +6,10 @@ use super::constants::{ETCDGW_LOG_INFO, ETCDGW_LOG_TRACE, ETCDGW_WEBSOCKET_ALWAY
 use super::error::etcdgw_cancel;
 use super::options::{self, flag, option_struct, refuse, time_limit, unimplemented};
 use crate::client::TimeLimit;
-use crate::config::{Config, Pem, TlsConfig};
+use crate::config::{Config, Credentials, Pem, TlsConfig};
 use crate::error::{Error, Result};
 use crate::log::{Level, LogSink};
+use crate::secret::Secret;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +34,11 @@ pub struct etcdgw_client_options {
     /// Where to find the cluster, comma-separated: `http://127.0.0.1:2379` (which NULL means), `https://host`,
     /// `unix:///path`; `[::1]` for IPv6; port 2379 where none is given. They are tried in turn.
     pub endpoints: *const c_char,
-    /// User name; not yet.
+    /// The user to log in as, on first use and whenever a server wants it again; NULL: nobody.
     pub user: *const c_char,
-    /// Password; not yet.
+    /// The user's password; not NULL where `user` isn't.
     pub password: *const c_char,
-    /// A token issued elsewhere; not yet.
+    /// A token issued elsewhere, in place of user and password. It is used as it is and never refreshed.
     pub token: *const c_char,
     /// PEM file with the authorities to trust for `https`; NULL: the system's.
     pub ca_cert_file: *const c_char,
@@ -110,9 +111,10 @@ pub(super) unsafe fn config(given: *const etcdgw_client_options) -> Result<Confi
     refuse_unimplemented(&options)?;
     let log = log_sink(&options, log_user_data)?;
     // SAFETY: what the options point to lives as long as the call.
-    let (endpoints, api_path, key_prefix, tls) = unsafe {
+    let (endpoints, credentials, api_path, key_prefix, tls) = unsafe {
         (
             borrow_text(options.endpoints, "options.endpoints")?,
+            credentials(&options)?,
             borrow_text(options.api_path, "options.api_path")?,
             options.key_prefix.borrow("options.key_prefix")?.to_vec(),
             tls_config(&options)?,
@@ -121,6 +123,7 @@ pub(super) unsafe fn config(given: *const etcdgw_client_options) -> Result<Confi
     let defaults = Config::default();
     Ok(Config {
         endpoints: endpoints.map_or(defaults.endpoints, str::to_owned),
+        credentials,
         api_path: api_path.map(str::to_owned).or_else(crate::net::env_api_path),
         key_prefix,
         timeout: match time_limit(options.timeout_ms) {
@@ -180,9 +183,6 @@ unsafe fn read(given: *const etcdgw_client_options) -> (Result<etcdgw_client_opt
 }
 
 fn refuse_unimplemented(options: &etcdgw_client_options) -> Result<()> {
-    unimplemented(!options.user.is_null(), "options.user: this version can't log in")?;
-    unimplemented(!options.password.is_null(), "options.password: this version can't log in")?;
-    unimplemented(!options.token.is_null(), "options.token: this version can't send one")?;
     unimplemented(options.watch_buffer_bytes != 0, "options.watch_buffer_bytes: this version has a fixed bound")?;
     unimplemented(
         options.watch_buffer_total_bytes != 0,
@@ -195,6 +195,45 @@ fn refuse_unimplemented(options: &etcdgw_client_options) -> Result<()> {
     )?;
     let known = ETCDGW_WEBSOCKET_AUTO..=ETCDGW_WEBSOCKET_ALWAYS;
     refuse(!known.contains(&options.websocket), "options.websocket", "is none of ETCDGW_WEBSOCKET_…")
+}
+
+/// # Safety
+/// What the options point to lives as long as the call.
+unsafe fn credentials(options: &etcdgw_client_options) -> Result<Credentials> {
+    // SAFETY: the caller's promise.
+    let (user, token) = unsafe {
+        (
+            user_credentials(options.user, "options.user", options.password, "options.password")?,
+            borrow_text(options.token, "options.token")?,
+        )
+    };
+    refuse(token.is_some() && !options.user.is_null(), "options.token", "is given together with options.user")?;
+    let Some(token) = token else { return Ok(user) };
+    let token = Credentials::Token(Secret::from(token));
+    token.check().map(|()| token)
+}
+
+/// A user with a password, or nobody.
+///
+/// # Safety
+/// As [`borrow_text`].
+pub(super) unsafe fn user_credentials(
+    user: *const c_char,
+    user_name: &str,
+    password: *const c_char,
+    password_name: &str,
+) -> Result<Credentials> {
+    // SAFETY: the caller's promise.
+    let (user, password) = unsafe { (borrow_text(user, user_name)?, borrow_text(password, password_name)?) };
+    match (user, password) {
+        (None, None) => Ok(Credentials::Nobody),
+        (Some(""), _) => Err(Error::invalid(format!("{user_name} is empty"))),
+        (Some(name), Some(password)) => {
+            Ok(Credentials::User { name: name.to_owned(), password: Secret::from(password) })
+        }
+        (Some(_), None) => Err(Error::invalid(format!("{password_name} is NULL, but {user_name} is given"))),
+        (None, Some(_)) => Err(Error::invalid(format!("{password_name} is given without {user_name}"))),
+    }
 }
 
 /// A bound on something countable: 0 is the default, and less than that makes no sense.

@@ -8,6 +8,8 @@ use crate::limits;
 use crate::net::{Connection, Control};
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
+use zeroize::Zeroize;
 
 /// Why an exchange failed, and how far it had come.
 #[derive(Debug)]
@@ -40,21 +42,66 @@ fn ended() -> Cause {
     Cause::Io(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed it before the answer was complete"))
 }
 
-/// Room for a request's head before its body, so that both go out in one write.
-const HEAD_ROOM: usize = 512;
+/// What stands before a request's body, but for the body's length.
+pub(crate) struct RequestHead<'a> {
+    pub verb: &'a str,
+    /// Two parts.
+    pub path: [&'a str; 2],
+    pub host: &'a str,
+    /// Further lines, each with its end.
+    pub lines: &'a str,
+    /// For the `Authorization` line, where there is to be one.
+    pub token: Option<&'a str>,
+}
 
-/// A request being built: the body is written first, its length then stands in the head.
+impl RequestHead<'_> {
+    /// Its parts in order, and which of them is the token.
+    fn parts(&self) -> ([&str; 13], usize) {
+        let [path, rest] = self.path;
+        let [name, token, end] = self.token.map_or([""; 3], |token| ["Authorization: ", token, "\r\n"]);
+        let start = [self.verb, " ", path, rest, " HTTP/1.1\r\nHost: ", self.host, "\r\n"];
+        let [verb, space, path, rest, version, host, end_of_host] = start;
+        let parts = [
+            verb,
+            space,
+            path,
+            rest,
+            version,
+            host,
+            end_of_host,
+            COMMON_LINES,
+            self.lines,
+            name,
+            token,
+            end,
+            LENGTH_NAME,
+        ];
+        (parts, 10)
+    }
+}
+
+/// A request being built: the body is written first, its length then stands in the head. What is secret of it is wiped
+/// before the buffer is used for anything else.
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
     start: usize,
+    /// Before the body. It doesn't have to grow, so that both go out in one write and nothing is moved.
+    room: usize,
+    token: Range<usize>,
+    has_secret_body: bool,
 }
+
+const LENGTH_NAME: &str = "Content-Length: ";
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+const MOST_DIGITS: usize = 20;
 
 impl Outgoing {
     /// An empty request in a buffer that was used before, or in a new one.
-    pub(crate) fn new(mut buffer: Vec<u8>) -> Outgoing {
+    pub(crate) fn new(mut buffer: Vec<u8>, head: &RequestHead<'_>, has_secret_body: bool) -> Outgoing {
+        let room = head.parts().0.iter().map(|part| part.len()).sum::<usize>() + MOST_DIGITS + END_OF_HEAD.len();
         buffer.clear();
-        buffer.resize(HEAD_ROOM, 0);
-        Outgoing { bytes: buffer, start: 0 }
+        buffer.resize(room, 0);
+        Outgoing { bytes: buffer, start: 0, room, token: 0..0, has_secret_body }
     }
 
     /// Where the body is to be appended.
@@ -62,27 +109,22 @@ impl Outgoing {
         &mut self.bytes
     }
 
-    /// Puts the head before the body. `lines` are the header's, each with its end.
-    pub(crate) fn finish(&mut self, method: &str, path: [&str; 2], host: &str, lines: &str) {
-        let length = self.bytes.len().saturating_sub(HEAD_ROOM);
-        let [path, rest] = path;
-        let head =
-            [method, " ", path, rest, " HTTP/1.1\r\nHost: ", host, "\r\n", COMMON_LINES, lines, "Content-Length: "];
-        let mut digits = [0; 20];
-        let digits = decimal(length, &mut digits);
-        let size = head.iter().map(|part| part.len()).sum::<usize>() + digits.len() + 4;
-        if size > HEAD_ROOM {
-            self.bytes.splice(..0, std::iter::repeat_n(0, size - HEAD_ROOM));
-            self.start = 0;
-        } else {
-            self.start = HEAD_ROOM - size;
-        }
+    /// Puts the head before the body.
+    pub(crate) fn finish(&mut self, head: &RequestHead<'_>) {
+        let (parts, token) = head.parts();
+        let mut digits = [0; MOST_DIGITS];
+        let digits = decimal(self.bytes.len().saturating_sub(self.room), &mut digits);
+        self.start = MOST_DIGITS - digits.len();
         let mut at = self.start;
-        for part in head.iter().map(|part| part.as_bytes()).chain([digits, b"\r\n\r\n"]) {
-            if let Some(place) = self.bytes.get_mut(at..at + part.len()) {
+        for (number, part) in parts.iter().map(|part| part.as_bytes()).chain([digits, END_OF_HEAD]).enumerate() {
+            let end = at + part.len();
+            if let Some(place) = self.bytes.get_mut(at..end) {
                 place.copy_from_slice(part);
             }
-            at += part.len();
+            if number == token {
+                self.token = at..end;
+            }
+            at = end;
         }
     }
 
@@ -91,8 +133,24 @@ impl Outgoing {
     }
 
     /// The buffer, for the next request, unless this one was so large that keeping it would be waste.
-    pub(crate) fn into_spare(self) -> Vec<u8> {
-        if self.bytes.capacity() <= limits::KEPT_REQUEST_BYTES { self.bytes } else { Vec::new() }
+    pub(crate) fn into_spare(mut self) -> Vec<u8> {
+        self.wipe();
+        let buffer = std::mem::take(&mut self.bytes);
+        if buffer.capacity() <= limits::KEPT_REQUEST_BYTES { buffer } else { Vec::new() }
+    }
+
+    fn wipe(&mut self) {
+        if self.has_secret_body {
+            self.bytes.zeroize();
+        } else if let Some(token) = self.bytes.get_mut(self.token.clone()) {
+            token.zeroize();
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
 
@@ -241,16 +299,16 @@ const DIRECT_BYTES: u64 = 4 << 10;
 const TRUSTED_BYTES: usize = 4 << 20;
 
 impl Body {
-    /// Reads to the end, at most `limit` bytes.
+    /// Reads to the end into `out`, which is empty and gets at most `limit` bytes.
     pub(crate) fn read_all(
         mut self,
         connection: &mut Connection,
+        out: &mut Vec<u8>,
         limit: usize,
         control: &Control,
-    ) -> Result<Vec<u8>, Cause> {
-        let mut out = Vec::new();
-        while self.read(connection, &mut out, limit, control)? {}
-        Ok(out)
+    ) -> Result<(), Cause> {
+        while self.read(connection, out, limit, control)? {}
+        Ok(())
     }
 
     /// Appends what has arrived to `out`, waiting where nothing has. False: that was the end. `out` is kept within

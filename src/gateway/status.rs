@@ -89,6 +89,16 @@ pub(crate) fn is_not_helped_by_waiting(message: &str) -> bool {
     NOT_HELPED_BY_WAITING.iter().any(|part| message.contains(part))
 }
 
+/// Parts of messages that refuse a token, or the lack of one, in a request that a new token lets pass
+/// (server/auth/store.go).
+const TOKEN_REFUSALS: &[&str] =
+    &["etcdserver: invalid auth token", "etcdserver: user name is empty", "etcdserver: revision of auth store is old"];
+
+/// Whether the server wants another token than the one it got.
+pub(crate) fn refuses_token(error: &Error) -> bool {
+    matches!(error, Error::Server { message, .. } if TOKEN_REFUSALS.iter().any(|part| message.contains(part)))
+}
+
 /// Codes of the messages that a watch is refused with as bare text.
 fn code_of_text(text: &str) -> Code {
     match reason_of(text) {
@@ -124,6 +134,8 @@ const MEANINGS: &[(&str, Reason)] = &[
     ("context deadline exceeded", Reason::Timeout),
     ("too many requests", Reason::TooManyRequests),
     ("invalid user ID or password", Reason::AuthFailed),
+    // Said to a request without a token, where authentication is enabled.
+    ("user name is empty", Reason::AuthFailed),
     ("invalid auth token", Reason::InvalidToken),
     ("revision of auth store is old", Reason::OldAuthRevision),
     ("authentication is not enabled", Reason::AuthNotEnabled),
@@ -139,6 +151,12 @@ fn reason_of(message: &str) -> Reason {
     meaning.map_or(Reason::Other, |(_, reason)| *reason)
 }
 
+/// How the gateway refuses every request over a connection whose client certificate has a common name, where
+/// authentication is enabled (server/embed/serve.go): the request would be made in the gateway's name.
+const COMMON_NAME_REFUSAL: &str = "CommonName of client sending a request against gateway will be ignored";
+const COMMON_NAME_ADVICE: &str = "with authentication enabled, etcd's gateway refuses client certificates that have \
+     a common name (CN): use a client certificate without one, together with a user and a password";
+
 /// The error in an answer whose HTTP status is not 200. What is no gateway's is quoted: a proxy's page, or the plain
 /// text of a server without a gateway.
 pub(crate) fn error_of_answer(endpoint: &Arc<str>, http_status: u16, body: &mut [u8]) -> Error {
@@ -146,6 +164,14 @@ pub(crate) fn error_of_answer(endpoint: &Arc<str>, http_status: u16, body: &mut 
     let mut reader = Reader::new(body);
     match ServerStatus::decode(&mut reader) {
         Ok(status) => status.into_error(endpoint, http_status),
+        Err(_) if http_status == 400 && quoted.contains(COMMON_NAME_REFUSAL) => Error::Server {
+            endpoint: endpoint.clone(),
+            http_status,
+            code: Code::PermissionDenied,
+            message: COMMON_NAME_ADVICE.to_owned(),
+            reason: Reason::AuthFailed,
+            outcome: Outcome::NotApplied,
+        },
         Err(_) => Error::Protocol {
             endpoint: endpoint.clone(),
             http_status,

@@ -5,6 +5,7 @@ use super::socket::Socket;
 use crate::limits;
 use rustls::ClientConnection;
 use std::io::{self, Read, Write};
+use zeroize::Zeroize;
 
 /// An open connection.
 #[derive(Debug)]
@@ -77,6 +78,12 @@ impl Connection {
     /// Uses up the first `count` of [`buffered`](Connection::buffered).
     pub(crate) fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
+    }
+
+    /// Wipes the buffer, through which a secret has come. What is unused of it is gone, too.
+    pub(crate) fn wipe(&mut self) {
+        self.input.zeroize();
+        (self.start, self.end) = (0, 0);
     }
 
     /// Waits for more to arrive; 0 at the end.

@@ -19,7 +19,7 @@ pub(crate) use control::Stop;
 pub(crate) use lifeline::Lifeline;
 pub(crate) use pool::Pool;
 pub(crate) use resolve::Resolver;
-pub(crate) use socket::pause;
+pub(crate) use socket::{pause, wait_for_event};
 pub(crate) use sys::{Generation, close_inherited_descriptors};
 pub(crate) use tls::Tls;
 

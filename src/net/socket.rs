@@ -2,7 +2,7 @@
 
 use super::control::{Control, Stop};
 use super::lifeline::{Lifeline, Registration};
-use super::sys::{self, Descriptor, Idle, Ready};
+use super::sys::{self, Descriptor, EventFd, Idle, Ready};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -159,6 +159,11 @@ pub(crate) fn wait_for(fd: RawFd, ready: Ready, lifeline: &Lifeline, control: &C
         return Err(Stop::Cancelled.into());
     }
     if is_ready { Ok(()) } else { Err(Stop::Deadline.into()) }
+}
+
+/// Waits until an event is signalled, unless the call must end.
+pub(crate) fn wait_for_event(event: &EventFd, lifeline: &Lifeline, control: &Control) -> io::Result<()> {
+    wait_for(event.as_raw_fd(), Ready::Read, lifeline, control)
 }
 
 /// Lets time pass, unless the call must end.

@@ -3,6 +3,7 @@
 //!
 //! Requests borrow what they can; responses own one buffer, into which their keys and values point.
 
+pub(crate) mod auth;
 pub mod cluster;
 mod header;
 mod keys;

@@ -4,6 +4,7 @@ use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Result};
 use crate::gateway::json::Reader;
+use zeroize::Zeroize;
 
 /// An answer as it came.
 #[derive(Clone, Debug)]
@@ -37,9 +38,10 @@ impl Client {
     /// path answers when its stream ends.
     pub fn post(&self, path: &str, json: &[u8], options: &CallOptions) -> Result<RawResponse> {
         let path = check_path(path)?;
-        check_json(json)?;
+        let is_secret = path.starts_with("auth/");
+        check_json(json, is_secret)?;
         let kind = if READING.contains(&path) { Kind::Read } else { Kind::Write };
-        self.call_raw(Method::new(path, kind, Size::Values), json, options)
+        self.call_raw(Method::new(path, kind, Size::Values).secret(is_secret), json, options)
     }
 
     /// Runs a transaction given in the gateway's own JSON, keys and values in base64.
@@ -59,12 +61,15 @@ pub(crate) fn check_path(path: &str) -> Result<&str> {
 }
 
 /// The gateway leaves a stream's malformed message unanswered, and ignores what follows an object: both are told here.
-fn check_json(json: &[u8]) -> Result<()> {
+fn check_json(json: &[u8], is_secret: bool) -> Result<()> {
     if json.is_empty() {
         return Ok(());
     }
     let mut copy = json.to_vec();
     let mut reader = Reader::new(&mut copy);
     let result = reader.skip().and_then(|()| reader.finish());
+    if is_secret {
+        copy.zeroize();
+    }
     result.map_err(|error| Error::invalid(format!("json is malformed: {error}")))
 }

@@ -7,7 +7,7 @@
 use super::WatchOptions;
 use super::account::{Account, Deliver, Settings};
 use super::interruption::Interruption;
-use crate::channel::{self, Channel, Kind, Method, Size};
+use crate::channel::{self, Channel, Grant, Kind, Method, Size};
 use crate::client::Client;
 use crate::error::{Error, Outcome, Phase, Result};
 use crate::gateway::frames::MessageStream;
@@ -33,11 +33,15 @@ pub(super) struct Feed {
     account: Account,
     /// None: it is to be opened.
     stream: Option<MessageStream>,
+    /// The token that the stream was opened with.
+    grant: Grant,
     opened: Instant,
     /// What came with the confirmation and is to be dealt with after it.
     pending: Option<Interruption>,
     /// Streams lost one shortly after the other.
     losses: u32,
+    /// Streams refused for their token since one that has held for a while.
+    refusals: u32,
 }
 
 impl Feed {
@@ -61,9 +65,11 @@ impl Feed {
             request,
             require_leader: options.require_leader,
             stream: None,
+            grant: Grant::NONE,
             opened: Instant::now(),
             pending: None,
             losses: 0,
+            refusals: 0,
         })
     }
 
@@ -112,7 +118,11 @@ impl Feed {
         };
         match gone_on {
             Ok(()) => Ok(()),
-            Err(Interruption::Ended(error)) => Err(error),
+            Err(Interruption::Refused(error)) if self.account.is_created() && self.renews_token(&error) => {
+                self.give_up_stream(&error, deliver);
+                self.pause(control)
+            }
+            Err(Interruption::Ended(error) | Interruption::Refused(error)) => Err(error),
             Err(Interruption::Lost(_)) if control.deadline.has_passed() => Err(waited_in_vain()),
             Err(Interruption::Lost(error)) => {
                 self.lose_stream(&error, deliver);
@@ -129,18 +139,38 @@ impl Feed {
         self.open(control, deliver)
     }
 
+    /// Opens a stream and has the watch confirmed, with another token where the server refuses the first. It does so
+    /// inside the stream, which is why the channel can't deal with it.
     fn open(&mut self, control: &Control, deliver: Deliver<'_>) -> Result<(), Interruption> {
+        loop {
+            match self.open_once(control, deliver) {
+                Err(Interruption::Refused(error)) if self.stream.is_some() && self.renews_token(&error) => {
+                    self.stream = None;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn open_once(&mut self, control: &Control, deliver: Deliver<'_>) -> Result<(), Interruption> {
         let create = WatchCreate {
             request: &self.request,
             start_revision: self.account.next_revision(),
             namespace: &self.namespace,
         };
         self.opened = Instant::now();
-        self.stream = Some(self.channel.open_stream(WATCH, &create, self.require_leader, control)?);
+        let (stream, grant) = self.channel.open_stream(WATCH, &create, self.require_leader, control)?;
+        (self.stream, self.grant) = (Some(stream), grant);
         while !self.account.is_created() {
             self.read(control, deliver)?;
         }
         Ok(())
+    }
+
+    /// Whether the watch may go on with another token. Not without end: a server may refuse whatever it issues.
+    fn renews_token(&mut self, error: &Error) -> bool {
+        self.refusals += 1;
+        self.channel.renews_token(&self.grant, error) && self.refusals <= limits::MAX_TOKEN_REFUSALS
     }
 
     fn read(&mut self, control: &Control, deliver: Deliver<'_>) -> Result<(), Interruption> {
@@ -161,17 +191,29 @@ impl Feed {
     fn lose_stream(&mut self, error: &Error, deliver: Deliver<'_>) {
         // A member that stays away is told of once.
         let level = if self.stream.is_some() { Level::Warn } else { Level::Debug };
-        if let Some(stream) = self.stream.take() {
+        if let Some(stream) = &self.stream {
             self.channel.avoid(stream.endpoint());
         }
         let (next, message) = (self.account.next_revision(), error.full_message());
         self.channel.logger().log(level, format_args!("a watch is to go on from revision {next}: {message}"));
+        self.give_up_stream(error, deliver);
+    }
+
+    fn give_up_stream(&mut self, error: &Error, deliver: Deliver<'_>) {
+        if self.account.is_created() && self.has_held() {
+            self.refusals = 0;
+        }
+        self.stream = None;
         self.account.lose_stream(error, deliver);
     }
 
+    /// Whether the stream was lost for a reason of its own, and not for the one of the stream before.
+    fn has_held(&self) -> bool {
+        self.opened.elapsed() > limits::WATCH_BACKOFF_LONGEST
+    }
+
     fn pause(&mut self, control: &Control) -> Result<()> {
-        // A stream that has held for a while was lost for a reason of its own.
-        self.losses = if self.opened.elapsed() > limits::WATCH_BACKOFF_LONGEST { 0 } else { self.losses + 1 };
+        self.losses = if self.has_held() { 0 } else { self.losses + 1 };
         self.channel.pause(backoff(self.losses, net::jitter()), control)
     }
 }

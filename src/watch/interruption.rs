@@ -1,6 +1,7 @@
 //! Which errors end a watch, and which only its stream.
 
 use crate::error::{Code, Error};
+use crate::gateway::status;
 
 /// Why a stream carries no more of a watch.
 #[derive(Debug)]
@@ -9,6 +10,8 @@ pub(super) enum Interruption {
     Ended(Error),
     /// Another stream may: the watch goes on from its next revision.
     Lost(Error),
+    /// Another stream with another token may.
+    Refused(Error),
 }
 
 /// Only what says that the watch itself can't be had is final. Everything else may be said by a member that restarts,
@@ -16,6 +19,7 @@ pub(super) enum Interruption {
 impl From<Error> for Interruption {
     fn from(error: Error) -> Interruption {
         match error {
+            _ if status::refuses_token(&error) => Interruption::Refused(error),
             Error::Cancelled { .. }
             | Error::Closed { .. }
             | Error::InvalidArgument { .. }
@@ -34,6 +38,7 @@ impl Interruption {
     /// code.
     pub(super) fn of_refusal(error: Error) -> Interruption {
         match error {
+            _ if status::refuses_token(&error) => Interruption::Refused(error),
             Error::Server {
                 code:
                     Code::Cancelled
@@ -50,7 +55,7 @@ impl Interruption {
 
     pub(super) fn into_error(self) -> Error {
         match self {
-            Interruption::Ended(error) | Interruption::Lost(error) => error,
+            Interruption::Ended(error) | Interruption::Lost(error) | Interruption::Refused(error) => error,
         }
     }
 }

@@ -25,6 +25,8 @@ fn client() -> Vec<(&'static str, Call)> {
         etcdgw_client_new(p.client_options(), p.output("out"), p.err()) etcdgw_client_free;
         etcdgw_client_set_endpoints(
             p.client(), p.text("endpoints", true, c"127.0.0.1", c"http://a b"), p.err());
+        etcdgw_client_set_credentials(
+            p.client(), p.text("user", true, c"root", c""), p.text("password", true, c"secret", c"\xff"), p.err());
         etcdgw_client_sync_endpoints(p.client(), p.options(&[]), p.err());
         etcdgw_client_api_path(p.client(), p.options(&[]), p.output("api_path"), p.err()) etcdgw_string_free;
         etcdgw_client_base_url(p.client(), p.options(&[]), p.output("base_url"), p.err()) etcdgw_string_free;

@@ -81,6 +81,26 @@ impl<'a> Writer<'a> {
         self.quoted(value.as_bytes());
     }
 
+    /// A field that is text of any kind. Its value is written without growing the buffer midway, which would leave a
+    /// copy behind; it may be a secret.
+    pub fn text_field(&mut self, name: &str, text: &str) {
+        const LONGEST_ESCAPE: usize = 6;
+        self.name(name);
+        self.out.reserve(text.len() * LONGEST_ESCAPE + b"\"\"}".len());
+        self.out.push(b'"');
+        for byte in text.bytes() {
+            match byte {
+                b'"' | b'\\' => self.out.extend_from_slice(&[b'\\', byte]),
+                // Writing to a vector doesn't fail.
+                ..b' ' => {
+                    let _ = write!(self.out, "\\u{byte:04x}");
+                }
+                _ => self.out.push(byte),
+            }
+        }
+        self.out.push(b'"');
+    }
+
     /// A field that is a number of 64 bits.
     pub fn int64_field(&mut self, name: &str, number: i64) {
         self.name(name);

@@ -1,0 +1,221 @@
+//! The token that a client's requests carry.
+//!
+//! It is fetched on first use, and again when a server refuses it. At each endpoint one thread fetches, within the
+//! bounds of its own call, and the others that are there wait within theirs; when that thread gives up for a reason of
+//! its own, one of them takes its place. Threads at different endpoints don't wait for each other, so that a member that
+//! hangs holds up nobody who has left it. The lock is never held while anything is waited for.
+
+use crate::config::Credentials;
+use crate::error::{Error, Reason, Result};
+use crate::net::{EventFd, lock};
+use crate::secret::Secret;
+use std::sync::{Arc, Mutex};
+
+/// What a request carries: a token, or none where none is needed.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    token: Option<Arc<Secret>>,
+    /// Which one it is, so that it isn't replaced twice.
+    generation: u64,
+}
+
+impl Grant {
+    /// No token, and none will be fetched.
+    pub(crate) const NONE: Grant = Grant { token: None, generation: 0 };
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref().map(Secret::expose)
+    }
+
+    /// Blanks out the token in what a server sent, before it is quoted: it may have sent back what it got.
+    pub(super) fn blank(&self, text: &mut [u8]) {
+        let Some(token) = self.token() else { return };
+        let places: Vec<usize> = memchr::memmem::find_iter(text, token).collect();
+        for place in places {
+            if let Some(found) = text.get_mut(place..place + token.len()) {
+                found.fill(b'*');
+            }
+        }
+    }
+}
+
+/// Who a client is, and the token that proves it.
+pub(super) struct Auth {
+    state: Mutex<State>,
+}
+
+struct State {
+    credentials: Arc<Credentials>,
+    /// None: it is to be fetched.
+    grant: Option<Grant>,
+    /// Goes up when a grant is withdrawn or the credentials are replaced: what is fetched for an older one is too late.
+    generation: u64,
+    /// At most one for each endpoint.
+    fetches: Vec<Arc<Fetch>>,
+}
+
+/// A thread's fetching of a token at one endpoint.
+struct Fetch {
+    endpoint: Arc<str>,
+    done: EventFd,
+    /// Why there is no token, where that holds for those who have waited, too.
+    error: Mutex<Option<Error>>,
+}
+
+impl State {
+    fn new(credentials: Credentials, generation: u64) -> State {
+        let token = match &credentials {
+            Credentials::Nobody => Some(None),
+            Credentials::Token(token) => Some(Some(Arc::new(token.clone()))),
+            Credentials::User { .. } => None,
+        };
+        let grant = token.map(|token| Grant { token, generation });
+        State { credentials: Arc::new(credentials), grant, generation, fetches: Vec::new() }
+    }
+
+    /// Makes the grant worthless, and those that are being fetched.
+    fn supersede(&mut self) {
+        self.generation += 1;
+        self.grant = None;
+        self.let_go();
+    }
+
+    /// Lets nobody wait any more for the fetches under way.
+    fn let_go(&mut self) {
+        self.fetches.drain(..).for_each(|fetch| fetch.done.signal());
+    }
+}
+
+/// What a thread that needs a token is to do.
+enum Turn<'a> {
+    Use(Grant),
+    Wait(Arc<Fetch>),
+    Fetch(Fetching<'a>),
+}
+
+/// The thread whose turn it is to fetch; the next one's comes when this is dropped.
+struct Fetching<'a> {
+    auth: &'a Auth,
+    fetch: Arc<Fetch>,
+    credentials: Arc<Credentials>,
+    generation: u64,
+}
+
+impl Auth {
+    pub(super) fn new(credentials: Credentials) -> Result<Auth> {
+        credentials.check()?;
+        Ok(Auth { state: Mutex::new(State::new(credentials, 1)) })
+    }
+
+    /// Uses these from the next request on.
+    pub(super) fn set(&self, credentials: Credentials) -> Result<()> {
+        credentials.check()?;
+        let mut state = lock(&self.state);
+        state.supersede();
+        *state = State::new(credentials, state.generation);
+        Ok(())
+    }
+
+    /// Forgets the token of a user: the client's endpoints have changed, and it is none of the new ones' business.
+    pub(super) fn forget(&self) {
+        let mut state = lock(&self.state);
+        if matches!(&*state.credentials, Credentials::User { .. }) {
+            state.supersede();
+        }
+    }
+
+    /// The token for a request to this endpoint. `fetch` asks the endpoint for one with a name and a password, and
+    /// answers none where authentication is not enabled; `wait` waits until the event is signalled.
+    pub(super) fn grant(
+        &self,
+        endpoint: &Arc<str>,
+        wait: impl Fn(&EventFd) -> Result<()>,
+        fetch: impl Fn(&str, &Secret) -> Result<Option<Secret>>,
+    ) -> Result<Grant> {
+        loop {
+            match self.turn(endpoint)? {
+                Turn::Use(grant) => return Ok(grant),
+                Turn::Wait(other) => {
+                    wait(&other.done)?;
+                    if let Some(error) = &*lock(&other.error) {
+                        return Err(error.clone());
+                    }
+                }
+                Turn::Fetch(fetching) => {
+                    let Credentials::User { name, password } = &*fetching.credentials else { continue };
+                    if let Some(done) = fetching.finish(fetch(name, password)) {
+                        return done;
+                    }
+                }
+            }
+        }
+    }
+
+    fn turn(&self, endpoint: &Arc<str>) -> Result<Turn<'_>> {
+        let mut state = lock(&self.state);
+        if let Some(grant) = &state.grant {
+            return Ok(Turn::Use(grant.clone()));
+        }
+        if let Some(fetch) = state.fetches.iter().find(|fetch| fetch.endpoint == *endpoint) {
+            return Ok(Turn::Wait(fetch.clone()));
+        }
+        let done =
+            EventFd::new().map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
+        let fetch = Arc::new(Fetch { endpoint: endpoint.clone(), done, error: Mutex::default() });
+        state.fetches.push(fetch.clone());
+        let (credentials, generation) = (state.credentials.clone(), state.generation);
+        Ok(Turn::Fetch(Fetching { auth: self, fetch, credentials, generation }))
+    }
+
+    /// Takes note that a server refused what a request carried. False: nothing better can be had.
+    pub(super) fn withdraw(&self, refused: &Grant) -> bool {
+        let mut state = lock(&self.state);
+        if state.generation != refused.generation {
+            // Another thread was faster, or there are other credentials since.
+            return refused.generation != Grant::NONE.generation;
+        }
+        let can_renew = matches!(&*state.credentials, Credentials::User { .. });
+        if can_renew {
+            state.supersede();
+        }
+        can_renew
+    }
+}
+
+impl Fetching<'_> {
+    /// Tells everybody what came of it. `None`: it is too late, for other credentials or another token are asked for.
+    fn finish(&self, fetched: Result<Option<Secret>>) -> Option<Result<Grant>> {
+        let mut state = lock(&self.auth.state);
+        if state.generation != self.generation {
+            return None;
+        }
+        match fetched {
+            Ok(token) => {
+                // A thread at another endpoint may have been faster.
+                let grant = Grant { token: token.map(Arc::new), generation: self.generation };
+                let grant = state.grant.get_or_insert(grant).clone();
+                state.let_go();
+                Some(Ok(grant))
+            }
+            Err(error) => {
+                if concerns_others(&error) {
+                    *lock(&self.fetch.error) = Some(error.clone());
+                }
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        lock(&self.auth.state).fetches.retain(|fetch| !Arc::ptr_eq(fetch, &self.fetch));
+        self.fetch.done.signal();
+    }
+}
+
+/// Whether those who have waited for this thread would fare no better: each would ask once more for what is refused,
+/// or wait once more for what can't be reached, one after another.
+fn concerns_others(error: &Error) -> bool {
+    matches!(error, Error::Connect { .. } | Error::Tls { .. }) || error.reason() == Reason::AuthFailed
+}
