@@ -1,5 +1,5 @@
-//! What the tests share: real etcd servers that are thrown away, a gateway that does what it is told, certificates, and
-//! waits that end.
+//! What the tests share: real etcd servers that are thrown away, a gateway that does what it is told, a proxy that does
+//! harm, certificates, and waits that end.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod black_hole;
@@ -8,6 +8,8 @@ mod certificates;
 mod cluster;
 mod etcd;
 mod gateway;
+mod proxy;
+mod random;
 mod served_captures;
 mod sys;
 
@@ -17,6 +19,8 @@ pub use certificates::{Certificates, Identity};
 pub use cluster::Cluster;
 pub use etcd::{Etcd, EtcdOptions, for_each_version, on_each_version, versions};
 pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};
+pub use proxy::{Direction, End, Fault, Proxy};
+pub use random::Random;
 pub use served_captures::ServedCaptures;
 
 use etcdgw::client::{CallOptions, Client, TimeLimit};

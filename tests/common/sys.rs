@@ -1,4 +1,4 @@
-//! Two things about sockets that the standard library doesn't offer.
+//! Some things about sockets that the standard library doesn't offer.
 #![allow(unsafe_code)]
 
 use std::net::{TcpListener, TcpStream};
@@ -19,5 +19,12 @@ pub fn reset_on_close(stream: &TcpStream) {
 pub fn shorten_queue(listener: &TcpListener) {
     // SAFETY: takes no pointers.
     let result = unsafe { libc::listen(listener.as_raw_fd(), 0) };
+    assert_eq!(result, 0);
+}
+
+/// Lets the socket take no more connections, and ends an `accept` that waits on another thread.
+pub fn stop_listening(listener: &TcpListener) {
+    // SAFETY: takes no pointers.
+    let result = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
     assert_eq!(result, 0);
 }
