@@ -28,6 +28,7 @@ const SOURCES: &[&str] = &[
     "cluster",
     "maintenance",
     "raw",
+    "stats",
 ];
 
 fn main() -> Result<()> {

@@ -958,6 +958,70 @@ typedef struct etcdgw_raw_response {
   struct etcdgw_bytes body;
 } etcdgw_raw_response;
 
+/** How many calls ended with a status. */
+typedef struct etcdgw_status_count {
+  /** The status, never `ETCDGW_OK`. */
+  etcdgw_status status;
+  /** 0. */
+  int32_t reserved0;
+  /** How many. */
+  int64_t count;
+} etcdgw_status_count;
+
+/** What became of one endpoint since it is in the client's list. */
+typedef struct etcdgw_endpoint_stats {
+  /** Its URL. */
+  const char *url;
+  /** Requests sent to it. */
+  int64_t requests;
+  /** Attempts of calls that failed there. */
+  int64_t errors;
+  /** Connections opened to it. */
+  int64_t connections_opened;
+  /** Connections that could not be opened. */
+  int64_t connections_failed;
+  /** How many milliseconds calls will stay away from it, unless there is no other endpoint; 0: it is in order. */
+  int64_t backed_off_ms;
+  /** 1: calls begin there. */
+  int32_t is_current;
+  /** 0. */
+  int32_t reserved0;
+} etcdgw_endpoint_stats;
+
+/** What a client has done since it was made. The numbers are read one after another while others count. */
+typedef struct etcdgw_stats_response {
+  /** Requests sent, each attempt of a call for itself. */
+  int64_t requests;
+  /** Attempts of calls after their first. */
+  int64_t retries;
+  /** Connections opened. */
+  int64_t connections_opened;
+  /** Requests sent over a connection that had served before. */
+  int64_t connections_reused;
+  /** Connections that could not be opened. */
+  int64_t connections_failed;
+  /** Bytes sent, those of HTTP and TLS included. */
+  int64_t bytes_sent;
+  /** Bytes received likewise. */
+  int64_t bytes_received;
+  /** Tokens fetched. */
+  int64_t token_refreshes;
+  /** Watches that are open. */
+  int64_t watches_open;
+  /** Events handed out by watches. */
+  int64_t events_delivered;
+  /** How often a watch went on over another connection. */
+  int64_t resumes;
+  /** Failed calls by their status, smallest first; `errors_len` pointers. Arguments that can't be right don't count. */
+  const struct etcdgw_status_count *const *errors;
+  /** How many of them are here. */
+  size_t errors_len;
+  /** The client's endpoints, in the order of its list; `endpoints_len` pointers. */
+  const struct etcdgw_endpoint_stats *const *endpoints;
+  /** How many of them are here. */
+  size_t endpoints_len;
+} etcdgw_stats_response;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1712,6 +1776,19 @@ etcdgw_status etcdgw_txn_json(struct etcdgw_client *client,
 
 /** Frees a response with everything in it; NULL is fine. */
 void etcdgw_raw_response_free(struct etcdgw_raw_response *response);
+
+/**
+ * Tells what a client has done so far. Nothing is sent.
+ *
+ * `response`: receives the numbers, owned by the caller: `etcdgw_stats_response_free`; NULL when they aren't wanted.
+ * Any thread.
+ */
+etcdgw_status etcdgw_client_stats(const struct etcdgw_client *client,
+                                  struct etcdgw_stats_response **response,
+                                  struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_stats_response_free(struct etcdgw_stats_response *response);
 
 #ifdef __cplusplus
 }  // extern "C"

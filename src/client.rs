@@ -9,6 +9,7 @@ use crate::gateway::json::{Decode, Encode};
 use crate::net::{CancelToken, Control};
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Namespace, Response};
+use crate::stats::ClientStats;
 use crate::watch::Hub;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,11 @@ impl Client {
     /// Makes requests in this name from now on; watches that run go on, and use it when they are created anew.
     pub fn set_credentials(&self, credentials: Credentials) -> Result<()> {
         self.shared.channel.set_credentials(credentials)
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> ClientStats {
+        self.shared.channel.stats()
     }
 
     /// The URL of the endpoint in use: `http://[::1]:2379`.

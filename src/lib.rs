@@ -8,7 +8,7 @@
 //!    ▼
 //! rpc/          what etcd offers: requests and responses, a file per service, methods on Client
 //! watch/        the account of events: nothing lost, nothing twice, over every reconnection
-//!    │          client config error deadline limits log secret: what every layer knows
+//!    │          client config error deadline limits log secret stats: what every layer knows
 //!    ▼
 //! channel/      which member a call goes to, and what becomes of it when that one fails
 //!    ▼
@@ -33,4 +33,5 @@ pub mod log;
 pub mod net;
 pub mod rpc;
 pub mod secret;
+pub mod stats;
 pub mod watch;

@@ -1,5 +1,6 @@
 //! One line for each thing that an operator may want to know, to whoever asked for it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,9 +33,34 @@ impl Logger {
         Logger(sink)
     }
 
+    /// Never to be called under a lock: the sink may take as long as it likes, and call the library. What it does there
+    /// is not logged, or there would be no end.
     pub(crate) fn log(&self, level: Level, line: fmt::Arguments<'_>) {
         if let Some(sink) = self.0.as_ref().filter(|sink| sink.wants(level)) {
-            sink.log(level, &line.to_string());
+            if let Some(_entered) = Entered::enter() {
+                sink.log(level, &line.to_string());
+            }
         }
+    }
+}
+
+thread_local! {
+    static IS_LOGGING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A sink is at work on this thread.
+struct Entered;
+
+impl Entered {
+    /// None: it is already, or the thread is ending.
+    fn enter() -> Option<Entered> {
+        let was_logging = IS_LOGGING.try_with(|is_logging| is_logging.replace(true));
+        (was_logging == Ok(false)).then_some(Entered)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let _ = IS_LOGGING.try_with(|is_logging| is_logging.set(false));
     }
 }

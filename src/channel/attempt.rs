@@ -185,12 +185,17 @@ impl Attempt<'_> {
     ) -> Result<(Connection, Head)> {
         loop {
             let (mut connection, was_idle) = match self.channel.pool.take(&self.endpoint.url) {
-                Some(connection) => (connection, true),
+                Some(connection) => {
+                    self.channel.stats.connections_reused.add(1);
+                    (connection, true)
+                }
                 None => (self.connect()?, false),
             };
             let mut request = Outgoing::new(std::mem::take(&mut connection.spare), head, is_secret);
             write(request.body());
             request.finish(head);
+            self.channel.stats.requests.add(1);
+            self.endpoint.counters.requests.add(1);
             let begun = http::begin(&mut connection, request.bytes(), self.call.control);
             connection.spare = request.into_spare();
             match begun {
@@ -229,6 +234,8 @@ impl Attempt<'_> {
         let connected = self.channel.connector.connect(&self.endpoint.target, self.share, self.call.control);
         let error = match connected {
             Ok(connection) => {
+                self.channel.stats.connections_opened.add(1);
+                self.endpoint.counters.connections_opened.add(1);
                 self.channel.logger.log(Level::Debug, format_args!("connected to {url}"));
                 return Ok(connection);
             }
@@ -238,6 +245,8 @@ impl Attempt<'_> {
             }
             Err(ConnectError::Tls(source)) => Error::Tls { endpoint: url.clone(), source: Arc::new(source) },
         };
+        self.channel.stats.connections_failed.add(1);
+        self.endpoint.counters.connections_failed.add(1);
         self.channel.logger.log(Level::Info, format_args!("{}", error.full_message()));
         Err(error)
     }

@@ -3,23 +3,29 @@
 use super::health::Health;
 use crate::error::{Error, Result};
 use crate::net::{Target, jitter, lock};
+use crate::stats::{EndpointCounters, EndpointStats};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One member's address.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Endpoint {
     /// As a user would write it: `http://[::1]:2379`.
     pub url: Arc<str>,
     /// For the `Host` line.
     pub host: String,
     pub target: Target,
+    pub counters: EndpointCounters,
 }
 
 const DEFAULT_PORT: u16 = 2379;
 
 impl Endpoint {
+    fn new(url: &str, host: String, target: Target) -> Endpoint {
+        Endpoint { url: Arc::from(url), host, target, counters: EndpointCounters::default() }
+    }
+
     /// Reads one URL.
     fn parse(text: &str) -> Result<Endpoint> {
         // A password may stand before the @.
@@ -30,8 +36,7 @@ impl Endpoint {
             "http" => false,
             "https" => true,
             "unix" if rest.starts_with('/') && !rest.contains('\0') => {
-                let target = Target::Unix(PathBuf::from(rest));
-                return Ok(Endpoint { url: Arc::from(text), host: "localhost".to_owned(), target });
+                return Ok(Endpoint::new(text, "localhost".to_owned(), Target::Unix(PathBuf::from(rest))));
             }
             "unix" => return Err(refused("the path of a unix socket must be absolute: unix:///path")),
             _ => return Err(refused("the scheme must be http, https or unix")),
@@ -47,11 +52,8 @@ impl Endpoint {
         }
         let shown = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let scheme = if tls { "https" } else { "http" };
-        Ok(Endpoint {
-            url: Arc::from(format!("{scheme}://{shown}")),
-            host: shown,
-            target: Target::Tcp { host: host.to_owned(), port, tls },
-        })
+        let target = Target::Tcp { host: host.to_owned(), port, tls };
+        Ok(Endpoint::new(&format!("{scheme}://{shown}"), shown, target))
     }
 
     pub(crate) fn is_tls(&self) -> bool {
@@ -227,6 +229,20 @@ impl Endpoints {
 
     pub(crate) fn urls(&self) -> Vec<Arc<str>> {
         lock(&self.state).list.iter().map(|member| member.endpoint.url.clone()).collect()
+    }
+
+    pub(crate) fn stats(&self) -> Vec<EndpointStats> {
+        let (state, now) = (lock(&self.state), Instant::now());
+        let stats = state.list.iter().map(|Member { endpoint, health }| EndpointStats {
+            url: endpoint.url.clone(),
+            requests: endpoint.counters.requests.get(),
+            errors: endpoint.counters.errors.get(),
+            connections_opened: endpoint.counters.connections_opened.get(),
+            connections_failed: endpoint.counters.connections_failed.get(),
+            is_current: Arc::ptr_eq(endpoint, &state.current),
+            backed_off: health.due().map_or(Duration::ZERO, |due| due.saturating_duration_since(now)),
+        });
+        stats.collect()
     }
 
     pub(crate) fn has(&self, url: &str) -> bool {

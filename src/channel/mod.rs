@@ -22,6 +22,7 @@ use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Tls, lock};
 use crate::rpc::auth::AUTHENTICATE;
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Response};
+use crate::stats::{ClientStats, Stats};
 use attempt::Attempt;
 use auth::Auth;
 use endpoints::Endpoints;
@@ -104,6 +105,7 @@ pub struct Channel {
     max_response_bytes: usize,
     max_retries: Option<u32>,
     logger: Logger,
+    stats: Arc<Stats>,
 }
 
 impl Channel {
@@ -115,6 +117,7 @@ impl Channel {
         if uses_tls || list.iter().any(|endpoint| endpoint.is_tls()) {
             tls.prepare()?;
         }
+        let stats = Arc::<Stats>::default();
         let given = config.api_path.as_deref().map(|given| {
             path::normalize(given).ok_or_else(|| Error::invalid(format!("api_path can't stand in a URL: {given:?}")))
         });
@@ -126,6 +129,7 @@ impl Channel {
                 lifeline: Arc::new(lifeline),
                 tls,
                 connect_timeout: config.connect_timeout,
+                stats: stats.clone(),
                 resolver: Resolver::of_the_system(),
             },
             pool: Pool::new(config.max_idle_connections),
@@ -137,6 +141,7 @@ impl Channel {
             max_response_bytes: config.max_response_bytes,
             max_retries: config.max_retries,
             logger: Logger::new(config.log),
+            stats,
         })
     }
 
@@ -146,6 +151,14 @@ impl Channel {
 
     pub(crate) fn logger(&self) -> &Logger {
         &self.logger
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    pub(crate) fn stats(&self) -> ClientStats {
+        self.stats.read(self.endpoints.stats())
     }
 
     pub(crate) fn max_response_bytes(&self) -> usize {

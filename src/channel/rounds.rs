@@ -59,6 +59,10 @@ impl Channel {
         call: &Call<'_>,
         run: impl Fn(&Attempt<'_>) -> Result<Answer<T>>,
     ) -> Result<T> {
+        self.go_round(call, run).inspect_err(|error| self.stats.fail(error))
+    }
+
+    fn go_round<T>(&self, call: &Call<'_>, run: impl Fn(&Attempt<'_>) -> Result<Answer<T>>) -> Result<T> {
         let mut way = Way::default();
         let mut behind = None;
         loop {
@@ -86,7 +90,10 @@ impl Channel {
                     behind = Some(answer.value);
                     Next::Elsewhere
                 }
-                Err(error) => way.take(self, call, url, retry::for_kind(error, call.kind)),
+                Err(error) => {
+                    choice.endpoint.counters.errors.add(1);
+                    way.take(self, call, url, retry::for_kind(error, call.kind))
+                }
             };
             if let Err(error) = way.go_on(self, call, url, next) {
                 // An answer from a member that is behind is better than none.
@@ -178,6 +185,7 @@ impl Way {
             self.tried.clear();
             self.may_pass = false;
         }
+        channel.stats.retries.add(1);
         if let Some(error) = &self.error {
             channel.logger.log(Level::Warn, format_args!("trying again: {}", error.full_message()));
         }

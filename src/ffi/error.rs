@@ -45,7 +45,7 @@ pub(super) fn report(error: Error, err: Output<*mut etcdgw_error>) -> etcdgw_sta
     status
 }
 
-fn status_of(error: &Error) -> etcdgw_status {
+pub(super) fn status_of(error: &Error) -> etcdgw_status {
     match error {
         Error::InvalidArgument { .. } => ETCDGW_INVALID_ARGUMENT,
         Error::Server { code, .. } => *code as etcdgw_status,

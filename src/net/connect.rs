@@ -8,6 +8,7 @@ use super::socket::{Handle, Socket, wait_for};
 use super::sys::{self, KernelAddress, Ready};
 use super::tls::Tls;
 use crate::limits;
+use crate::stats::Stats;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -28,6 +29,7 @@ pub(crate) struct Connector {
     pub tls: Tls,
     pub connect_timeout: Duration,
     pub resolver: Resolver,
+    pub stats: Arc<Stats>,
 }
 
 /// Why there is no connection.
@@ -109,7 +111,7 @@ impl Connector {
         let handle = Arc::new(Handle::new(sys::start_connecting(address)?));
         wait_for(handle.as_raw_fd(), Ready::Write, &self.lifeline, control)?;
         sys::connect_result(handle.as_raw_fd())?;
-        Socket::new(handle, &self.lifeline)
+        Socket::new(handle, &self.lifeline, &self.stats)
     }
 }
 
@@ -136,7 +138,8 @@ mod tests {
 
     fn connector(connect_timeout: Duration, resolver: Resolver) -> Connector {
         let lifeline = Arc::new(Lifeline::new().unwrap());
-        Connector { lifeline, tls: Tls::new(TlsConfig::default()), connect_timeout, resolver }
+        let (tls, stats) = (Tls::new(TlsConfig::default()), Arc::default());
+        Connector { lifeline, tls, connect_timeout, resolver, stats }
     }
 
     fn target(port: u16) -> Target {

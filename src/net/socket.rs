@@ -3,6 +3,7 @@
 use super::control::{Control, Stop};
 use super::lifeline::{Lifeline, Registration};
 use super::sys::{self, Descriptor, EventFd, Idle, Ready};
+use crate::stats::Stats;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ const EXACT_TIMEOUT: Duration = Duration::from_millis(100);
 pub(crate) struct Socket {
     handle: Arc<Handle>,
     lifeline: Arc<Lifeline>,
+    stats: Arc<Stats>,
     /// The kernel's receive timeout; none: it waits for ever.
     receive_timeout: Option<Duration>,
     _registration: Registration,
@@ -58,10 +60,11 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Takes over a connected descriptor. Fails where the client is closed.
-    pub(crate) fn new(handle: Arc<Handle>, lifeline: &Arc<Lifeline>) -> io::Result<Socket> {
+    pub(crate) fn new(handle: Arc<Handle>, lifeline: &Arc<Lifeline>, stats: &Arc<Stats>) -> io::Result<Socket> {
         sys::set_blocking(handle.as_raw_fd(), true)?;
         let registration = lifeline.register(&handle)?;
-        Ok(Socket { handle, lifeline: lifeline.clone(), receive_timeout: None, _registration: registration })
+        let (lifeline, stats) = (lifeline.clone(), stats.clone());
+        Ok(Socket { handle, lifeline, stats, receive_timeout: None, _registration: registration })
     }
 
     /// Whether an idle connection can still be used, in one system call.
@@ -97,7 +100,10 @@ impl Socket {
             match receive(self.fd()) {
                 // A closing client shuts its sockets down.
                 Ok(0) => return self.lifeline.check().map(|()| 0).map_err(io::Error::from),
-                Ok(count) => return Ok(count),
+                Ok(count) => {
+                    self.stats.bytes_received.add(count);
+                    return Ok(count);
+                }
                 Err(error) => self.may_go_on(error, control)?,
             }
         }
@@ -107,7 +113,10 @@ impl Socket {
     pub(crate) fn send(&mut self, bytes: &[u8], control: &Control) -> io::Result<usize> {
         loop {
             match sys::send(self.fd(), bytes) {
-                Ok(count) => return Ok(count),
+                Ok(count) => {
+                    self.stats.bytes_sent.add(count);
+                    return Ok(count);
+                }
                 Err(error) => self.may_go_on(error, control)?,
             }
             self.wait(Ready::Write, control)?;

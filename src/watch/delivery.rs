@@ -29,9 +29,9 @@ struct Callback {
 
 impl Mailbox {
     /// Of a watch that calls back.
-    pub(super) fn calling(consumer: Consumer, delivery: Arc<Delivery>, stop: CancelToken) -> Mailbox {
+    pub(super) fn calling(consumer: Consumer, delivery: Arc<Delivery>, queue: Queue, stop: CancelToken) -> Mailbox {
         let callback = Some(Callback { consumer: Mutex::new(Some(consumer)), delivery });
-        Mailbox { queue: Queue::for_callbacks(), stop: Arc::new(stop), callback }
+        Mailbox { queue, stop: Arc::new(stop), callback }
     }
 
     /// Of a watch that is asked.

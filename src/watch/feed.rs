@@ -159,10 +159,17 @@ impl Feed {
             namespace: &self.namespace,
         };
         self.opened = Instant::now();
+        let resumes = self.account.is_confirmed();
         let (stream, grant) = self.channel.open_stream(WATCH, &create, self.require_leader, control)?;
         (self.stream, self.grant) = (Some(stream), grant);
         while !self.account.is_created() {
             self.read(control, deliver)?;
+        }
+        if resumes {
+            self.channel.counters().resumes.add(1);
+            let (next, stream) = (self.account.next_revision(), self.stream.as_ref());
+            let endpoint = stream.map_or("", |stream| stream.endpoint());
+            self.channel.logger().log(Level::Info, format_args!("a watch goes on from revision {next} at {endpoint}"));
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::net::{self, CancelToken, Control, lock};
 use crate::rpc::watch::WatchRequest;
+use crate::stats::Stats;
 use delivery::Mailbox;
 use feed::Feed;
 use queue::Queue;
@@ -76,7 +77,7 @@ struct Handle {
     mailbox: Arc<Mailbox>,
     reader: Mutex<Option<JoinHandle<()>>>,
     /// Dropped last: with it may go the delivery thread, which the cancelled watch is handed to before.
-    _client: Client,
+    client: Client,
 }
 
 impl Client {
@@ -85,13 +86,14 @@ impl Client {
     pub fn watch(&self, options: WatchOptions, consumer: Consumer) -> Result<Watch> {
         let feed = Feed::new(self, &options)?;
         let delivery = self.shared.hub.delivery()?;
-        self.begin_watch(feed, Mailbox::calling(consumer, delivery, new_token()?), &options)
+        let queue = Queue::for_callbacks(self.counters());
+        self.begin_watch(feed, Mailbox::calling(consumer, delivery, queue, new_token()?), &options)
     }
 
     /// Watches, to be asked with [`Watch::next`].
     pub fn watch_open(&self, options: WatchOptions) -> Result<Watch> {
         let feed = Feed::new(self, &options)?;
-        let queue = Queue::for_pulling().map_err(no_descriptor)?;
+        let queue = Queue::for_pulling(self.counters()).map_err(no_descriptor)?;
         self.begin_watch(feed, Mailbox::pulled(queue, new_token()?), &options)
     }
 
@@ -106,6 +108,7 @@ impl Client {
         feed.confirm(&control, &mut keep_first)?;
         loop {
             if let Some(response) = first.take() {
+                self.counters().events_delivered.add(response.events.len());
                 return Ok(response);
             }
             feed.step(&control, &mut |response| first = first.take().or(Some(response)))?;
@@ -125,7 +128,12 @@ impl Client {
         }
         let shared = mailbox.clone();
         let reader = net::spawn("etcdgw-watch", move || read_to_the_end(feed, &shared))?;
-        Ok(Watch(Arc::new(Handle { mailbox, reader: Mutex::new(Some(reader)), _client: self.clone() })))
+        self.counters().watches_open.add(1);
+        Ok(Watch(Arc::new(Handle { mailbox, reader: Mutex::new(Some(reader)), client: self.clone() })))
+    }
+
+    fn counters(&self) -> Arc<Stats> {
+        self.shared.channel.counters().clone()
     }
 }
 
@@ -173,6 +181,7 @@ impl Watch {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.mailbox.cancel();
+        self.client.counters().watches_open.subtract_one();
         // It holds nothing that ends here and runs no foreign code, so that it can't be the one to drop this.
         if let Some(reader) = lock(&self.reader).take() {
             let _ = reader.join();

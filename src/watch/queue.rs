@@ -5,10 +5,11 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::limits;
 use crate::net::{EventFd, lock};
+use crate::stats::Stats;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The responses of one watch that have not been consumed.
 ///
@@ -16,6 +17,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    stats: Arc<Stats>,
     /// Of a pull watch: readable while [`next`](Queue::next) wouldn't wait.
     readable: Option<EventFd>,
 }
@@ -69,13 +71,13 @@ pub(super) enum Work {
 
 impl Queue {
     /// Of a callback watch.
-    pub(super) fn for_callbacks() -> Queue {
-        Queue { state: Mutex::default(), changed: Condvar::new(), readable: None }
+    pub(super) fn for_callbacks(stats: Arc<Stats>) -> Queue {
+        Queue { state: Mutex::default(), changed: Condvar::new(), stats, readable: None }
     }
 
     /// Of a pull watch.
-    pub(super) fn for_pulling() -> io::Result<Queue> {
-        Ok(Queue { readable: Some(EventFd::new()?), ..Queue::for_callbacks() })
+    pub(super) fn for_pulling(stats: Arc<Stats>) -> io::Result<Queue> {
+        Ok(Queue { readable: Some(EventFd::new()?), ..Queue::for_callbacks(stats) })
     }
 
     pub(super) fn fd(&self) -> Option<RawFd> {
@@ -170,6 +172,7 @@ impl Queue {
         loop {
             if let Some(response) = state.pop() {
                 self.signal(&mut state);
+                self.stats.events_delivered.add(response.events.len());
                 return Ok(Some(response));
             }
             if state.phase == Phase::Over {
@@ -187,6 +190,7 @@ impl Queue {
         let mut state = lock(&self.state);
         if let Some(response) = state.pop() {
             self.changed.notify_all();
+            self.stats.events_delivered.add(response.events.len());
             return Work::Deliver(response);
         }
         if state.phase == Phase::Over && !state.is_released {

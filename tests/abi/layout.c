@@ -277,6 +277,38 @@ static void check(int holds, const char *what) {
     check(is_default(&options, sizeof options), #init " is no default"); \
   } while (0)
 
+GROWS(etcdgw_stats_response, 120);
+AT(etcdgw_stats_response, requests, 0);
+AT(etcdgw_stats_response, retries, 8);
+AT(etcdgw_stats_response, connections_opened, 16);
+AT(etcdgw_stats_response, connections_reused, 24);
+AT(etcdgw_stats_response, connections_failed, 32);
+AT(etcdgw_stats_response, bytes_sent, 40);
+AT(etcdgw_stats_response, bytes_received, 48);
+AT(etcdgw_stats_response, token_refreshes, 56);
+AT(etcdgw_stats_response, watches_open, 64);
+AT(etcdgw_stats_response, events_delivered, 72);
+AT(etcdgw_stats_response, resumes, 80);
+AT(etcdgw_stats_response, errors, 88);
+AT(etcdgw_stats_response, errors_len, 96);
+AT(etcdgw_stats_response, endpoints, 104);
+AT(etcdgw_stats_response, endpoints_len, 112);
+
+GROWS(etcdgw_status_count, 16);
+AT(etcdgw_status_count, status, 0);
+AT(etcdgw_status_count, reserved0, 4);
+AT(etcdgw_status_count, count, 8);
+
+GROWS(etcdgw_endpoint_stats, 56);
+AT(etcdgw_endpoint_stats, url, 0);
+AT(etcdgw_endpoint_stats, requests, 8);
+AT(etcdgw_endpoint_stats, errors, 16);
+AT(etcdgw_endpoint_stats, connections_opened, 24);
+AT(etcdgw_endpoint_stats, connections_failed, 32);
+AT(etcdgw_endpoint_stats, backed_off_ms, 40);
+AT(etcdgw_endpoint_stats, is_current, 48);
+AT(etcdgw_endpoint_stats, reserved0, 52);
+
 int main(void) {
   CHECK_INIT(etcdgw_client_options, ETCDGW_CLIENT_OPTIONS_INIT);
   CHECK_INIT(etcdgw_call_options, ETCDGW_CALL_OPTIONS_INIT);

@@ -33,6 +33,7 @@ fn client() -> Vec<(&'static str, Call)> {
         etcdgw_client_url(
             p.client(), p.text("path", true, c"/kv/range", c"/kv range"), p.options(&[]), p.output("url"), p.err())
             etcdgw_string_free;
+        etcdgw_client_stats(p.client(), p.optional_output(), p.err());
         etcdgw_post(
             p.client(), p.text("path", true, c"/kv/range", c"/kv/range?x=1"), p.json(), p.options(&[]),
             p.optional_output(), p.err());

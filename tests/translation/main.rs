@@ -10,6 +10,7 @@ mod common;
 mod errors;
 mod requests;
 mod responses;
+mod stats;
 mod watches;
 
 use etcdgw::ffi::*;
