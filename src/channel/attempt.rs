@@ -77,7 +77,12 @@ impl Attempt<'_> {
     }
 
     /// The same with this token.
-    pub(super) fn exchange_with(&self, grant: &Grant, method: Method<'_>, write: WriteBody<'_>) -> Result<(u16, Vec<u8>)> {
+    pub(super) fn exchange_with(
+        &self,
+        grant: &Grant,
+        method: Method<'_>,
+        write: WriteBody<'_>,
+    ) -> Result<(u16, Vec<u8>)> {
         let mut lines = String::new();
         if method.needs_leader {
             lines.push_str(REQUIRE_LEADER);

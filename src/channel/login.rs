@@ -66,6 +66,7 @@ impl Attempt<'_> {
         if !config::is_token(&token) {
             return Err(malformed("it is empty or has other characters than visible ASCII".to_owned()));
         }
+        self.channel.stats.token_refreshes.add(1);
         self.channel.logger.log(Level::Info, format_args!("{url} gave a token to user {name:?}"));
         Ok(Some(token))
     }
