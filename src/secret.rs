@@ -15,6 +15,16 @@ impl Secret {
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Blanks it out wherever it stands in a text.
+    pub(crate) fn blank_in(&self, text: &mut [u8]) {
+        let places: Vec<usize> = memchr::memmem::find_iter(text, &*self.0).collect();
+        for place in places {
+            if let Some(found) = text.get_mut(place..place + self.0.len()) {
+                found.fill(b'*');
+            }
+        }
+    }
 }
 
 impl From<String> for Secret {

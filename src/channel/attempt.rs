@@ -51,8 +51,10 @@ impl Attempt<'_> {
 
     /// Calls a method of this very member, whatever cluster it is of.
     pub(super) fn decoded_answer<T: Decode>(&self, method: Method<'_>, request: &impl Encode) -> Result<Response<T>> {
-        let (_, body) = self.exchange(method, &mut |out| encode(request, out))?;
-        self.decode(method, body)
+        self.with_token(method, |grant| {
+            let (_, body) = self.exchange_with(grant, method, &mut |out| encode(request, out))?;
+            self.decode(method, grant, body)
+        })
     }
 
     /// Whether the member that answered is behind what the client has seen; an error where it is of another cluster.
@@ -129,7 +131,7 @@ impl Attempt<'_> {
             // A server of another version may have taken the place of the one that told the path.
             self.channel.forget_api_path();
         }
-        grant.blank(body);
+        grant.blank_in(body);
         let error = status::error_of_answer(&self.endpoint.url, http_status, body);
         if method.needs_leader && !method.streamed && error.reason() == Reason::NoLeader {
             // Said by etcd's interceptor before the request is looked at (v3rpc/interceptor.go), since it was asked to.
@@ -256,7 +258,7 @@ impl Attempt<'_> {
         Err(error)
     }
 
-    fn decode<T: Decode>(&self, method: Method<'_>, mut body: Vec<u8>) -> Result<Response<T>> {
+    fn decode<T: Decode>(&self, method: Method<'_>, grant: &Grant, mut body: Vec<u8>) -> Result<Response<T>> {
         let url = &self.endpoint.url;
         let malformed =
             |what| Error::Protocol { endpoint: url.clone(), http_status: 200, what, outcome: Outcome::Unknown };
@@ -264,6 +266,8 @@ impl Attempt<'_> {
             return Err(malformed("its answer is empty".to_owned()));
         }
         let decoded = if method.streamed {
+            // It may be an error in the server's words.
+            grant.blank_in(&mut body);
             let end = memchr::memchr(b'\n', &body).unwrap_or(body.len());
             let message = frames::message(&mut body, 0..end, |reader| T::decode(reader));
             message.map(|message| message.map_err(|status| status.into_error(url, 200)))
@@ -273,7 +277,10 @@ impl Attempt<'_> {
         };
         match decoded {
             Ok(message) => message.map(|message| Response::new(body, message)),
-            Err(error) => Err(malformed(format!("its answer is malformed: {error}: {}", http::excerpt(&body)))),
+            Err(error) => {
+                grant.blank_in(&mut body);
+                Err(malformed(format!("its answer is malformed: {error}: {}", http::excerpt(&body))))
+            }
         }
     }
 

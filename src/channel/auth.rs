@@ -28,13 +28,9 @@ impl Grant {
     }
 
     /// Blanks out the token in what a server sent, before it is quoted: it may have sent back what it got.
-    pub(super) fn blank(&self, text: &mut [u8]) {
-        let Some(token) = self.token() else { return };
-        let places: Vec<usize> = memchr::memmem::find_iter(text, token).collect();
-        for place in places {
-            if let Some(found) = text.get_mut(place..place + token.len()) {
-                found.fill(b'*');
-            }
+    pub(super) fn blank_in(&self, text: &mut [u8]) {
+        if let Some(token) = &self.token {
+            token.blank_in(text);
         }
     }
 }
@@ -218,4 +214,153 @@ impl Drop for Fetching<'_> {
 /// or wait once more for what can't be reached, one after another.
 fn concerns_others(error: &Error) -> bool {
     matches!(error, Error::Connect { .. } | Error::Tls { .. }) || error.reason() == Reason::AuthFailed
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::deadline::Deadline;
+    use crate::error::{Code, Outcome, Phase};
+    use crate::net::{self, Control, Lifeline};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    fn user() -> Credentials {
+        Credentials::User { name: "user".to_owned(), password: "password".into() }
+    }
+
+    fn auth() -> Auth {
+        Auth::new(user()).unwrap()
+    }
+
+    fn at(url: &str) -> Arc<str> {
+        Arc::from(url)
+    }
+
+    fn never(_: &EventFd) -> Result<()> {
+        panic!("nothing is to be waited for")
+    }
+
+    fn issued(token: &str) -> Result<Option<Secret>> {
+        Ok(Some(token.into()))
+    }
+
+    fn wrong_password() -> Error {
+        Error::Server {
+            endpoint: at("a"),
+            http_status: 400,
+            code: Code::InvalidArgument,
+            message: String::new(),
+            reason: Reason::AuthFailed,
+            outcome: Outcome::NotApplied,
+        }
+    }
+
+    /// Lets one thread fetch, lets `count` others come to wait for it, and gives what each of these got.
+    fn waiting(auth: &Auth, count: usize, fetch: impl Fn() -> Result<Option<Secret>> + Sync) -> Vec<Result<Grant>> {
+        let lifeline = Lifeline::new().unwrap();
+        let (begun, waiting) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let wait = |done: &EventFd| {
+            waiting.fetch_add(1, Ordering::SeqCst);
+            let control = Control { deadline: Deadline::after(Duration::from_secs(30)), cancel: None };
+            net::wait_for_event(done, &lifeline, &control).unwrap();
+            Ok(())
+        };
+        let slowly = |_: &str, _: &Secret| {
+            begun.store(true, Ordering::SeqCst);
+            until(|| waiting.load(Ordering::SeqCst) == count);
+            fetch()
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| auth.grant(&at("a"), never, slowly));
+            until(|| begun.load(Ordering::SeqCst));
+            let others: Vec<_> =
+                (0..count).map(|_| scope.spawn(|| auth.grant(&at("a"), wait, |_, _| issued("of another")))).collect();
+            others.into_iter().map(|other| other.join().unwrap()).collect()
+        })
+    }
+
+    fn until(holds: impl Fn() -> bool) {
+        while !holds() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn those_who_waited_for_a_log_in_have_its_token() {
+        for grant in waiting(&auth(), 7, || issued("token")) {
+            assert_eq!(grant.unwrap().token(), Some("token"));
+        }
+    }
+
+    #[test]
+    fn those_who_waited_for_a_log_in_that_was_refused_are_told_without_one_of_their_own() {
+        for grant in waiting(&auth(), 7, || Err(wrong_password())) {
+            assert_eq!(grant.unwrap_err().reason(), Reason::AuthFailed);
+        }
+    }
+
+    #[test]
+    fn when_a_thread_gives_up_for_a_reason_of_its_own_another_takes_its_place() {
+        let outcome = Outcome::NotApplied;
+        for error in [
+            Error::Cancelled { outcome },
+            Error::Deadline { endpoint: Some(at("a")), phase: Phase::Receiving, outcome },
+        ] {
+            for grant in waiting(&auth(), 7, || Err(error.clone())) {
+                assert_eq!(grant.unwrap().token(), Some("of another"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_in_that_hangs_holds_up_nobody_at_another_endpoint_and_those_who_wait_for_it_are_let_go() {
+        let auth = auth();
+        let grants = waiting(&auth, 7, || {
+            let elsewhere = auth.grant(&at("b"), never, |_, _| issued("of b"))?;
+            assert_eq!(elsewhere.token(), Some("of b"));
+            issued("too late")
+        });
+        for grant in grants {
+            assert_eq!(grant.unwrap().token(), Some("of b"));
+        }
+    }
+
+    #[test]
+    fn what_is_fetched_for_credentials_that_were_replaced_is_not_used() {
+        let auth = auth();
+        let other = || Credentials::User { name: "other".to_owned(), password: "password".into() };
+        let fetch = |name: &str, _: &Secret| {
+            if name == "user" {
+                auth.set(other()).unwrap();
+            }
+            issued(name)
+        };
+        assert_eq!(auth.grant(&at("a"), never, fetch).unwrap().token(), Some("other"));
+    }
+
+    #[test]
+    fn a_token_that_another_thread_has_replaced_is_not_withdrawn() {
+        let auth = auth();
+        let old = auth.grant(&at("a"), never, |_, _| issued("old")).unwrap();
+        assert!(auth.withdraw(&old));
+        let new = auth.grant(&at("a"), never, |_, _| issued("new")).unwrap();
+        assert!(auth.withdraw(&old));
+        let kept = auth.grant(&at("a"), never, |_, _| panic!("there is a token")).unwrap();
+        assert_eq!((kept.token(), kept.generation), (Some("new"), new.generation));
+    }
+
+    #[test]
+    fn nothing_better_can_be_had_than_no_token_or_one_issued_elsewhere() {
+        for credentials in [Credentials::Nobody, Credentials::Token("token".into())] {
+            let auth = Auth::new(credentials).unwrap();
+            let grant = auth.grant(&at("a"), never, |_, _| panic!("nobody logs in")).unwrap();
+            assert!(!auth.withdraw(&grant));
+            auth.set(user()).unwrap();
+            assert!(auth.withdraw(&grant), "other credentials have come since");
+        }
+        assert!(!auth().withdraw(&Grant::NONE));
+    }
 }

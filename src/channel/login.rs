@@ -55,7 +55,7 @@ impl Attempt<'_> {
                 self.channel.logger.log(Level::Info, line);
                 return Ok(None);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(unquoted(error, password)),
         };
         let malformed = |what: String| {
             let (endpoint, what) = (url.clone(), format!("it gives no token: {what}"));
@@ -70,4 +70,17 @@ impl Attempt<'_> {
         self.channel.logger.log(Level::Info, format_args!("{url} gave a token to user {name:?}"));
         Ok(Some(token))
     }
+}
+
+/// The error of a log-in without what the server may have sent back of it.
+fn unquoted(mut error: Error, password: &Secret) -> Error {
+    match &mut error {
+        Error::Protocol { what, http_status, .. } => *what = format!("HTTP status {http_status} to a log-in"),
+        // etcd's own reasons are in words that anybody might have for a password.
+        Error::Server { message, reason: Reason::Other, .. } if message.contains(password.expose()) => {
+            "its reason quotes the password".clone_into(message);
+        }
+        _ => {}
+    }
+    error
 }
