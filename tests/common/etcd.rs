@@ -148,6 +148,23 @@ impl Etcd {
         self.wait_until_healthy();
     }
 
+    /// Ends it in an orderly way, and starts the program of another version on the same port with the same data.
+    pub fn upgrade(&mut self, version: &str) {
+        self.terminate();
+        let guardian = self.guardian.take().expect("it runs");
+        wait_until(LONG, || guardian.etcd_has_ended());
+        guardian.end();
+        self.version = version.to_owned();
+        self.run();
+        self.wait_until_healthy();
+    }
+
+    /// Starts it again after [`kill`](Etcd::kill), and doesn't wait: alone it is not healthy.
+    pub fn relaunch(&mut self) {
+        assert!(self.guardian.is_none(), "it was killed");
+        self.run();
+    }
+
     /// Asks it to end in an orderly way (SIGTERM) and doesn't wait.
     pub fn terminate(&self) {
         self.signal("TERM");
@@ -163,7 +180,7 @@ impl Etcd {
         self.signal("CONT");
     }
 
-    pub(super) fn wait_until_healthy(&self) {
+    pub fn wait_until_healthy(&self) {
         wait_until(LONG, || {
             let health = http_get(SocketAddr::from(([127, 0, 0, 1], self.metrics_port)), "/health");
             health.is_some_and(|answer| answer.contains("\"true\"")) || {
