@@ -60,6 +60,13 @@ pub const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(25);
 /// See [`RETRY_PAUSE_FIRST`].
 pub const RETRY_PAUSE_LONGEST: Duration = Duration::from_millis(250);
 
+/// How long a member that was asked something may be silent before it is asked whether it is there: at most so long,
+/// and nobody asks for less than the shorter time. Reading a large range takes a second; a linearizable read, while a
+/// leader is elected, several.
+pub const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
+/// See [`LONGEST_PATIENCE`].
+pub const SHORTEST_PATIENCE: Duration = Duration::from_millis(50);
+
 /// For one synchronisation of the endpoints in the background; clientv3's.
 pub const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 

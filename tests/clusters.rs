@@ -10,8 +10,10 @@ use common::{
 use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::{Error, Reason};
+use etcdgw::log::{Level, LogSink};
 use etcdgw::rpc::kv::RangeRequest;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -263,12 +265,34 @@ fn a_learner_is_passed_over_and_not_found_by_synchronisation() {
 fn members_that_auto_sync_found_take_over_when_the_configured_one_is_gone() {
     let mut cluster = Cluster::start(&newest(), 3);
     let place = cluster.follower();
-    let settings = config(&cluster.members[place].url());
+    let (others_seen, lines) = (Arc::new(AtomicUsize::new(0)), config(&cluster.members[place].url()));
+    let own = cluster.members[place].url();
+    let settings = Config { log: Some(Arc::new(Seen { own, others: others_seen.clone() })), ..lines };
     let client = Client::new(Config { auto_sync: Some(Duration::from_millis(100)), ..settings }).unwrap();
     put(&client, b"key", b"value").unwrap();
+    // In the second synchronisation the first one has been adopted.
+    wait_until(LONG, || others_seen.load(Ordering::SeqCst) >= 4);
     cluster.members[place].kill();
     wait_until(LONG, || put_with(&client, b"key", b"value", &within(LIMIT)).is_ok());
     assert_ne!(*client.base_url(), cluster.members[place].url());
+}
+
+/// Counts how often other members than one were found to answer.
+struct Seen {
+    own: String,
+    others: Arc<AtomicUsize>,
+}
+
+impl LogSink for Seen {
+    fn wants(&self, level: Level) -> bool {
+        level <= Level::Debug
+    }
+
+    fn log(&self, _: Level, line: &str) {
+        if line.contains("is etcd") && !line.contains(&self.own) {
+            self.others.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 const PUT: &str = "/v3/kv/put";
 const RANGE: &str = "/v3/kv/range";
+const VERSION: &str = "/version";
 const MEMBERS: &str = "/v3/cluster/member/list";
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -140,6 +141,38 @@ fn an_endpoint_in_use_is_not_left_because_another_one_came_back() {
     drop(second);
     put(&client, b"key", b"value").unwrap();
     assert_eq!(first.count(PUT), 1, "it is found at once when it is needed");
+}
+
+#[test]
+fn a_member_that_stops_answering_is_left_by_reads_within_the_calls_limit() {
+    let frozen = FakeGateway::start(|request, reply| match request.path.as_str() {
+        PUT => reply.json("{}"),
+        _ => reply.hold(),
+    });
+    let other = FakeGateway::answering("{}");
+    let client = common::client(&format!("{},{}", frozen.url(), other.url()));
+    put(&client, b"key", b"value").unwrap();
+    let (answer, took) = timed(|| get_with(&client, b"key", &within(Duration::from_secs(10))));
+    answer.unwrap();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!((frozen.count(RANGE), frozen.count(VERSION), other.count(RANGE)), (1, 1, 1));
+    let (answer, took) = timed(|| get_with(&client, b"key", &within(Duration::from_secs(10))));
+    answer.unwrap();
+    assert!(took < Duration::from_secs(1), "it is not gone back to: {took:?}");
+}
+
+#[test]
+fn a_member_that_takes_long_for_an_answer_is_waited_for_as_long_as_it_is_there() {
+    let slow = FakeGateway::start(|request, reply| {
+        if request.path == RANGE {
+            thread::sleep(Duration::from_millis(2500));
+        }
+        reply.json(r#"{"etcdserver":"3.6.16"}"#);
+    });
+    let other = FakeGateway::answering("{}");
+    let client = common::client(&format!("{},{}", slow.url(), other.url()));
+    get_with(&client, b"key", &within(LONG)).unwrap();
+    assert_eq!((slow.count(RANGE), slow.count(VERSION), other.requests().len()), (1, 2, 0));
 }
 
 #[test]

@@ -203,8 +203,9 @@ impl Attempt<'_> {
             request.finish(head);
             self.channel.stats.requests.add(1);
             self.endpoint.counters.requests.add(1);
-            let begun = http::begin(&mut connection, request.bytes(), self.call.control);
+            let sent = http::send(&mut connection, request.bytes(), self.call.control);
             connection.spare = request.into_spare();
+            let begun = sent.and_then(|()| self.receive_head(&mut connection, kind));
             match begun {
                 Ok(head) => return Ok((connection, head)),
                 Err(failure) if was_idle && retry::was_stale(&failure, kind) => {

@@ -6,6 +6,7 @@ mod endpoints;
 mod guard;
 mod health;
 mod login;
+mod patience;
 mod retry;
 mod rounds;
 
@@ -274,7 +275,7 @@ impl Channel {
             let share = control.deadline.remaining().map(|remaining| remaining / left);
             let limit = share.unwrap_or(Duration::MAX).min(self.connector.connect_timeout);
             let (bounded, url) = (control.at_most(limit), &endpoint.url);
-            let call = Call::new(Kind::Read, &bounded);
+            let call = Call::probe(&bounded);
             match (Attempt { channel: self, endpoint, call: &call, share: None }).version() {
                 Ok(_) => alive.push(endpoint.clone()),
                 Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => return Err(error),

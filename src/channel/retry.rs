@@ -80,6 +80,11 @@ pub(super) fn is_unreached(error: &Error) -> bool {
     matches!(error, Error::Connect { .. } | Error::Tls { .. } | Error::VersionDiscovery { .. })
 }
 
+/// Whether nothing came back.
+pub(super) fn is_no_answer(error: &Error) -> bool {
+    matches!(error, Error::Connect { .. } | Error::Tls { .. } | Error::Lost { .. } | Error::Deadline { .. })
+}
+
 /// Whether a [`Kind::Once`] is refused because it has been done.
 pub(super) fn tells_that_it_was_done(error: &Error) -> bool {
     matches!(error.reason(), Reason::LeaseExists | Reason::LeaseNotFound)

@@ -20,6 +20,8 @@ pub(super) struct Call<'a> {
     pub is_for_stranger: bool,
     /// Its answers have headers, so that a read may go where the cluster is in doubt.
     pub is_judged: bool,
+    /// It only asks whether a member is there.
+    pub is_probe: bool,
     /// Whether a request that may have been executed was followed by another one.
     pub may_have_run: Cell<bool>,
 }
@@ -40,11 +42,22 @@ impl<T> Answer<T> {
 
 impl<'a> Call<'a> {
     pub(super) fn new(kind: Kind, control: &'a Control) -> Call<'a> {
-        Call { kind, control, is_for_stranger: false, is_judged: false, may_have_run: Cell::new(false) }
+        Call {
+            kind,
+            control,
+            is_for_stranger: false,
+            is_judged: false,
+            is_probe: false,
+            may_have_run: Cell::new(false),
+        }
     }
 
     pub(super) fn for_stranger(self, is_for_stranger: bool) -> Call<'a> {
         Call { is_for_stranger, ..self }
+    }
+
+    pub(super) fn probe(control: &'a Control) -> Call<'a> {
+        Call { is_probe: true, ..Call::new(Kind::Read, control) }
     }
 
     pub(super) fn judged(self) -> Call<'a> {

@@ -170,10 +170,14 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
     digits.get(digits.len() - used..).unwrap_or_default()
 }
 
-/// Sends a request and receives the head of its answer.
-pub(crate) fn begin(connection: &mut Connection, request: &[u8], control: &Control) -> Result<Head, Failure> {
+/// Sends a request.
+pub(crate) fn send(connection: &mut Connection, request: &[u8], control: &Control) -> Result<(), Failure> {
     let unsent = |error| Failure { sent: false, answered: false, cause: Cause::Io(error) };
-    connection.send(request, control).map_err(unsent)?;
+    connection.send(request, control).map_err(unsent)
+}
+
+/// Receives the head of the answer. A wait that ended before anything of it came may be gone on with.
+pub(crate) fn receive(connection: &mut Connection, control: &Control) -> Result<Head, Failure> {
     loop {
         let head = receive_head(connection, control)?;
         if head.status >= 200 {

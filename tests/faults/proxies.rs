@@ -1,6 +1,6 @@
 //! The proxy itself: it does the harm that it is told to do, and no other.
 
-use crate::common::{Direction, End, Fault, FakeGateway, Proxy, Random, timed};
+use crate::common::{Direction, End, FakeGateway, Fault, Proxy, Random, timed};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! Watches over connections that fail: every change once, in order, whatever happens to the way.
 
-use crate::common::{Direction, End, Etcd, Fault, LONG, Proxy, client, on_each_version, put_revision, wait_until, within};
+use crate::common::{
+    Direction, End, Etcd, Fault, LONG, Proxy, client, on_each_version, put_revision, wait_until, within,
+};
 use crate::support::{AT_ONCE, GRACE, LIMIT, share_of, unique};
 use etcdgw::client::Client;
 use etcdgw::error::Error;
