@@ -30,7 +30,7 @@ BUILD := $(or $(CARGO_TARGET_DIR),target)/release
 pkg_config = sed -e 's|@PREFIX@|$(1)|' -e 's|@LIBDIR@|$(2)|' -e 's|@INCLUDEDIR@|$(3)|' -e 's|@VERSION@|$(VERSION)|' \
 	-e 's|@DESCRIPTION@|$(DESCRIPTION)|' -e "s|@LIBS_PRIVATE@|$$(cat $(BUILD)/native-static-libs)|" packaging/etcdgw.pc.in
 
-.PHONY: all library demo check bench install uninstall clean help
+.PHONY: all library demo check soak bench install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: library $(BUILD)/etcdgw.pc $(BUILD)/$(SONAME)
@@ -58,6 +58,9 @@ demo:
 
 check:
 	@.ci/check
+
+soak:
+	@.ci/soak
 
 bench: all
 	@benches/run.sh
@@ -90,6 +93,7 @@ help:
 	@echo 'make             build $(BUILD)/$(SHARED), $(STATIC) and etcdgw.pc'
 	@echo 'make demo        run examples-c/quickstart.c against a throw-away etcd'
 	@echo 'make check       run every test, on every etcd version in tests/etcd/versions'
+	@echo 'make soak        20 minutes of random faults (ETCDGW_SOAK_SECONDS) under threads that write and watch'
 	@echo 'make bench       measure against a raw socket and against libcurl with cJSON'
 	@echo 'make install     copy library, header and etcdgw.pc below PREFIX=$(PREFIX) (also: DESTDIR, LIBDIR, INCLUDEDIR)'
 	@echo 'make uninstall   remove what install has copied'

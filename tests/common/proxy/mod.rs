@@ -32,7 +32,7 @@ struct Listening {
     accepting: JoinHandle<()>,
 }
 
-pub(self) struct Shared {
+struct Shared {
     address: SocketAddr,
     server: SocketAddr,
     plan: Mutex<Plan>,
