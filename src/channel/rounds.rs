@@ -177,6 +177,15 @@ impl Way {
         }
     }
 
+    /// The error to end with where the call must stop between two attempts. When its time is over, what failed last says
+    /// more than that.
+    fn stopped(&mut self, stop: Error) -> Error {
+        match stop {
+            Error::Deadline { .. } if self.error.is_some() => self.last(),
+            stop => self.end(stop),
+        }
+    }
+
     /// Goes on to another attempt, after a pause where every endpoint has been tried.
     fn go_on(&mut self, channel: &Channel, call: &Call<'_>, url: &Arc<str>, next: Next) -> Result<()> {
         self.attempts += 1;
@@ -187,13 +196,13 @@ impl Way {
         if next == Next::Nowhere || self.attempts >= self.most(channel) || is_round && !self.may_pass {
             return Err(self.last());
         }
-        control.check().map_err(|stop| self.end(attempt::stopped_pause(stop.into())))?;
+        control.check().map_err(|stop| self.stopped(attempt::stopped_pause(stop.into())))?;
         if is_round {
             let pause = retry::pause(self.pauses, net::jitter());
             if control.deadline.remaining().is_some_and(|left| left <= pause) {
                 return Err(self.last());
             }
-            channel.pause(pause, control).map_err(|error| self.end(error))?;
+            channel.pause(pause, control).map_err(|stop| self.stopped(stop))?;
             self.pauses += 1;
             self.tried.clear();
             self.may_pass = false;
