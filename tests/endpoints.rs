@@ -10,6 +10,10 @@ use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::Error;
 use etcdgw::log::{Level, LogSink};
+use etcdgw::rpc::Keys;
+use etcdgw::rpc::watch::WatchRequest;
+use etcdgw::watch::{Watch, WatchKind, WatchOptions};
+use std::borrow::Cow;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -279,6 +283,67 @@ fn endpoints_that_the_caller_names_anew_may_be_another_clusters() {
     get(&client, b"key").unwrap();
     client.set_endpoints(theirs.url()).unwrap();
     assert_eq!(get_with(&client, b"key", &plain()).unwrap().header.cluster_id, 0xb);
+}
+
+/// A member that confirms watches, each with one event of its cluster, and keeps them.
+fn watching_member(cluster_id: u64, revision: u64) -> FakeGateway {
+    FakeGateway::start(move |request, reply| {
+        let header = format!(r#""header":{{"cluster_id":"{cluster_id}","revision":"{revision}","raft_term":"2"}}"#);
+        if request.path != "/v3/watch" {
+            return reply.json(format!("{{{header}}}"));
+        }
+        let next = revision + 1;
+        reply.stream_head();
+        reply.chunk(format!("{{\"result\":{{{header},\"created\":true}}}}\n"));
+        reply.chunk(format!(
+            "{{\"result\":{{{header},\"events\":[{{\"kv\":{{\"key\":\"aw==\",\"mod_revision\":\"{next}\"}}}}]}}}}\n"
+        ));
+        reply.hold();
+    })
+}
+
+fn watch_of_a_key(client: &Client) -> Watch {
+    let keys = Keys::One(Cow::Borrowed(&b"k"[..]));
+    let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
+    client.watch_open(WatchOptions::new(request)).unwrap()
+}
+
+#[test]
+fn a_watch_passes_over_a_member_of_another_cluster_and_delivers_nothing_of_it() {
+    let (first, theirs) = (watching_member(0xa, 5), watching_member(0xb, 50));
+    let client = common::client(&format!("{},{}", first.url(), theirs.url()));
+    let watch = watch_of_a_key(&client);
+    assert_eq!(watch.next(Some(LONG)).unwrap().unwrap().resume_revision, 7);
+    let address = first.url().strip_prefix("http://").unwrap().to_owned();
+    drop(first);
+    wait_until(LONG, || theirs.count("/v3/watch") == 1);
+    let _again = FakeGateway::start_at(&address, |request, reply| {
+        let header = r#""header":{"cluster_id":"10","revision":"7","raft_term":"2"}"#;
+        if request.path != "/v3/watch" {
+            return reply.json(format!("{{{header}}}"));
+        }
+        reply.stream_head();
+        reply.chunk(format!("{{\"result\":{{{header},\"created\":true}}}}\n"));
+        reply.chunk(format!(
+            "{{\"result\":{{{header},\"events\":[{{\"kv\":{{\"key\":\"aw==\",\"mod_revision\":\"7\"}}}}]}}}}\n"
+        ));
+        reply.hold();
+    });
+    assert_eq!(watch.next(Some(LONG)).unwrap().unwrap().resume_revision, 8);
+    assert_eq!(theirs.count("/v3/watch"), 1);
+}
+
+#[test]
+fn a_watch_ends_when_its_client_is_sent_to_another_cluster() {
+    let (ours, theirs) = (watching_member(0xa, 5), watching_member(0xb, 50));
+    let client = common::client(ours.url());
+    let watch = watch_of_a_key(&client);
+    watch.next(Some(LONG)).unwrap().unwrap();
+    client.set_endpoints(theirs.url()).unwrap();
+    drop(ours);
+    let ended = watch.next(Some(LONG)).unwrap().unwrap();
+    assert_eq!((ended.kind, ended.resume_revision), (WatchKind::Ended, 7));
+    assert!(matches!(ended.error, Some(Error::ClusterMismatch { ours: 0xa, theirs: 0xb, .. })), "{:?}", ended.error);
 }
 
 /// A gateway that lists members, whose URLs may change; each knows its version.

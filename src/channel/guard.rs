@@ -95,7 +95,7 @@ impl Guard {
     }
 
     /// The cluster that the client is of. The first answer decides.
-    fn cluster_or_first(&self, cluster_id: u64) -> u64 {
+    pub(super) fn cluster_or_first(&self, cluster_id: u64) -> u64 {
         match self.cluster_id.load(Ordering::Relaxed) {
             0 => match self.cluster_id.compare_exchange(0, cluster_id, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => cluster_id,

@@ -183,9 +183,22 @@ impl Channel {
         self.endpoints.current().url.clone()
     }
 
-    /// The next call goes to another endpoint than this one.
-    pub(crate) fn avoid(&self, endpoint: &Arc<str>) {
-        self.endpoints.fail(endpoint);
+    /// The next call goes to another endpoint than this one, where a stream ended so.
+    pub(crate) fn leave(&self, endpoint: &Arc<str>, error: &Error) {
+        match error {
+            Error::ClusterMismatch { theirs, .. } => self.endpoints.be_foreign(endpoint, *theirs),
+            _ => self.endpoints.fail(endpoint),
+        }
+    }
+
+    /// The cluster that the client is of; 0: that isn't known yet.
+    pub(crate) fn cluster_id(&self) -> u64 {
+        self.guard.cluster_id()
+    }
+
+    /// Whether it is the client that is of the other one of two clusters, so that no member of the first will be met.
+    pub(crate) fn is_of_the_other(&self, error: &Error) -> bool {
+        matches!(error, Error::ClusterMismatch { theirs, .. } if self.guard.cluster_or_first(*theirs) == *theirs)
     }
 
     /// The API path, asked for where it isn't known.

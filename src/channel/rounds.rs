@@ -137,7 +137,8 @@ impl Way {
     /// The time that connecting may take, so that some is left for the endpoints not tried yet.
     fn share(&self, channel: &Channel, call: &Call<'_>) -> Option<Duration> {
         let others = channel.endpoints.count().saturating_sub(self.tried.len());
-        let left = u32::try_from(others).unwrap_or(u32::MAX).min(self.most(channel) - self.attempts).max(1);
+        let left =
+            u32::try_from(others).unwrap_or(u32::MAX).min(self.most(channel).saturating_sub(self.attempts)).max(1);
         call.control.deadline.remaining().map(|remaining| remaining / left)
     }
 
@@ -209,7 +210,9 @@ impl Way {
         }
         channel.stats.retries.add(1);
         if let Some(error) = &self.error {
-            channel.logger.log(Level::Warn, format_args!("trying again: {}", error.full_message()));
+            // The first one tells the trouble.
+            let level = if self.attempts == 1 { Level::Warn } else { Level::Debug };
+            channel.logger.log(level, format_args!("trying again: {}", error.full_message()));
         }
         Ok(())
     }

@@ -25,6 +25,8 @@ pub(super) type Deliver<'a> = &'a mut dyn FnMut(WatchResponse);
 pub(super) struct Account {
     /// The first revision that is still owed.
     next_revision: i64,
+    /// The cluster whose revisions these are; 0: that isn't known yet.
+    cluster_id: u64,
     settings: Settings,
     /// Whether a server has confirmed the watch, ever.
     is_confirmed: bool,
@@ -46,7 +48,14 @@ impl Account {
     /// `start_revision` 0: to be set before a stream is opened.
     pub(super) fn new(start_revision: i64, settings: Settings) -> Account {
         let batch = Batch::default();
-        Account { next_revision: start_revision, settings, is_confirmed: false, is_created: false, batch }
+        Account {
+            next_revision: start_revision,
+            cluster_id: 0,
+            settings,
+            is_confirmed: false,
+            is_created: false,
+            batch,
+        }
     }
 
     pub(super) fn next_revision(&self) -> i64 {
@@ -56,6 +65,13 @@ impl Account {
     /// Starts the account after what the store holds at `revision`.
     pub(super) fn start_after(&mut self, revision: i64) {
         self.advance(revision);
+    }
+
+    /// The client is of this cluster: then the watch is, too, unless it has been of one before.
+    pub(super) fn belong_to(&mut self, cluster_id: u64) {
+        if self.cluster_id == 0 {
+            self.cluster_id = cluster_id;
+        }
     }
 
     pub(super) fn is_confirmed(&self) -> bool {
@@ -115,6 +131,7 @@ impl Account {
     }
 
     fn take(&mut self, message: WatchMessage, endpoint: &Arc<str>, deliver: Deliver<'_>) -> Result<(), Interruption> {
+        self.check_cluster(message.header.cluster_id, endpoint)?;
         if message.canceled {
             return Err(self.cancellation(message, endpoint));
         }
@@ -132,6 +149,20 @@ impl Account {
             self.progress(message.header);
         }
         Ok(())
+    }
+
+    /// The revisions of another cluster mean nothing in this account.
+    fn check_cluster(&mut self, cluster_id: u64, endpoint: &Arc<str>) -> Result<(), Interruption> {
+        self.belong_to(cluster_id);
+        if cluster_id == 0 || cluster_id == self.cluster_id {
+            return Ok(());
+        }
+        Err(Interruption::Lost(Error::ClusterMismatch {
+            endpoint: endpoint.clone(),
+            ours: self.cluster_id,
+            theirs: cluster_id,
+            outcome: Outcome::NotApplied,
+        }))
     }
 
     /// The server has confirmed the watch.

@@ -22,7 +22,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const RANGE: Method = Method::new("kv/range", Kind::Read, Size::Plain);
+const RANGE: Method = Method::new("kv/range", Kind::Read, Size::Plain).with_leader();
 
 /// One watch's way to its server.
 pub(super) struct Feed {
@@ -104,7 +104,11 @@ impl Feed {
                 self.pending = Some(interruption);
                 Ok(())
             }
-            Err(interruption) => Err(interruption.into_error()),
+            Err(interruption) => {
+                let error = interruption.into_error();
+                self.leave_endpoint(&error);
+                Err(error)
+            }
         }
     }
 
@@ -124,6 +128,8 @@ impl Feed {
             }
             Err(Interruption::Ended(error) | Interruption::Refused(error)) => Err(error),
             Err(Interruption::Lost(_)) if control.deadline.has_passed() => Err(waited_in_vain()),
+            // The client has been sent to another cluster: no member of this one is to come.
+            Err(Interruption::Lost(error)) if self.channel.is_of_the_other(&error) => Err(error),
             Err(Interruption::Lost(error)) => {
                 self.lose_stream(&error, deliver);
                 self.pause(control)
@@ -158,6 +164,7 @@ impl Feed {
             start_revision: self.account.next_revision(),
             namespace: &self.namespace,
         };
+        self.account.belong_to(self.channel.cluster_id());
         self.opened = Instant::now();
         let resumes = self.account.is_confirmed();
         let (stream, grant) = self.channel.open_stream(WATCH, &create, self.require_leader, control)?;
@@ -198,12 +205,16 @@ impl Feed {
     fn lose_stream(&mut self, error: &Error, deliver: Deliver<'_>) {
         // A member that stays away is told of once.
         let level = if self.stream.is_some() { Level::Warn } else { Level::Debug };
-        if let Some(stream) = &self.stream {
-            self.channel.avoid(stream.endpoint());
-        }
+        self.leave_endpoint(error);
         let (next, message) = (self.account.next_revision(), error.full_message());
         self.channel.logger().log(level, format_args!("a watch is to go on from revision {next}: {message}"));
         self.give_up_stream(error, deliver);
+    }
+
+    fn leave_endpoint(&self, error: &Error) {
+        if let Some(stream) = &self.stream {
+            self.channel.leave(stream.endpoint(), error);
+        }
     }
 
     fn give_up_stream(&mut self, error: &Error, deliver: Deliver<'_>) {

@@ -249,7 +249,8 @@ fn a_refusal_carries_the_servers_code_or_text() {
             header(3)
         );
         match account.receive(frames(&[line]), &endpoint(), &mut |_| {}) {
-            Err(Interruption::Ended(Error::Server { code: found, message, .. })) => {
+            Err(Interruption::Ended(error) | Interruption::Refused(error)) => {
+                let Error::Server { code: found, message, .. } = error else { panic!("{error:?}") };
                 assert_eq!(found, code, "{reason}");
                 assert!(reason.ends_with(&message), "{message}");
             }
@@ -330,4 +331,21 @@ fn deletions_and_previous_values_come_decoded() {
     assert_eq!((response.bytes(previous.key), response.bytes(previous.value)), (&b"w1"[..], &b"b"[..]));
     assert_eq!((previous.create_revision, previous.mod_revision, previous.version), (44, 45, 2));
     assert_eq!((response.header.revision, response.resume_revision), (46, 47));
+}
+
+#[test]
+fn what_another_cluster_says_is_lost_and_never_delivered() {
+    let mut watched = Watched::from_5();
+    let foreign = |line: String| line.replace("12811601696947692177", "7");
+    let refused = watched.receive(&[puts(&[(5, "a")], false), foreign(puts(&[(6, "b")], false))]).unwrap_err();
+    assert!(
+        matches!(refused, Interruption::Lost(Error::ClusterMismatch { theirs: 7, ours: 12811601696947692177, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(watched.said(), [events("5:a", 6)]);
+    watched.lose();
+    watched.said();
+    assert!(watched.receive(&[foreign(created(900))]).is_err() && !watched.account.is_created());
+    watched.receive(&[created(9), puts(&[(6, "b")], false)]).unwrap();
+    assert_eq!(watched.account.next_revision(), 7);
 }
