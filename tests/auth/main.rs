@@ -6,6 +6,7 @@
 mod common;
 
 mod door;
+mod guarded;
 mod refusals;
 mod secrecy;
 mod servers;

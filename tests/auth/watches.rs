@@ -1,7 +1,8 @@
 //! Watches whose token is refused.
 
-use crate::common::{Gate, LONG, wait_until};
+use crate::common::{Gate, LONG, put, wait_until};
 use crate::door::*;
+use crate::guarded::*;
 use crate::watching::*;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::watch::WatchKind;
@@ -171,4 +172,67 @@ fn a_watch_that_runs_keeps_running_and_is_created_anew_with_the_credentials_of_t
     assert_eq!(values(&next(&watch).changes), ["6"]);
     wait_until(LONG, || gateway.count("/v3/watch") == 2);
     assert_eq!(gateway.last().header("authorization"), Some("elsewhere"));
+}
+
+#[test]
+fn a_watch_goes_on_over_a_token_that_expires_and_a_server_that_restarts() {
+    on_each(&["--auth-token-ttl=2"], |mut etcd| {
+        enable(&etcd);
+        let (client, writer) = (app(&etcd), root(&etcd));
+        let (seen, consumer) = Seen::new();
+        let watch = client.watch(reporting(prefix(b"app/")), consumer).unwrap();
+        watch.start();
+        for round in 1..=3 {
+            put(&writer, b"app/key", format!("{round} before").as_bytes()).unwrap();
+            if round == 1 {
+                // The token dies of old age while the watch runs, and with the server afterwards.
+                std::thread::sleep(std::time::Duration::from_secs(4));
+            }
+            put(&writer, b"app/key", format!("{round} after").as_bytes()).unwrap();
+            etcd.restart();
+        }
+        put(&writer, b"app/key", b"last").unwrap();
+        let wanted = ["1 before", "1 after", "2 before", "2 after", "3 before", "3 after", "last"];
+        assert_eq!(values(&seen.wait_for_changes(wanted.len())), wanted);
+        assert_exact(&seen.all());
+        assert!(seen.all().iter().all(|said| said.kind != WatchKind::Ended));
+    });
+}
+
+#[test]
+fn a_watch_goes_on_when_signed_tokens_are_outdated_and_the_server_restarts() {
+    let dir = crate::common::TempDir::new("jwt");
+    std::fs::write(dir.path().join("key"), "a key of the tests").unwrap();
+    let flag = format!("--auth-token=jwt,priv-key={}/key,sign-method=HS256,ttl=10m", dir.path().display());
+    on_each(&[&flag], |mut etcd| {
+        enable(&etcd);
+        let (client, writer) = (app(&etcd), root(&etcd));
+        let watch = client.watch_open(prefix(b"app/")).unwrap();
+        put(&writer, b"app/key", b"1").unwrap();
+        post(&writer, "auth/role/add", r#"{"name":"unused"}"#);
+        put(&writer, b"app/key", b"2").unwrap();
+        etcd.restart();
+        put(&writer, b"app/key", b"3").unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 3 {
+            seen.extend(values(&next(&watch).changes));
+        }
+        assert_eq!(seen, ["1", "2", "3"]);
+    });
+}
+
+#[test]
+fn a_watch_is_created_anew_with_the_password_that_was_set_since() {
+    on_each(&[], |mut etcd| {
+        enable(&etcd);
+        let (client, writer) = (app(&etcd), root(&etcd));
+        let watch = client.watch_open(prefix(b"app/")).unwrap();
+        post(&writer, "auth/user/changepw", r#"{"name":"app","password":"other-password"}"#);
+        put(&writer, b"app/key", b"1").unwrap();
+        assert_eq!(values(&next(&watch).changes), ["1"], "a running watch needs no password");
+        client.set_credentials(user("app", "other-password")).unwrap();
+        etcd.restart();
+        put(&writer, b"app/key", b"2").unwrap();
+        assert_eq!(values(&next(&watch).changes), ["2"]);
+    });
 }

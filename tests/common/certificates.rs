@@ -1,7 +1,9 @@
 //! Certificates for servers and clients, right ones and wrong ones.
 
 use super::TempDir;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use std::path::{Path, PathBuf};
 
 /// An authority, and what it has signed, in files of a temporary folder.
@@ -36,8 +38,20 @@ impl Certificates {
 
     /// A certificate for these names and addresses. etcd's gateway shows the server's certificate as a client, too.
     pub fn issue(&self, name: &str, subjects: &[&str]) -> Identity {
+        self.issue_to(DistinguishedName::default(), name, subjects)
+    }
+
+    /// The same with a common name.
+    pub fn issue_with_common_name(&self, common_name: &str, name: &str, subjects: &[&str]) -> Identity {
+        let mut holder = DistinguishedName::default();
+        holder.push(DnType::CommonName, common_name);
+        self.issue_to(holder, name, subjects)
+    }
+
+    fn issue_to(&self, holder: DistinguishedName, name: &str, subjects: &[&str]) -> Identity {
         let mut params =
             CertificateParams::new(subjects.iter().map(|subject| (*subject).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name = holder;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();

@@ -28,8 +28,14 @@ pub fn versions() -> Vec<String> {
 /// Runs a test on a fresh server of every version. It is the test's own: it may be killed and restarted.
 #[track_caller]
 pub fn for_each_version(run: impl Fn(Etcd) + Sync) {
+    for_each_version_with(&[], run);
+}
+
+/// The same with further flags.
+#[track_caller]
+pub fn for_each_version_with(flags: &[&str], run: impl Fn(Etcd) + Sync) {
     let versions = versions();
-    side_by_side(&versions, |version| version, |version| run(Etcd::start(version)));
+    side_by_side(&versions, |version| version, |version| run(Etcd::start_with_flags(version, flags)));
 }
 
 /// Runs a test on a server of every version that other tests of the same program use at the same time: it must stay as

@@ -17,7 +17,7 @@ pub use black_hole::BlackHole;
 pub use calls::*;
 pub use certificates::{Certificates, Identity};
 pub use cluster::Cluster;
-pub use etcd::{Etcd, EtcdOptions, for_each_version, on_each_version, versions};
+pub use etcd::{Etcd, EtcdOptions, for_each_version, for_each_version_with, on_each_version, versions};
 pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};
 pub use proxy::{Direction, End, Fault, Proxy};
 pub use random::Random;
