@@ -118,6 +118,7 @@ impl Attempt<'_> {
     /// Sends a request and receives the head of its answer, on a connection that is free or on a new one.
     fn send(&self, line: &Line<'_>, kind: Kind, write: WriteBody<'_>) -> Result<(Connection, Head)> {
         loop {
+            self.check_bounds()?;
             let (mut connection, was_idle) = match self.channel.pool.take(&self.endpoint.url) {
                 Some(connection) => (connection, true),
                 None => (self.connect()?, false),
@@ -133,6 +134,12 @@ impl Attempt<'_> {
                 Err(failure) => return Err(self.failure(failure)),
             }
         }
+    }
+
+    /// A call that must have ended already sends nothing.
+    fn check_bounds(&self) -> Result<()> {
+        let checked = self.channel.connector.lifeline.check().and_then(|()| self.control.check());
+        checked.map_err(|stop| stopped(stop, &self.endpoint.url, Phase::Connecting, Outcome::NotApplied))
     }
 
     /// Reads the body, and keeps the connection for the next call where that can be.

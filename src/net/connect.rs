@@ -49,14 +49,14 @@ impl Connector {
         share: Option<Duration>,
         control: &Control,
     ) -> Result<Connection, ConnectError> {
-        self.lifeline.check().map_err(ConnectError::Stopped)?;
-        control.check().map_err(ConnectError::Stopped)?;
         let limit = share.map_or(self.connect_timeout, |share| share.min(self.connect_timeout));
         self.attempt(target, &control.at_most(limit)).map_err(|error| match error {
             // The attempt's own limit is a reason to try elsewhere; the call's is not.
             ConnectError::Stopped(Stop::Deadline) if !control.deadline.has_passed() => ConnectError::Unreachable(
                 io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}")),
             ),
+            // Such as a name whose look-up took all the time there was.
+            ConnectError::Unreachable(_) if control.deadline.has_passed() => ConnectError::Stopped(Stop::Deadline),
             other => other,
         })
     }
