@@ -33,10 +33,11 @@ pub(super) struct Feed {
     account: Account,
     /// None: it is to be opened.
     stream: Option<MessageStream>,
-    opened: Instant,
+    /// When the last attempt began.
+    attempted: Instant,
     /// What came with the confirmation and is to be dealt with after it.
     pending: Option<Interruption>,
-    /// Streams lost one shortly after the other.
+    /// Attempts that failed, or were soon lost, one after the other.
     losses: u32,
 }
 
@@ -61,7 +62,7 @@ impl Feed {
             request,
             require_leader: options.require_leader,
             stream: None,
-            opened: Instant::now(),
+            attempted: Instant::now(),
             pending: None,
             losses: 0,
         })
@@ -78,6 +79,7 @@ impl Feed {
         if self.account.next_revision() != 0 {
             return Ok(());
         }
+        self.attempted = Instant::now();
         let request = FirstKey(&self.request, &self.namespace);
         let response: Response<RangeResponse> = self.channel.call(RANGE, &request, control)?;
         if response.header.revision <= 0 {
@@ -89,8 +91,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Opens a stream, the start being known, and waits until the server has confirmed the watch. An error is a refusal, or says why no
-    /// confirmation came; the loss or the end of a watch that was confirmed comes from [`step`](Feed::step).
+    /// Opens a stream, the start being known, and waits until the server has confirmed the watch. An error is a refusal,
+    /// or says why no confirmation came; the loss or the end of a watch that was confirmed comes from [`step`](Feed::step).
     pub(super) fn confirm(&mut self, control: &Control, deliver: Deliver<'_>) -> Result<()> {
         match self.open(control, deliver) {
             Ok(()) => Ok(()),
@@ -135,7 +137,7 @@ impl Feed {
             start_revision: self.account.next_revision(),
             namespace: &self.namespace,
         };
-        self.opened = Instant::now();
+        self.attempted = Instant::now();
         self.stream = Some(self.channel.open_stream(WATCH, &create, self.require_leader, control)?);
         while !self.account.is_created() {
             self.read(control, deliver)?;
@@ -170,8 +172,8 @@ impl Feed {
     }
 
     fn pause(&mut self, control: &Control) -> Result<()> {
-        // A stream that has held for a while was lost for a reason of its own.
-        self.losses = if self.opened.elapsed() > limits::WATCH_BACKOFF_LONGEST { 0 } else { self.losses + 1 };
+        // What has held for a while was lost for a reason of its own.
+        self.losses = if self.attempted.elapsed() > limits::WATCH_BACKOFF_LONGEST { 0 } else { self.losses + 1 };
         self.channel.pause(backoff(self.losses, net::jitter()), control)
     }
 }
@@ -195,8 +197,7 @@ impl Encode for FirstKey<'_> {
     }
 }
 
-/// The error of a wait that had to end.
-pub(super) fn waited_in_vain() -> Error {
+fn waited_in_vain() -> Error {
     Error::Deadline { endpoint: None, phase: Phase::Receiving, outcome: Outcome::NotApplied }
 }
 
