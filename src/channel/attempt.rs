@@ -73,11 +73,14 @@ impl Attempt<'_> {
     }
 
     fn refused(&self, http_status: u16, body: &mut [u8]) -> Error {
-        if http_status == 404 {
+        let error = status::error_of_answer(&self.endpoint.url, http_status, body);
+        // etcd itself gives 404, too, for a lease or a member that is missing.
+        let is_etcds = matches!(&error, Error::Server { message, .. } if message.starts_with("etcdserver: "));
+        if http_status == 404 && !is_etcds {
             // A server of another version may have taken the place of the one that told the path.
             self.channel.forget_api_path();
         }
-        status::error_of_answer(&self.endpoint.url, http_status, body)
+        error
     }
 
     /// The API path, asked for where it isn't known.
