@@ -1,7 +1,8 @@
 /* Whatever a call or a watch waits for, what ends it ends it at once: a token, a cancel, a free, a close. */
 #include "slow_servers.h"
 
-enum { CANCEL_MS = 100 };
+/* A free waits for a thread of the library to end, which on a busy machine has to get its turn first. */
+enum { CANCEL_MS = 100, FREE_MS = 1000 };
 
 static void never_called(const etcdgw_watch_response *response, void *user_data)
 {
@@ -40,7 +41,7 @@ static void a_pull_watch_is_freed_while_it_is_made(struct fake_server *server, e
     CHECK(etcdgw_watch_next(watch, 50, &response, &err) == ETCDGW_DEADLINE_EXCEEDED && err == NULL);
     int64_t start = now_ms();
     etcdgw_watch_free(watch);
-    CHECK(now_ms() - start < CANCEL_MS);
+    CHECK(now_ms() - start < FREE_MS);
 }
 
 /* Blocked calls, each ended from outside. */
@@ -120,7 +121,7 @@ static void connecting_is_cancelled(etcdgw_client *client)
     CHECK(call.ended_at - start <= CANCEL_MS);
     start = now_ms();
     etcdgw_watch_free(watch);
-    CHECK(now_ms() - start < CANCEL_MS);
+    CHECK(now_ms() - start < FREE_MS);
     CHECK(tally_reaches(&freed, 1));
     etcdgw_cancel_free(call.cancel);
 }
