@@ -52,7 +52,7 @@ $(BUILD)/native-static-libs: Cargo.lock | library
 
 # For programs that use the library from the build folder: PKG_CONFIG_PATH=target/release
 $(BUILD)/etcdgw.pc: packaging/etcdgw.pc.in Makefile Cargo.toml $(BUILD)/native-static-libs
-	$(call pkg_config,$(CURDIR),$(abspath $(BUILD)),$(CURDIR)/include) >$@
+	@$(call pkg_config,$(CURDIR),$(abspath $(BUILD)),$(CURDIR)/include) >$@
 
 demo:
 	@.ci/demo
@@ -72,7 +72,7 @@ install:
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/$(SHARED)
 	$(INSTALL) -m 644 $(BUILD)/$(STATIC) $(DESTDIR)$(LIBDIR)/$(STATIC)
 	$(INSTALL) -m 644 include/$(HEADER) $(DESTDIR)$(INCLUDEDIR)/$(HEADER)
-	$(call pkg_config,$(PREFIX),$(LIBDIR),$(INCLUDEDIR)) >$(DESTDIR)$(LIBDIR)/pkgconfig/etcdgw.pc
+	@$(call pkg_config,$(PREFIX),$(LIBDIR),$(INCLUDEDIR)) >$(DESTDIR)$(LIBDIR)/pkgconfig/etcdgw.pc
 	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/etcdgw.pc
 	$(refresh_loader)
 
