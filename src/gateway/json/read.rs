@@ -84,11 +84,10 @@ impl<'a> Reader<'a> {
                         field(self, number)?;
                     }
                 }
-                if self.take(b'}') {
-                    break;
-                }
-                if !self.take(b',') {
-                    return Err(self.expected("a comma or the object's end"));
+                match self.peek() {
+                    Some(b',') => self.at += 1,
+                    Some(b'}') => break self.at += 1,
+                    _ => return Err(self.expected("a comma or the object's end")),
                 }
             }
         }
@@ -135,11 +134,10 @@ impl<'a> Reader<'a> {
         if !self.take(b']') {
             loop {
                 element(self)?;
-                if self.take(b']') {
-                    break;
-                }
-                if !self.take(b',') {
-                    return Err(self.expected("a comma or the array's end"));
+                match self.peek() {
+                    Some(b',') => self.at += 1,
+                    Some(b']') => break self.at += 1,
+                    _ => return Err(self.expected("a comma or the array's end")),
                 }
             }
         }
@@ -288,23 +286,23 @@ impl<'a> Reader<'a> {
 
     fn integer(&mut self) -> Result<(bool, u64), JsonError> {
         let is_string = self.take(b'"');
-        let is_negative = self.take_word(b"-");
-        let (mut magnitude, mut overflows, mut length) = (0_u64, false, 0);
-        for byte in self.bytes.get(self.at..).unwrap_or_default() {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                break;
-            }
-            let (tens, too_many) = magnitude.overflowing_mul(10);
-            let (sum, too_large) = tens.overflowing_add(u64::from(digit));
-            (magnitude, overflows, length) = (sum, overflows | too_many | too_large, length + 1);
-        }
+        let is_negative = self.take_here(b'-');
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let (length, magnitude) = leading_digits(rest);
         self.at += length;
-        let has_rest = matches!(self.bytes.get(self.at), Some(b'.' | b'e' | b'E'));
-        if length == 0 || overflows || has_rest || (is_string && !self.take_word(b"\"")) {
-            return Err(self.expected("an integer of 64 bits"));
+        let has_ended =
+            if is_string { self.take_here(b'"') } else { !matches!(rest.get(length), Some(b'.' | b'e' | b'E')) };
+        match magnitude {
+            Some(magnitude) if length > 0 && has_ended => Ok((is_negative, magnitude)),
+            _ => Err(self.expected("an integer of 64 bits")),
         }
-        Ok((is_negative, magnitude))
+    }
+
+    /// Takes a byte that no space may precede.
+    fn take_here(&mut self, byte: u8) -> bool {
+        let is_next = self.bytes.get(self.at) == Some(&byte);
+        self.at += usize::from(is_next);
+        is_next
     }
 
     /// Passes over a value.
@@ -345,4 +343,20 @@ impl<'a> Reader<'a> {
     pub fn finish(&mut self) -> Result<(), JsonError> {
         if self.peek().is_none() { Ok(()) } else { Err(self.expected("the end")) }
     }
+}
+
+/// How many digits stand at the beginning, and their number where 64 bits hold it.
+#[inline(always)]
+fn leading_digits(bytes: &[u8]) -> (usize, Option<u64>) {
+    let (mut length, mut number) = (0, 0_u64);
+    for digit in bytes.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit <= 9) {
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        length += 1;
+    }
+    // 64 bits hold every number of 19 digits.
+    if length < 20 { (length, Some(number)) } else { (length, checked_number(bytes.get(..length).unwrap_or_default())) }
+}
+
+fn checked_number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
 }
