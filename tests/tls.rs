@@ -3,11 +3,18 @@
 
 mod common;
 
-use common::{Certificates, Etcd, EtcdOptions, FakeGateway, config, get, put, versions};
+use common::{Certificates, Etcd, EtcdOptions, FakeGateway, Identity, config, get, put, versions};
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Pem, TlsConfig};
 use etcdgw::error::{Error, Result};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 
 fn file(path: &Path) -> Option<Pem> {
     Some(Pem::File(path.to_owned()))
@@ -166,4 +173,65 @@ fn a_connection_that_a_tls_server_dropped_while_idle_fails_no_call() {
         put(&client, b"key", b"value").unwrap();
         assert_eq!(get(&client, b"key").unwrap().unwrap(), b"value");
     }
+}
+
+/// Answers every request on each of so many connections with the same bytes, over TLS. Tells how many requests each had.
+fn answering_over_tls(
+    identity: &Identity,
+    answer: &'static [u8],
+    connections: usize,
+) -> (String, thread::JoinHandle<Vec<usize>>) {
+    let chain = vec![CertificateDer::from_pem_file(&identity.cert).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let settings = Arc::new(versions.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let serving = thread::spawn(move || {
+        let serve = |_| {
+            let stream = listener.accept().unwrap().0;
+            let mut stream = StreamOwned::new(ServerConnection::new(settings.clone()).unwrap(), stream);
+            let mut piece = [0; 4096];
+            let mut requests = 0;
+            // Requests as small as these come in one record each.
+            while stream.read(&mut piece).is_ok_and(|count| count > 0) {
+                requests += 1;
+                let _ = stream.write_all(answer);
+            }
+            requests
+        };
+        (0..connections).map(serve).collect()
+    });
+    (url, serving)
+}
+
+#[test]
+fn a_tls_connection_with_something_left_over_is_not_used_again() {
+    let certificates = Certificates::new();
+    let identity = certificates.issue("server", &["127.0.0.1"]);
+    // One TLS record holds the answer and another one that nobody asked for. Of a body as long as this the last part is
+    // read by itself, and what follows it stays behind in TLS.
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 14000\r\n\r\n{}".to_vec();
+    let beyond = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let beyond: &'static [u8] = [head, vec![b' '; 13_998], beyond].concat().leak();
+    let (url, serving) = answering_over_tls(&identity, beyond, 2);
+    let client = new_client(&url, trusting(&certificates)).unwrap();
+    put(&client, b"key", b"value").unwrap();
+    put(&client, b"key", b"value").unwrap();
+    drop(client);
+    assert_eq!(serving.join().unwrap(), [1, 1]);
+}
+
+#[test]
+fn a_tls_connection_is_used_again() {
+    let certificates = Certificates::new();
+    let identity = certificates.issue("server", &["127.0.0.1"]);
+    let (url, serving) = answering_over_tls(&identity, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", 1);
+    let client = new_client(&url, trusting(&certificates)).unwrap();
+    for _ in 0..5 {
+        put(&client, b"key", b"value").unwrap();
+    }
+    drop(client);
+    assert_eq!(serving.join().unwrap(), [5]);
 }
