@@ -204,7 +204,7 @@ fn keys_and_values_may_be_any_bytes_of_any_length() {
             put(&client, b"any/length", &value).unwrap();
             assert_eq!(get(&client, b"any/length").unwrap().unwrap(), value);
         }
-        let large: Vec<u8> = (0..1_u32 << 20).map(|i| (i * 7 >> 3) as u8).collect();
+        let large: Vec<u8> = (0..1_u32 << 20).map(|i| ((i * 7) >> 3) as u8).collect();
         put(&client, b"any/large", &large).unwrap();
         assert_eq!(get(&client, b"any/large").unwrap().unwrap(), large);
         let long_key = vec![b'k'; 64 << 10];
