@@ -30,7 +30,7 @@ fn of_prefix(prefix: &'static [u8]) -> WatchOptions {
 }
 
 fn next(watch: &Watch) -> WatchResponse {
-    watch.next(Some(LONG)).unwrap().expect("a response comes")
+    watch.next(Some(LONG)).unwrap().unwrap()
 }
 
 fn key_of(response: &WatchResponse) -> &[u8] {
