@@ -3,7 +3,10 @@
 
 mod common;
 
-use common::{BlackHole, Etcd, FakeGateway, Gate, LONG, config, get, get_with, plain, put, put_with, timed, within};
+use common::{
+    BlackHole, Etcd, FakeGateway, Gate, LONG, config, get, get_with, plain, put, put_with, shrink_receive_buffer,
+    timed, within,
+};
 use etcdgw::client::{CallOptions, Client, TimeLimit};
 use etcdgw::config::{Config, TlsConfig};
 use etcdgw::error::{Error, Phase, Result};
@@ -77,13 +80,14 @@ fn shaking_hands() -> Stuck {
     }
 }
 
-/// Sending: the server reads nothing, and the value is larger than what the kernel buffers.
+/// Sending: the server reads nothing, and the value is larger than what the kernel buffers, that is 4 MiB on this side.
 fn sending() -> Stuck {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    shrink_receive_buffer(&listener);
     Stuck {
         part: "sending",
         client: common::client(&format!("http://{}", listener.local_addr().unwrap())),
-        value: vec![b'v'; 16 << 20],
+        value: vec![b'v'; 4 << 20],
         phase: Phase::Sending,
         may_have_applied: false,
         _server: Server::Deaf { _listener: listener },

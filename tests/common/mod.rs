@@ -18,6 +18,7 @@ pub use cluster::Cluster;
 pub use etcd::{Etcd, EtcdOptions, for_each_version, on_each_version, versions, with_each_version};
 pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};
 pub use served_captures::ServedCaptures;
+pub use sys::shrink_receive_buffer;
 
 use etcdgw::client::{CallOptions, Client, TimeLimit};
 use etcdgw::config::Config;
