@@ -40,16 +40,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Takes a byte, after space or not.
+    ///
+    /// In two ways out and not by adding the comparison to the place: the processor guesses the way and reads on, where
+    /// it would have to wait for the sum.
     fn take(&mut self, byte: u8) -> bool {
-        let is_next = self.peek() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next
+        if self.peek() != Some(byte) {
+            return false;
+        }
+        self.at += 1;
+        true
     }
 
     fn take_word(&mut self, word: &[u8]) -> bool {
-        let is_next = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(word));
-        self.at += if is_next { word.len() } else { 0 };
-        is_next
+        if !self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+            return false;
+        }
+        self.at += word.len();
+        true
     }
 
     fn enter(&mut self) -> Result<(), JsonError> {
@@ -120,9 +128,11 @@ impl<'a> Reader<'a> {
     fn take_name(&mut self, name: &str) -> bool {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let after = rest.strip_prefix(b"\"").and_then(|rest| rest.strip_prefix(name.as_bytes()));
-        let is_next = after.is_some_and(|rest| rest.starts_with(b"\":"));
-        self.at += if is_next { name.len() + 3 } else { 0 };
-        is_next
+        if !after.is_some_and(|rest| rest.starts_with(b"\":")) {
+            return false;
+        }
+        self.at += name.len() + 3;
+        true
     }
 
     /// Reads an array: `element` is called at each element.
@@ -284,25 +294,36 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether it is negative, and its magnitude. One way for each sign, for the reason given at `take`.
     fn integer(&mut self) -> Result<(bool, u64), JsonError> {
         let is_string = self.take(b'"');
-        let is_negative = self.take_here(b'-');
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let (length, magnitude) = leading_digits(rest);
+        if self.take_here(b'-') {
+            self.magnitude(is_string).map(|magnitude| (true, magnitude))
+        } else {
+            self.magnitude(is_string).map(|magnitude| (false, magnitude))
+        }
+    }
+
+    /// Digits, and what ends them.
+    #[inline(always)]
+    fn magnitude(&mut self, is_string: bool) -> Result<u64, JsonError> {
+        let (length, magnitude) = leading_digits(self.bytes.get(self.at..).unwrap_or_default());
         self.at += length;
         let has_ended =
-            if is_string { self.take_here(b'"') } else { !matches!(rest.get(length), Some(b'.' | b'e' | b'E')) };
+            if is_string { self.take_here(b'"') } else { !matches!(self.bytes.get(self.at), Some(b'.' | b'e' | b'E')) };
         match magnitude {
-            Some(magnitude) if length > 0 && has_ended => Ok((is_negative, magnitude)),
+            Some(magnitude) if length > 0 && has_ended => Ok(magnitude),
             _ => Err(self.expected("an integer of 64 bits")),
         }
     }
 
     /// Takes a byte that no space may precede.
     fn take_here(&mut self, byte: u8) -> bool {
-        let is_next = self.bytes.get(self.at) == Some(&byte);
-        self.at += usize::from(is_next);
-        is_next
+        if self.bytes.get(self.at) != Some(&byte) {
+            return false;
+        }
+        self.at += 1;
+        true
     }
 
     /// Passes over a value.
