@@ -28,8 +28,13 @@ pub fn versions() -> Vec<String> {
 /// Runs a test on a fresh server of every version. It is the test's own: it may be killed and restarted.
 #[track_caller]
 pub fn for_each_version(run: impl Fn(Etcd) + Sync) {
-    let versions = versions();
-    side_by_side(&versions, |version| version, |version| run(Etcd::start(version)));
+    with_each_version(|version| run(Etcd::start(version)));
+}
+
+/// Runs a test for every version, whatever it starts of it.
+#[track_caller]
+pub fn with_each_version(run: impl Fn(&str) + Sync) {
+    side_by_side(&versions(), |version| version, |version| run(version));
 }
 
 /// Runs a test on a server of every version that other tests of the same program use at the same time: it must stay as
