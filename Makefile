@@ -43,15 +43,16 @@ $(BUILD)/$(SONAME): | library
 	ln -sf $(SHARED) $@
 
 # What a program needs beside the static library: rustc says it when it makes one, here an empty one that uses the crate.
+# It also says so in a note, which only matters when it fails.
 $(BUILD)/native-static-libs: Cargo.lock | library
-	echo 'extern crate etcdgw;' | $(RUSTC) --edition 2021 --crate-type staticlib --crate-name native_static_libs \
+	@echo 'extern crate etcdgw;' | $(RUSTC) --edition 2021 --crate-type staticlib --crate-name native_static_libs \
 		--extern etcdgw=$(BUILD)/libetcdgw.rlib -L dependency=$(BUILD)/deps \
-		--print native-static-libs=$@ -o $(BUILD)/native-static-libs.a -
-	rm $(BUILD)/native-static-libs.a
+		--print native-static-libs=$@ -o $@.a - 2>$@.log || { cat $@.log >&2; exit 1; }
+	@rm $@.a $@.log
 
 # For programs that use the library from the build folder: PKG_CONFIG_PATH=target/release
 $(BUILD)/etcdgw.pc: packaging/etcdgw.pc.in Makefile Cargo.toml $(BUILD)/native-static-libs
-	$(call pkg_config,$(CURDIR),$(abspath $(BUILD)),$(CURDIR)/include) >$@
+	@$(call pkg_config,$(CURDIR),$(abspath $(BUILD)),$(CURDIR)/include) >$@
 
 demo:
 	@.ci/demo
@@ -74,7 +75,7 @@ install:
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/$(SHARED)
 	$(INSTALL) -m 644 $(BUILD)/$(STATIC) $(DESTDIR)$(LIBDIR)/$(STATIC)
 	$(INSTALL) -m 644 include/$(HEADER) $(DESTDIR)$(INCLUDEDIR)/$(HEADER)
-	$(call pkg_config,$(PREFIX),$(LIBDIR),$(INCLUDEDIR)) >$(DESTDIR)$(LIBDIR)/pkgconfig/etcdgw.pc
+	@$(call pkg_config,$(PREFIX),$(LIBDIR),$(INCLUDEDIR)) >$(DESTDIR)$(LIBDIR)/pkgconfig/etcdgw.pc
 	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/etcdgw.pc
 	$(refresh_loader)
 

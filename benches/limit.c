@@ -197,59 +197,82 @@ uint64_t client_range(struct client *client, const char *prefix)
     return exchange(client);
 }
 
-/* A stream's content as its chunks come: only what a message's end is found by. */
-struct deframer {
-    size_t chunk_left;  /* 0: a line with a size is next, after the end of the chunk before */
+/* A stream: where it is in its chunks, and the message that is arriving, which must be whole before it is of use. */
+struct stream {
+    size_t chunk_left; /* 0: a line with a size is next, after the end of the chunk before */
     char line[32];
     size_t line_len;
+    char *message;
+    size_t message_len, message_room;
+    size_t messages;
+    struct watch_log *log;
 };
 
-static size_t newlines(const char *bytes, size_t len)
-{
-    size_t count = 0;
-    const char *end = bytes + len;
-    for (const char *at = bytes; (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++)
-        count++;
-    return count;
-}
-
-static void take_framing(struct deframer *deframer, char byte)
+static void take_framing(struct stream *stream, char byte)
 {
     if (byte != '\n') {
-        if (deframer->line_len < sizeof deframer->line - 1)
-            deframer->line[deframer->line_len++] = byte;
+        if (stream->line_len < sizeof stream->line - 1)
+            stream->line[stream->line_len++] = byte;
         return;
     }
-    deframer->line[deframer->line_len] = '\0';
-    deframer->chunk_left = strtoul(deframer->line, NULL, 16);
-    deframer->line_len = 0;
+    stream->line[stream->line_len] = '\0';
+    stream->chunk_left = strtoul(stream->line, NULL, 16);
+    stream->line_len = 0;
 }
 
-/* Takes what has arrived, and counts messages by their newlines. */
-static size_t deframe(struct deframer *deframer, const char *bytes, size_t len)
+/* A message is whole. Only where it is asked for it is looked into, for the time of sending in the stream `paced`. */
+static void take_message(struct stream *stream)
 {
-    size_t count = 0;
+    static const char FIELD[] = "\"version\":\"";
+    stream->messages++;
+    if (stream->log->delays != NULL) {
+        const char *at = memmem(stream->message, stream->message_len, FIELD, sizeof FIELD - 1);
+        if (at != NULL)
+            watch_log_event(stream->log, 0, strtoll(at + sizeof FIELD - 1, NULL, 10));
+    }
+    stream->message_len = 0;
+}
+
+static void add_to_message(struct stream *stream, const char *bytes, size_t len)
+{
+    if (stream->message_room - stream->message_len < len) {
+        stream->message_room = (stream->message_room + len) * 2;
+        stream->message = realloc(stream->message, stream->message_room);
+        if (stream->message == NULL)
+            die("no memory");
+    }
+    memcpy(stream->message + stream->message_len, bytes, len);
+    stream->message_len += len;
+}
+
+/* Takes what has arrived of a chunk. */
+static void take_content(struct stream *stream, const char *bytes, size_t len)
+{
+    const char *end;
+    while ((end = memchr(bytes, '\n', len)) != NULL) {
+        size_t line_len = (size_t)(end - bytes);
+        add_to_message(stream, bytes, line_len);
+        take_message(stream);
+        bytes += line_len + 1;
+        len -= line_len + 1;
+    }
+    add_to_message(stream, bytes, len);
+}
+
+static void take(struct stream *stream, const char *bytes, size_t len)
+{
     while (len > 0) {
-        if (deframer->chunk_left == 0) {
-            take_framing(deframer, *bytes++);
+        if (stream->chunk_left == 0) {
+            take_framing(stream, *bytes++);
             len--;
             continue;
         }
-        size_t content = deframer->chunk_left < len ? deframer->chunk_left : len;
-        count += newlines(bytes, content);
-        deframer->chunk_left -= content;
+        size_t content = stream->chunk_left < len ? stream->chunk_left : len;
+        take_content(stream, bytes, content);
+        stream->chunk_left -= content;
         bytes += content;
         len -= content;
     }
-    return count;
-}
-
-/* The time of sending in a message of the stream `paced`, which arrives whole. */
-static int64_t sending_time(const char *bytes, size_t len)
-{
-    static const char FIELD[] = "\"version\":\"";
-    const char *at = memmem(bytes, len, FIELD, sizeof FIELD - 1);
-    return at == NULL ? 0 : strtoll(at + sizeof FIELD - 1, NULL, 10);
 }
 
 void client_watch(struct client *client, const char *prefix, int64_t start_revision, size_t messages,
@@ -259,21 +282,17 @@ void client_watch(struct client *client, const char *prefix, int64_t start_revis
     range_end_field(prefix, field, sizeof field);
     snprintf(more, sizeof more, "%s,\"start_revision\":\"%lld\",\"fragment\":true", field, (long long)start_revision);
     /* A stream has a connection of its own, which ends with it. */
-    struct client *stream = client_for_thread(client);
-    prepare(stream, "/watch", prefix, more, NULL, 0);
-    send_request(stream->fd, stream->request, stream->request_len);
-    size_t have, at = receive_head(stream, &have);
+    struct client *own = client_for_thread(client);
+    prepare(own, "/watch", prefix, more, NULL, 0);
+    send_request(own->fd, own->request, own->request_len);
+    size_t have, at = receive_head(own, &have);
 
+    struct stream stream = {.log = log};
+    take(&stream, own->input + at, have - at);
     /* The first message only says that the watch is created. */
-    struct deframer deframer = {0};
-    size_t seen = deframe(&deframer, stream->input + at, have - at);
-    while (seen < messages + 1) {
-        size_t count = receive(stream->fd, stream->input, stream->room - 1);
-        seen += deframe(&deframer, stream->input, count);
-        int64_t sent = log->delays != NULL ? sending_time(stream->input, count) : 0;
-        if (sent > 0)
-            watch_log_event(log, 0, sent);
-    }
+    while (stream.messages < messages + 1)
+        take(&stream, own->input, receive(own->fd, own->input, own->room - 1));
     log->finished_ns = now_ns();
-    client_close(stream);
+    free(stream.message);
+    client_close(own);
 }

@@ -18,7 +18,7 @@ class Row:
     etcdgw: float
     at_most: float | None = None
     aim: float | None = None
-    spread: float | None = None
+    noise: float | None = None
 
     def verdict(self):
         if self.at_most is None:
@@ -47,12 +47,12 @@ def cells(row):
             return "–" if row.at_most is None or row.kind == "times" else ""
         return f"{number:.2f} ×" if row.kind == "times" else figure(number, row.unit)
 
-    spread = "" if row.spread is None else f"±{row.spread:.0%}"
+    noise = "" if row.noise is None else f"+{row.noise:.0%}"
     bounds = [compared(bound) if bound is not None else "" for bound in (row.at_most, row.aim)]
-    return [row.work, figure(row.limit, row.unit), compared(row.curl), compared(row.etcdgw), spread, *bounds, row.verdict()]
+    return [row.work, figure(row.limit, row.unit), compared(row.curl), compared(row.etcdgw), noise, *bounds, row.verdict()]
 
 
-TITLES = ["", "limit", "libcurl + cJSON", "etcdgw", "", "at most", "aim", ""]
+TITLES = ["", "limit", "libcurl + cJSON", "etcdgw", "noise", "at most", "aim", ""]
 
 
 def table(rows):

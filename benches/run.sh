@@ -26,7 +26,7 @@ build_programs() {
     compile etcdgw client.c etcdgw.c -I"$root/include" -L"$build" -Wl,-rpath,"$build" -letcdgw
 }
 
-[ -e "$library" ] || die "$library is not built: run make first"
+[ -e "$build/etcdgw.pc" ] || die "$library is not built: run make first"
 have cc || die "a C compiler is lacking; on Debian: apt-get install gcc libc6-dev"
 have python3 || die "Python 3 is lacking; on Debian: apt-get install python3"
 install_debian_package libcurl4-openssl-dev libcjson-dev binutils strace valgrind

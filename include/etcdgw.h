@@ -1638,8 +1638,9 @@ etcdgw_status etcdgw_watch_open(struct etcdgw_client *client,
  * owned by the caller: `etcdgw_watch_response_free`; NULL throws it away. Any thread; each response goes to one of
  * them.
  *
- * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_CLOSED` after the last
- * response and after `etcdgw_watch_cancel`, `ETCDGW_FAILED_PRECONDITION` for a watch with a callback.
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_FAILED_PRECONDITION` for a
+ * watch with a callback. The last response of every watch, `etcdgw_watch_cancel` included, is `ETCDGW_WATCH_ENDED`;
+ * after it this is `ETCDGW_CLOSED`.
  */
 etcdgw_status etcdgw_watch_next(struct etcdgw_watch_handle *watch,
                                 int64_t timeout_ms,

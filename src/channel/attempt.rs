@@ -127,12 +127,14 @@ impl Attempt<'_> {
     }
 
     fn refused(&self, method: Method<'_>, grant: &Grant, http_status: u16, body: &mut [u8]) -> Error {
-        if http_status == 404 {
+        grant.blank_in(body);
+        let error = status::error_of_answer(&self.endpoint.url, http_status, body);
+        // etcd itself gives 404, too, for a lease or a member that is missing.
+        let is_etcds = matches!(&error, Error::Server { message, .. } if message.starts_with("etcdserver: "));
+        if http_status == 404 && !is_etcds {
             // A server of another version may have taken the place of the one that told the path.
             self.channel.forget_api_path();
         }
-        grant.blank_in(body);
-        let error = status::error_of_answer(&self.endpoint.url, http_status, body);
         if method.needs_leader && !method.streamed && error.reason() == Reason::NoLeader {
             // Said by etcd's interceptor before the request is looked at (v3rpc/interceptor.go), since it was asked to.
             return error.with_outcome(Outcome::NotApplied);
@@ -191,6 +193,7 @@ impl Attempt<'_> {
         write: WriteBody<'_>,
     ) -> Result<(Connection, Head)> {
         loop {
+            self.check_bounds()?;
             let (mut connection, was_idle) = match self.channel.pool.take(&self.endpoint.url) {
                 Some(connection) => {
                     self.channel.stats.connections_reused.add(1);
@@ -214,6 +217,12 @@ impl Attempt<'_> {
                 Err(failure) => return Err(self.failure(failure)),
             }
         }
+    }
+
+    /// A call that must have ended already sends nothing.
+    fn check_bounds(&self) -> Result<()> {
+        let checked = self.channel.connector.lifeline.check().and_then(|()| self.call.control.check());
+        checked.map_err(|stop| stopped(stop, &self.endpoint.url, Phase::Connecting, Outcome::NotApplied))
     }
 
     /// Reads the body, and keeps the connection for the next call where that can be.

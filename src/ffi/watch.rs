@@ -153,8 +153,9 @@ pub unsafe extern "C" fn etcdgw_watch_open(
 /// owned by the caller: `etcdgw_watch_response_free`; NULL throws it away. Any thread; each response goes to one of
 /// them.
 ///
-/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_CLOSED` after the last
-/// response and after `etcdgw_watch_cancel`, `ETCDGW_FAILED_PRECONDITION` for a watch with a callback.
+/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_FAILED_PRECONDITION` for a
+/// watch with a callback. The last response of every watch, `etcdgw_watch_cancel` included, is `ETCDGW_WATCH_ENDED`;
+/// after it this is `ETCDGW_CLOSED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_watch_next(
     watch: *mut etcdgw_watch_handle,

@@ -51,8 +51,6 @@ impl Connector {
         share: Option<Duration>,
         control: &Control,
     ) -> Result<Connection, ConnectError> {
-        self.lifeline.check().map_err(ConnectError::Stopped)?;
-        control.check().map_err(ConnectError::Stopped)?;
         let limit = share.map_or(self.connect_timeout, |share| share.min(self.connect_timeout));
         self.attempt(target, &control.at_most(limit)).map_err(|error| match (error, control.deadline.has_passed()) {
             // The attempt's own limit is a reason to try elsewhere; the call's is not.
@@ -60,9 +58,8 @@ impl Connector {
                 io::ErrorKind::TimedOut,
                 format!("no connection within {limit:?}"),
             )),
-            (ConnectError::Unreachable(error), true) if error.kind() == io::ErrorKind::TimedOut => {
-                ConnectError::Stopped(Stop::Deadline)
-            }
+            // Such as a name whose look-up took all the time there was.
+            (ConnectError::Unreachable(_), true) => ConnectError::Stopped(Stop::Deadline),
             (other, _) => other,
         })
     }
@@ -123,7 +120,7 @@ fn stopped_or_unreachable(error: io::Error) -> ConnectError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::config::TlsConfig;
@@ -180,7 +177,7 @@ mod tests {
         let connector = connector(Duration::from_millis(100), hanging());
         let start = Instant::now();
         let error = connector.connect(&target(1), None, &without_limit()).unwrap_err();
-        let ConnectError::Unreachable(error) = error else { unreachable!() };
+        let ConnectError::Unreachable(error) = error else { panic!("{error:?}") };
         assert!(error.to_string().contains("etcd.example"), "{error}");
         let limit = Control { deadline: Deadline::after(Duration::from_millis(50)), cancel: None };
         let error = connector.connect(&target(1), None, &limit).unwrap_err();

@@ -47,8 +47,12 @@ impl Connection {
 
     /// Whether it can carry another request: nothing arrived that nobody asked for, and it has not ended.
     pub(crate) fn is_quiet(&self) -> bool {
-        let (Stream::Plain(socket) | Stream::Tls(socket, _)) = &self.stream;
-        self.start == self.end && socket.is_quiet()
+        let (socket, holds_nothing_back) = match &self.stream {
+            Stream::Plain(socket) => (socket, true),
+            // rustls wants no more as long as it has something that was not taken.
+            Stream::Tls(socket, session) => (socket, session.wants_read()),
+        };
+        self.start == self.end && holds_nothing_back && socket.is_quiet()
     }
 
     /// Sends everything. An error means that the last byte was not taken: the peer can't have the whole.

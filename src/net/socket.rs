@@ -173,9 +173,8 @@ pub(crate) fn wait_for(fd: RawFd, ready: Ready, lifeline: &Lifeline, control: &C
         }
     };
     lifeline.check()?;
-    if control.cancel.as_ref().is_some_and(|token| token.is_triggered()) {
-        return Err(Stop::Cancelled.into());
-    }
+    // Also where it is ready: a peer that never pauses must not keep the call going.
+    control.check()?;
     if is_ready { Ok(()) } else { Err(Stop::Deadline.into()) }
 }
 

@@ -37,7 +37,12 @@ impl<'a> Keys<'a> {
 
     /// Whether no key at all is left out.
     pub fn is_everything(&self) -> bool {
-        matches!(self, Keys::Prefix(key) | Keys::From(key) if key.is_empty() || **key == *ZERO && matches!(self, Keys::From(_)))
+        match self {
+            Keys::One(_) => false,
+            Keys::Prefix(key) => key.is_empty(),
+            Keys::From(key) => key.is_empty() || **key == *ZERO,
+            Keys::Range { key, end } => **end == *ZERO && (key.is_empty() || **key == *ZERO),
+        }
     }
 
     /// Whether this is one key without a name: etcd refuses it with "key is not provided".
@@ -141,6 +146,8 @@ mod tests {
         assert!(Keys::Prefix(Cow::Borrowed(b"")).is_everything());
         assert!(Keys::From(Cow::Borrowed(b"")).is_everything());
         assert!(Keys::From(Cow::Borrowed(b"\0")).is_everything());
+        assert!(Keys::Range { key: Cow::Borrowed(b"\0"), end: Cow::Borrowed(b"\0") }.is_everything());
+        assert!(!Keys::Range { key: Cow::Borrowed(b"\0"), end: Cow::Borrowed(b"\x01") }.is_everything());
         assert!(!Keys::Prefix(Cow::Borrowed(b"\0")).is_everything());
         assert!(!Keys::One(Cow::Borrowed(b"")).is_everything());
         assert!(!Keys::From(Cow::Borrowed(b"a")).is_everything());

@@ -32,21 +32,30 @@ pub struct KeyValue {
     pub lease: i64,
 }
 
-impl Decode for KeyValue {
-    fn decode(reader: &mut Reader<'_>) -> Result<KeyValue, JsonError> {
-        let mut kv = KeyValue::default();
+impl KeyValue {
+    /// Decodes a key where it is to stay: its numbers have just been written one by one then, and moving them at once
+    /// would wait until all of these writes are through.
+    pub(crate) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
+        *self = KeyValue::default();
         let names = &["key", "create_revision", "mod_revision", "version", "value", "lease"];
         reader.object(names, |reader, field| {
             match field {
-                0 => kv.key = reader.bytes()?,
-                1 => kv.create_revision = reader.int64()?,
-                2 => kv.mod_revision = reader.int64()?,
-                3 => kv.version = reader.int64()?,
-                4 => kv.value = reader.bytes()?,
-                _ => kv.lease = reader.int64()?,
+                0 => self.key = reader.bytes()?,
+                1 => self.create_revision = reader.int64()?,
+                2 => self.mod_revision = reader.int64()?,
+                3 => self.version = reader.int64()?,
+                4 => self.value = reader.bytes()?,
+                _ => self.lease = reader.int64()?,
             }
             Ok(())
-        })?;
+        })
+    }
+}
+
+impl Decode for KeyValue {
+    fn decode(reader: &mut Reader<'_>) -> Result<KeyValue, JsonError> {
+        let mut kv = KeyValue::default();
+        kv.read(reader)?;
         Ok(kv)
     }
 }
@@ -55,8 +64,8 @@ impl Decode for KeyValue {
 fn key_values(reader: &mut Reader<'_>) -> Result<Vec<KeyValue>, JsonError> {
     let mut kvs = Vec::new();
     reader.array(|reader| {
-        kvs.push(KeyValue::decode(reader)?);
-        Ok(())
+        kvs.push(KeyValue::default());
+        kvs.last_mut().map_or(Ok(()), |kv| kv.read(reader))
     })?;
     Ok(kvs)
 }

@@ -28,6 +28,24 @@ pub struct Event {
 }
 
 impl Event {
+    /// Decodes an event where it is to stay.
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
+        reader.object(&["type", "kv", "prev_kv"], |reader, field| {
+            match field {
+                0 => {
+                    self.event_type = match reader.string_is(&["PUT", "DELETE"])? {
+                        Some(0) => EventType::Put,
+                        Some(1) => EventType::Delete,
+                        _ => return Err(reader.expected("the event type PUT or DELETE")),
+                    }
+                }
+                1 => self.kv.read(reader)?,
+                _ => self.prev_kv = Some(KeyValue::decode(reader)?),
+            }
+            Ok(())
+        })
+    }
+
     /// Every key and value of it.
     fn kvs(&mut self) -> impl Iterator<Item = &mut KeyValue> {
         std::iter::once(&mut self.kv).chain(&mut self.prev_kv)
@@ -44,27 +62,6 @@ impl Event {
             kv.key = kv.key.moved_down(count);
             kv.value = kv.value.moved_down(count);
         }
-    }
-}
-
-impl Decode for Event {
-    fn decode(reader: &mut Reader<'_>) -> Result<Event, JsonError> {
-        let mut event = Event::default();
-        reader.object(&["type", "kv", "prev_kv"], |reader, field| {
-            match field {
-                0 => {
-                    event.event_type = match reader.string_is(&["PUT", "DELETE"])? {
-                        Some(0) => EventType::Put,
-                        Some(1) => EventType::Delete,
-                        _ => return Err(reader.expected("the event type PUT or DELETE")),
-                    }
-                }
-                1 => event.kv = KeyValue::decode(reader)?,
-                _ => event.prev_kv = Some(KeyValue::decode(reader)?),
-            }
-            Ok(())
-        })?;
-        Ok(event)
     }
 }
 
@@ -133,8 +130,8 @@ impl WatchMessage {
                 4 => message.cancel_reason = reader.text()?,
                 5 => message.fragment = reader.boolean()?,
                 _ => reader.array(|reader| {
-                    events.push(Event::decode(reader)?);
-                    Ok(())
+                    events.push(Event::default());
+                    events.last_mut().map_or(Ok(()), |event| event.read(reader))
                 })?,
             }
             Ok(())

@@ -122,7 +122,7 @@ enum Delivered {
 
 /// The delivery thread of a client, and the watches that wait for it.
 ///
-/// Its lock is never held while a callback runs; a watch's queue is locked after it or without it, never before it.
+/// Its lock is never held while a callback runs, nor together with a queue's.
 pub(super) struct Delivery {
     state: Mutex<State>,
     changed: Condvar,

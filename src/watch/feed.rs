@@ -35,10 +35,11 @@ pub(super) struct Feed {
     stream: Option<MessageStream>,
     /// The token that the stream was opened with.
     grant: Grant,
-    opened: Instant,
+    /// When the last attempt began.
+    attempted: Instant,
     /// What came with the confirmation and is to be dealt with after it.
     pending: Option<Interruption>,
-    /// Streams lost one shortly after the other.
+    /// Attempts that failed, or were soon lost, one after the other.
     losses: u32,
     /// Streams refused for their token since one that has held for a while.
     refusals: u32,
@@ -66,7 +67,7 @@ impl Feed {
             require_leader: options.require_leader,
             stream: None,
             grant: Grant::NONE,
-            opened: Instant::now(),
+            attempted: Instant::now(),
             pending: None,
             losses: 0,
             refusals: 0,
@@ -84,6 +85,7 @@ impl Feed {
         if self.account.next_revision() != 0 {
             return Ok(());
         }
+        self.attempted = Instant::now();
         let request = FirstKey(&self.request, &self.namespace);
         let response: Response<RangeResponse> = self.channel.call(RANGE, &request, control)?;
         if response.header.revision <= 0 {
@@ -95,8 +97,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Opens a stream, the start being known, and waits until the server has confirmed the watch. An error is a refusal, or says why no
-    /// confirmation came; the loss or the end of a watch that was confirmed comes from [`step`](Feed::step).
+    /// Opens a stream, the start being known, and waits until the server has confirmed the watch. An error is a refusal,
+    /// or says why no confirmation came; the loss or the end of a watch that was confirmed comes from [`step`](Feed::step).
     pub(super) fn confirm(&mut self, control: &Control, deliver: Deliver<'_>) -> Result<()> {
         match self.open(control, deliver) {
             Ok(()) => Ok(()),
@@ -165,7 +167,7 @@ impl Feed {
             namespace: &self.namespace,
         };
         self.account.belong_to(self.channel.cluster_id());
-        self.opened = Instant::now();
+        self.attempted = Instant::now();
         let resumes = self.account.is_confirmed();
         let (stream, grant) = self.channel.open_stream(WATCH, &create, self.require_leader, control)?;
         (self.stream, self.grant) = (Some(stream), grant);
@@ -227,7 +229,7 @@ impl Feed {
 
     /// Whether the stream was lost for a reason of its own, and not for the one of the stream before.
     fn has_held(&self) -> bool {
-        self.opened.elapsed() > limits::WATCH_BACKOFF_LONGEST
+        self.attempted.elapsed() > limits::WATCH_BACKOFF_LONGEST
     }
 
     fn pause(&mut self, control: &Control) -> Result<()> {
@@ -255,8 +257,7 @@ impl Encode for FirstKey<'_> {
     }
 }
 
-/// The error of a wait that had to end.
-pub(super) fn waited_in_vain() -> Error {
+fn waited_in_vain() -> Error {
     Error::Deadline { endpoint: None, phase: Phase::Receiving, outcome: Outcome::NotApplied }
 }
 

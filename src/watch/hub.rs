@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 /// The watches of a client, and the thread that makes their callbacks.
 ///
-/// Its locks come before every other lock of this module.
+/// The other locks of this module may be taken under its own, never the other way round.
 #[derive(Default)]
 pub(crate) struct Hub {
     /// Started with the first watch that calls back.

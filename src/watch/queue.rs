@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The responses of one watch that have not been consumed.
 ///
-/// Its lock comes after the delivery thread's, and is held for no longer than a response takes to move.
+/// Its lock is held for no longer than a response takes to move, and no other lock is taken meanwhile.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,

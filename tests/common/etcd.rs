@@ -34,8 +34,13 @@ pub fn for_each_version(run: impl Fn(Etcd) + Sync) {
 /// The same with further flags.
 #[track_caller]
 pub fn for_each_version_with(flags: &[&str], run: impl Fn(Etcd) + Sync) {
-    let versions = versions();
-    side_by_side(&versions, |version| version, |version| run(Etcd::start_with_flags(version, flags)));
+    with_each_version(|version| run(Etcd::start_with_flags(version, flags)));
+}
+
+/// Runs a test for every version, whatever it starts of it.
+#[track_caller]
+pub fn with_each_version(run: impl Fn(&str) + Sync) {
+    side_by_side(&versions(), |version| version, |version| run(version));
 }
 
 /// Runs a test on a server of every version that other tests of the same program use at the same time: it must stay as

@@ -17,11 +17,14 @@ pub use black_hole::BlackHole;
 pub use calls::*;
 pub use certificates::{Certificates, Identity};
 pub use cluster::Cluster;
-pub use etcd::{Etcd, EtcdOptions, for_each_version, for_each_version_with, on_each_version, versions};
+pub use etcd::{
+    Etcd, EtcdOptions, for_each_version, for_each_version_with, on_each_version, versions, with_each_version,
+};
 pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};
 pub use proxy::{Direction, End, Fault, Proxy};
 pub use random::Random;
 pub use served_captures::ServedCaptures;
+pub use sys::shrink_receive_buffer;
 
 use etcdgw::client::{CallOptions, Client, TimeLimit};
 use etcdgw::config::Config;

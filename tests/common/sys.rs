@@ -1,4 +1,4 @@
-//! Some things about sockets that the standard library doesn't offer.
+//! What the tests need of sockets that the standard library doesn't offer.
 #![allow(unsafe_code)]
 
 use std::net::{TcpListener, TcpStream};
@@ -6,12 +6,19 @@ use std::os::fd::AsRawFd;
 
 /// Lets the stream end with a reset and not with an orderly end.
 pub fn reset_on_close(stream: &TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let size = size_of::<libc::linger>() as libc::socklen_t;
-    // SAFETY: the value is live and of the size given.
-    let result = unsafe {
-        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size)
-    };
+    set_option(stream, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 });
+}
+
+/// Lets the kernel buffer as little as can be of what comes over the listener's connections.
+pub fn shrink_receive_buffer(listener: &TcpListener) {
+    set_option(listener, libc::SO_RCVBUF, &1_i32);
+}
+
+fn set_option<T>(socket: &impl AsRawFd, name: i32, value: &T) {
+    let size = size_of::<T>() as libc::socklen_t;
+    let fd = socket.as_raw_fd();
+    // SAFETY: the value is live and of the size given; both callers pass the type that the option takes.
+    let result = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, name, std::ptr::from_ref(value).cast(), size) };
     assert_eq!(result, 0);
 }
 

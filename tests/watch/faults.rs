@@ -195,6 +195,22 @@ fn whatever_a_member_says_while_it_restarts_the_watch_comes_back() {
 }
 
 #[test]
+fn a_server_that_can_not_be_had_is_not_asked_without_pause() {
+    let overloaded = r#"{"code":8,"message":"etcdserver: too many requests"}"#;
+    for path in ["/v3/kv/range", "/v3/watch"] {
+        let gateway = FakeGateway::start(move |request, reply| match request.path.as_str() {
+            asked if asked == path => reply.status("429 Too Many Requests", overloaded),
+            _ => reply.json(r#"{"header":{"revision":"4"}}"#),
+        });
+        let client = client(gateway.url());
+        let _watch = client.watch_open(unconfirmed(one(b"k"))).unwrap();
+        let ((), elapsed) = timed(|| wait_until(LONG, || gateway.count(path) >= 8));
+        // 10, 20, 40 … 250 ms, each at least by half.
+        assert!(elapsed >= Duration::from_millis(200), "{path} was asked 8 times in {elapsed:?}");
+    }
+}
+
+#[test]
 fn a_refusal_after_the_confirmation_ends_the_watch_with_its_reason() {
     let gateway = watch_gateway(|number, _, reply| {
         reply.stream_head();

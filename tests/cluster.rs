@@ -1,0 +1,127 @@
+//! Real clusters: their members, their state, and what a client does when one of them is gone.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod common;
+
+use common::{
+    Cluster, LONG, get, on_each_version, one, plain, put, timed, versions, wait_until, with_each_version, within,
+};
+use etcdgw::client::Client;
+use etcdgw::config::Config;
+use etcdgw::error::{Code, Error};
+use etcdgw::rpc::kv::RangeRequest;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+#[test]
+fn a_single_member_tells_about_itself() {
+    on_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        for linearizable in [true, false] {
+            let list = client.member_list(linearizable, &plain()).unwrap();
+            let member = &list.members[0];
+            assert_eq!((list.members.len(), &member.name[..], member.id), (1, "default", list.header.member_id));
+            assert_eq!((&member.client_urls[..], member.is_learner), (&[etcd.url()][..], false));
+        }
+        let status = client.status(None, &plain()).unwrap();
+        assert_eq!((&status.version[..], status.leader), (etcd.version(), status.header.member_id));
+        assert!(status.db_size >= status.db_size_in_use && status.db_size_in_use > 0);
+        assert!(status.raft_index >= status.raft_applied_index && status.raft_applied_index > 0);
+        assert!(status.raft_term > 0 && status.errors.is_empty() && !status.is_learner && !status.downgrade_enabled);
+        let knows_quota = etcd.release() >= (3, 6);
+        assert_eq!(status.db_size_quota > 0, knows_quota);
+        assert_eq!(!status.storage_version.is_empty(), knows_quota);
+        assert_eq!(client.status(Some(&etcd.url()), &plain()).unwrap().header.member_id, member_id(&client));
+    });
+}
+
+fn member_id(client: &Client) -> u64 {
+    client.member_list(false, &plain()).unwrap().header.member_id
+}
+
+#[test]
+fn every_member_of_a_cluster_is_asked_for_its_own_state() {
+    let cluster = Cluster::start(&versions().pop().unwrap(), 3);
+    let client = common::client(&cluster.endpoints());
+    let statuses: Vec<_> =
+        cluster.members.iter().map(|member| client.status(Some(&member.url()), &plain()).unwrap()).collect();
+    let ids: BTreeSet<u64> = statuses.iter().map(|status| status.header.member_id).collect();
+    let listed: BTreeSet<u64> =
+        client.member_list(true, &plain()).unwrap().members.iter().map(|member| member.id).collect();
+    assert_eq!((ids.len(), &ids), (3, &listed));
+    assert!(statuses.iter().all(|status| status.leader == statuses[0].leader));
+}
+
+#[test]
+fn a_client_of_one_member_learns_of_the_others() {
+    for version in versions() {
+        let mut cluster = Cluster::start(&version, 3);
+        let client = common::client(&cluster.members[0].url());
+        client.sync_endpoints(&plain()).unwrap();
+        put(&client, b"key", b"value").unwrap();
+        cluster.members[0].kill();
+        // The lost member may have been the leader: then the others must agree on a new one first.
+        wait_until(LONG, || get(&client, b"key").is_ok());
+        assert_eq!(get(&client, b"key").unwrap().unwrap(), b"value");
+        assert_ne!(*client.base_url(), cluster.members[0].url());
+    }
+}
+
+#[test]
+fn calls_go_on_while_members_come_and_go() {
+    for version in versions() {
+        let mut cluster = Cluster::start(&version, 3);
+        let client = common::client(&cluster.endpoints());
+        let mut revision = 0;
+        for (round, gone) in [0, 1, 2].into_iter().enumerate() {
+            cluster.members[gone].kill();
+            wait_until(LONG, || put(&client, b"key", &[round as u8]).is_ok());
+            assert_eq!(get(&client, b"key").unwrap().unwrap(), [round as u8]);
+            let now = common::get_with(&client, b"key", &plain()).unwrap().kvs[0].mod_revision;
+            assert!(now > revision);
+            revision = now;
+            cluster.members[gone].restart();
+        }
+    }
+}
+
+#[test]
+fn a_frozen_member_costs_a_read_its_limit_and_the_next_call_goes_elsewhere() {
+    let cluster = Cluster::start(&versions().pop().unwrap(), 3);
+    let client = common::client(&cluster.endpoints());
+    put(&client, b"key", b"value").unwrap();
+    cluster.members[0].stop();
+    let read = || common::get_with(&client, b"key", &within(Duration::from_millis(500)));
+    let error = read().unwrap_err();
+    assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
+    assert_ne!(*client.base_url(), cluster.members[0].url());
+    wait_until(LONG, || read().is_ok());
+    cluster.members[0].cont();
+}
+
+#[test]
+fn without_a_leader_reads_of_one_member_are_answered_and_the_rest_is_an_error() {
+    with_each_version(|version| {
+        let mut cluster = Cluster::start(version, 3);
+        let client = Client::new(Config { max_retries: Some(0), ..common::config(&cluster.members[0].url()) }).unwrap();
+        put(&client, b"key", b"value").unwrap();
+        wait_until(LONG, || {
+            let serializable = RangeRequest { serializable: true, ..one(b"key") };
+            client.range(&serializable, &plain()).unwrap().count == 1
+        });
+        cluster.members[1].kill();
+        cluster.members[2].kill();
+        wait_until(LONG, || client.status(None, &plain()).unwrap().errors == ["etcdserver: no leader"]);
+        let serializable = RangeRequest { serializable: true, ..one(b"key") };
+        assert_eq!(client.range(&serializable, &plain()).unwrap().count, 1);
+        assert_eq!(client.member_list(false, &plain()).unwrap().members.len(), 3);
+        let (answer, took) = timed(|| put(&client, b"key", b"other"));
+        let error = answer.unwrap_err();
+        let codes = [Code::DeadlineExceeded, Code::Unavailable, Code::Unknown];
+        assert!(matches!(&error, Error::Server { code, .. } if codes.contains(code)), "{error:?}");
+        assert!(error.may_have_applied() && !error.is_retryable());
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        cluster.members[1].restart();
+        wait_until(LONG, || put(&client, b"key", b"again").is_ok());
+    });
+}
