@@ -1146,7 +1146,8 @@ void etcdgw_client_close(struct etcdgw_client *client);
 /**
  * Uses these endpoints from the next call on; watches stay where they are until they lose their connection.
  *
- * `endpoints`: as in `etcdgw_client_options`, not NULL. Any thread.
+ * They may be of another cluster, where the caller wants that: watches of the first one end with
+ * `ETCDGW_CLUSTER_MISMATCH` then. `endpoints`: as in `etcdgw_client_options`, not NULL. Any thread.
  *
  * Returns `ETCDGW_INVALID_ARGUMENT` for a list that can't be read; the endpoints are then as they were.
  */
@@ -1518,6 +1519,9 @@ void etcdgw_txn_response_free(struct etcdgw_txn_response *response);
  * `etcdgw_error_may_have_applied`, so that the lease can be looked for. `granted_ttl_s`: receives the time granted,
  * which the server may have raised; may be NULL. Any thread.
  *
+ * With an ID of the library's a grant that got no answer is made again, on another member too: there is one lease
+ * whatever happens. Under an ID of the caller's it is made once.
+ *
  * Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_LEASE_EXISTS` for an ID that is taken, and
  * `ETCDGW_OUT_OF_RANGE` for a time beyond the server's maximum.
  */
@@ -1529,7 +1533,8 @@ etcdgw_status etcdgw_lease_grant(struct etcdgw_client *client,
                                  struct etcdgw_error **err);
 
 /**
- * Ends a lease, and deletes the keys attached to it. Any thread.
+ * Ends a lease, and deletes the keys attached to it. A revoke that got no answer is made again; a lease that is gone by
+ * then was revoked. Any thread.
  *
  * Returns `ETCDGW_NOT_FOUND` when there is no such lease.
  */

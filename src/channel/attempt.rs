@@ -9,13 +9,11 @@ use crate::error::{Error, Outcome, Phase, Reason, Result};
 use crate::gateway::frames::{self, MessageStream};
 use crate::gateway::http::{self, Cause, Failure, Head, Outgoing, RequestHead};
 use crate::gateway::json::{Decode, Encode, Reader, Writer};
-use crate::gateway::timeout::GrpcTimeout;
-use crate::gateway::{path, status};
+use crate::gateway::{path, status, timeout};
 use crate::limits;
 use crate::log::Level;
 use crate::net::{ConnectError, Connection, Stop, lock};
 use crate::rpc::{Headed, Header, Response};
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +24,17 @@ pub(super) struct Attempt<'a> {
     pub channel: &'a Channel,
     pub endpoint: &'a Arc<Endpoint>,
     pub call: &'a Call<'a>,
+    /// How many endpoints there are to go to, with this one.
+    pub endpoints: usize,
     /// The time that connecting may take, so that some is left for the other endpoints.
     pub share: Option<Duration>,
 }
 
 /// Makes a member without a leader refuse at once what it would else hold for seconds, to an end that nobody knows.
 const REQUIRE_LEADER: &str = "Grpc-Metadata-hasleader: true\r\n";
+
+/// For that line and one with a timeout.
+const MOST_LINES_BYTES: usize = 64;
 
 /// Writes a request's body; called again where the request must go out on another connection.
 type WriteBody<'a> = &'a mut dyn FnMut(&mut Vec<u8>);
@@ -85,12 +88,12 @@ impl Attempt<'_> {
         method: Method<'_>,
         write: WriteBody<'_>,
     ) -> Result<(u16, Vec<u8>)> {
-        let mut lines = String::new();
+        let mut lines = String::with_capacity(MOST_LINES_BYTES);
         if method.needs_leader {
             lines.push_str(REQUIRE_LEADER);
         }
         if let Some(left) = self.call.control.deadline.remaining() {
-            let _ = write!(lines, "Grpc-Timeout: {}\r\n", GrpcTimeout(left));
+            timeout::push_line(left, &mut lines);
         }
         let (connection, head) = self.begin(method, grant, &lines, write)?;
         let limit = match method.size {

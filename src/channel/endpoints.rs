@@ -108,6 +108,8 @@ pub(super) struct Choice {
     pub endpoint: Arc<Endpoint>,
     /// It failed last time: a success is to be reported.
     pub is_trial: bool,
+    /// How many there are to go to.
+    pub count: usize,
 }
 
 impl Member {
@@ -158,7 +160,7 @@ impl State {
             !member.health.is_good()
         });
         self.current = endpoint.clone();
-        Ok(Choice { endpoint, is_trial })
+        Ok(Choice { endpoint, is_trial, count: self.list.len() })
     }
 
     fn a_foreign_one(&self) -> (Arc<str>, u64) {
@@ -218,10 +220,6 @@ impl Endpoints {
         lock(&self.state).current.clone()
     }
 
-    pub(crate) fn count(&self) -> usize {
-        lock(&self.state).list.len()
-    }
-
     /// Whether each of them is among these.
     pub(super) fn are_all_in(&self, urls: &[Arc<str>]) -> bool {
         lock(&self.state).list.iter().all(|member| urls.contains(&member.endpoint.url))
@@ -256,7 +254,7 @@ impl Endpoints {
         let mut state = lock(&self.state);
         let in_use = state.ring().next().filter(|member| tried.is_empty() && member.health.is_good());
         if let Some(member) = in_use {
-            return Ok(Choice { endpoint: member.endpoint.clone(), is_trial: false });
+            return Ok(Choice { endpoint: member.endpoint.clone(), is_trial: false, count: state.list.len() });
         }
         state.choose(tried, may_meet_foreign, Instant::now(), jitter())
     }
@@ -393,7 +391,7 @@ mod tests {
     #[test]
     fn an_endpoint_stays_in_use_until_it_fails_and_is_left_once_however_many_threads_saw_it() {
         let endpoints = three();
-        assert_eq!(endpoints.count(), 3);
+        assert_eq!(endpoints.urls().len(), 3);
         for _ in 0..3 {
             assert_eq!(&*endpoints.choose(&[], false).unwrap().endpoint.url, "http://a:2379");
         }

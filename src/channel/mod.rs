@@ -239,7 +239,7 @@ impl Channel {
     ) -> Result<Response<T>> {
         let endpoint = self.endpoints.single(url)?;
         let call = Call::new(method.kind, control).for_stranger(!self.endpoints.has(&endpoint.url));
-        let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, share: None };
+        let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, endpoints: 1, share: None };
         attempt.decoded_answer(method, request).map_err(|error| retry::for_kind(error, method.kind))
     }
 
@@ -289,7 +289,7 @@ impl Channel {
             let limit = share.unwrap_or(Duration::MAX).min(self.connector.connect_timeout);
             let (bounded, url) = (control.at_most(limit), &endpoint.url);
             let call = Call::probe(&bounded);
-            match (Attempt { channel: self, endpoint, call: &call, share: None }).version() {
+            match (Attempt { channel: self, endpoint, call: &call, endpoints: 1, share: None }).version() {
                 Ok(_) => alive.push(endpoint.clone()),
                 Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => return Err(error),
                 Err(error) => {

@@ -35,7 +35,7 @@ impl Attempt<'_> {
     /// How long a member may be silent: not so long that no time is left for another one. None: there is no other one,
     /// or no time for a question.
     fn patience(&self, kind: Kind) -> Option<Duration> {
-        if kind == Kind::Write || self.call.is_probe || self.channel.endpoints.count() < 2 {
+        if kind == Kind::Write || self.call.is_probe || self.endpoints < 2 {
             return None;
         }
         let share = self.call.control.deadline.remaining().map_or(Duration::MAX, |left| left / 4);
@@ -46,7 +46,7 @@ impl Attempt<'_> {
     fn is_there(&self, limit: Duration) -> bool {
         let control = self.call.control.at_most(limit);
         let call = Call::probe(&control);
-        let asked = Attempt { channel: self.channel, endpoint: self.endpoint, call: &call, share: None }.version();
+        let asked = Attempt { call: &call, share: None, ..*self }.version();
         !matches!(asked, Err(error) if retry::is_no_answer(&error))
     }
 }

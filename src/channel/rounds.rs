@@ -85,8 +85,8 @@ impl Channel {
                 Err((endpoint, cluster_id)) => return Err(way.end(self.mismatch(endpoint, cluster_id))),
             };
             let url = &choice.endpoint.url;
-            let share = way.share(self, call);
-            let attempt = Attempt { channel: self, endpoint: &choice.endpoint, call, share };
+            let share = way.share(choice.count, self, call);
+            let attempt = Attempt { channel: self, endpoint: &choice.endpoint, call, endpoints: choice.count, share };
             let next = match run(&attempt) {
                 Ok(answer) if !answer.is_behind => {
                     if choice.is_trial {
@@ -135,8 +135,8 @@ struct Way {
 
 impl Way {
     /// The time that connecting may take, so that some is left for the endpoints not tried yet.
-    fn share(&self, channel: &Channel, call: &Call<'_>) -> Option<Duration> {
-        let others = channel.endpoints.count().saturating_sub(self.tried.len());
+    fn share(&self, endpoints: usize, channel: &Channel, call: &Call<'_>) -> Option<Duration> {
+        let others = endpoints.saturating_sub(self.tried.len());
         let left =
             u32::try_from(others).unwrap_or(u32::MAX).min(self.most(channel).saturating_sub(self.attempts)).max(1);
         call.control.deadline.remaining().map(|remaining| remaining / left)

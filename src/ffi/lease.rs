@@ -34,6 +34,9 @@ option_struct!(etcdgw_lease_grant_options { struct_size, timeout_ms, cancel, id 
 /// `etcdgw_error_may_have_applied`, so that the lease can be looked for. `granted_ttl_s`: receives the time granted,
 /// which the server may have raised; may be NULL. Any thread.
 ///
+/// With an ID of the library's a grant that got no answer is made again, on another member too: there is one lease
+/// whatever happens. Under an ID of the caller's it is made once.
+///
 /// Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_LEASE_EXISTS` for an ID that is taken, and
 /// `ETCDGW_OUT_OF_RANGE` for a time beyond the server's maximum.
 #[unsafe(no_mangle)]
@@ -71,7 +74,8 @@ pub unsafe extern "C" fn etcdgw_lease_grant(
     }
 }
 
-/// Ends a lease, and deletes the keys attached to it. Any thread.
+/// Ends a lease, and deletes the keys attached to it. A revoke that got no answer is made again; a lease that is gone by
+/// then was revoked. Any thread.
 ///
 /// Returns `ETCDGW_NOT_FOUND` when there is no such lease.
 #[unsafe(no_mangle)]

@@ -157,7 +157,7 @@ impl Drop for Outgoing {
 const COMMON_LINES: &str =
     concat!("User-Agent: libetcdgw/", env!("CARGO_PKG_VERSION"), "\r\nContent-Type: application/json\r\n");
 
-fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+pub(super) fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
     let mut used = 0;
     for place in digits.iter_mut().rev() {
         *place = b'0' + (number % 10) as u8;

@@ -1,24 +1,23 @@
 //! The time that a server is given, in gRPC's words.
 
+use super::http::decimal;
 use crate::limits;
-use std::fmt;
 use std::time::Duration;
-
-/// The value of a `Grpc-Timeout` line: what is left of a call and a little more. So the call's own limit is the one
-/// that passes, with the error that belongs to it, and the server then gives up what nobody waits for.
-pub(crate) struct GrpcTimeout(pub Duration);
 
 /// gRPC allows as many digits (grpc/doc/PROTOCOL-HTTP2.md).
 const MOST: u128 = 99_999_999;
 
-impl fmt::Display for GrpcTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = self.0.saturating_add(limits::SERVER_TIMEOUT_SLACK);
-        match told.as_millis() {
-            millis @ ..=MOST => write!(f, "{millis}m"),
-            millis => write!(f, "{}S", (millis / 1000).min(MOST)),
-        }
-    }
+/// Appends the line for a call that has so much time left: that and a little more. So the call's own limit is the one
+/// that passes, with the error that belongs to it, and the server then gives up what nobody waits for.
+pub(crate) fn push_line(left: Duration, lines: &mut String) {
+    let told = left.saturating_add(limits::SERVER_TIMEOUT_SLACK);
+    let (number, unit) = match told.as_millis() {
+        millis @ ..=MOST => (millis, "m\r\n"),
+        millis => ((millis / 1000).min(MOST), "S\r\n"),
+    };
+    lines.push_str("Grpc-Timeout: ");
+    lines.extend(decimal(number as usize, &mut [0; 20]).iter().map(|digit| char::from(*digit)));
+    lines.push_str(unit);
 }
 
 #[cfg(test)]
@@ -35,7 +34,9 @@ mod tests {
             (Duration::from_millis(99_999_900), "100000S"),
             (Duration::MAX, "99999999S"),
         ] {
-            assert_eq!(GrpcTimeout(left).to_string(), wanted);
+            let mut lines = String::new();
+            push_line(left, &mut lines);
+            assert_eq!(lines, format!("Grpc-Timeout: {wanted}\r\n"));
         }
     }
 }

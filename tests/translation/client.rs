@@ -1,6 +1,6 @@
 //! What a client is made from: its log, its environment, and the ends of both.
 
-use crate::common::FakeGateway;
+use crate::common::{FakeGateway, LONG, wait_until};
 use crate::{TestClient, defaults, ok, response, text};
 use etcdgw::ffi::*;
 use std::ffi::{CString, c_char, c_void};
@@ -85,6 +85,14 @@ fn the_environment_gives_the_api_path_unless_an_option_does() {
     };
     assert_eq!(path_of(defaults()), "/from/environment/");
     assert_eq!(path_of(etcdgw_client_options { api_path: c"v3beta".as_ptr(), ..defaults() }), "/v3beta/");
+}
+
+#[test]
+fn the_endpoints_are_kept_in_step_with_the_members_where_that_is_asked_for() {
+    let gateway = FakeGateway::answering("{}");
+    let client = TestClient::with(gateway.url(), etcdgw_client_options { auto_sync_ms: 1, ..defaults() });
+    ok(|err| unsafe { etcdgw_get_all(client.0, ptr::null(), ptr::null_mut(), err) });
+    wait_until(LONG, || gateway.count("/v3/cluster/member/list") > 1);
 }
 
 #[test]

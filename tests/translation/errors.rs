@@ -79,7 +79,8 @@ fn a_lease_that_may_exist_is_named_although_its_grant_failed() {
     let leaving = FakeGateway::start(|_, reply| reply.close());
     let client = TestClient::of(leaving.url());
     let (mut id, mut ttl) = (0, 7);
-    let status = unsafe { etcdgw_lease_grant(client.0, 60, ptr::null(), &mut id, &mut ttl, ptr::null_mut()) };
+    let soon = etcdgw_lease_grant_options { timeout_ms: 300, ..defaults() };
+    let status = unsafe { etcdgw_lease_grant(client.0, 60, &soon, &mut id, &mut ttl, ptr::null_mut()) };
     assert_eq!((status, ttl), (ETCDGW_CONNECTION_LOST, 0));
     assert!(id > 0);
 
@@ -90,6 +91,23 @@ fn a_lease_that_may_exist_is_named_although_its_grant_failed() {
     let options = etcdgw_lease_grant_options { id: 5, ..defaults() };
     let status = unsafe { etcdgw_lease_grant(client.0, 60, &options, &mut id, &mut ttl, ptr::null_mut()) };
     assert_eq!((status, id), (ETCDGW_FAILED_PRECONDITION, 0));
+}
+
+#[test]
+fn an_endpoint_of_another_cluster_has_its_status() {
+    let [ours, theirs] =
+        ["1", "2"].map(|id| FakeGateway::answering(format!(r#"{{"header":{{"cluster_id":"{id}"}}}}"#)));
+    let client = TestClient::of(&format!("{},{}", ours.url(), theirs.url()));
+    let mut err = ptr::null_mut();
+    unsafe {
+        assert_eq!(etcdgw_get_all(client.0, ptr::null(), ptr::null_mut(), &mut err), ETCDGW_OK);
+        drop(ours);
+        let status = etcdgw_put(client.0, bytes(b"a"), bytes(b"b"), ptr::null(), ptr::null_mut(), &mut err);
+        assert_eq!(status, ETCDGW_CLUSTER_MISMATCH);
+        assert_eq!((etcdgw_error_is_retryable(err), etcdgw_error_may_have_applied(err)), (0, 1));
+        assert_eq!(text(etcdgw_error_endpoint(err)), theirs.url());
+        etcdgw_error_free(err);
+    }
 }
 
 #[test]
