@@ -79,10 +79,7 @@ impl Connector {
                     return Ok(Connection::plain(socket));
                 }
                 let session = self.tls.session(host).map_err(ConnectError::Tls)?;
-                Connection::secured(socket, session, control).map_err(|error| match Stop::of(&error) {
-                    Some(stop) => ConnectError::Stopped(stop),
-                    None => ConnectError::Tls(error),
-                })
+                Connection::secured(socket, session, control).map_err(handshake_failed)
             }
         }
     }
@@ -109,6 +106,21 @@ impl Connector {
         wait_for(handle.as_raw_fd(), Ready::Write, &self.lifeline, control)?;
         sys::connect_result(handle.as_raw_fd())?;
         Socket::new(handle, &self.lifeline, &self.stats)
+    }
+}
+
+/// A connection that ends in the middle of a handshake says nothing about the other side's TLS, unlike what rustls says
+/// or an alert.
+fn handshake_failed(error: io::Error) -> ConnectError {
+    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        return ConnectError::Tls(error);
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => ConnectError::Unreachable(io::Error::new(
+            error.kind(),
+            "the server ended the connection during the TLS handshake",
+        )),
+        _ => stopped_or_unreachable(error),
     }
 }
 

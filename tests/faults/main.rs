@@ -9,6 +9,7 @@ mod connecting;
 mod cutting;
 mod proxies;
 mod replacing;
+mod securing;
 mod slowing;
 mod stalling;
 mod support;

@@ -2,7 +2,7 @@
 
 use crate::common::{Direction, Etcd, Proxy, config, one, plain, put, put_request, timed, versions, within};
 use etcdgw::client::{CallOptions, Client};
-use etcdgw::config::Config;
+use etcdgw::config::{Config, TlsConfig};
 use etcdgw::error::Error;
 use etcdgw::rpc::txn::{TxnOp, TxnRequest};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +48,7 @@ pub struct Bench<'a> {
     pub proxy: Proxy,
     pub client: Client,
     direct: Client,
+    tls: TlsConfig,
     pub etcd: &'a Etcd,
 }
 
@@ -65,23 +66,26 @@ pub struct Seen {
 impl<'a> Bench<'a> {
     /// The one way to the server leads through the proxy.
     pub fn new(etcd: &'a Etcd) -> Bench<'a> {
-        Bench::with(etcd, |config| config)
+        Bench::over_tls(etcd, TlsConfig::default())
     }
 
-    /// The same with another way after it that is free of faults.
-    pub fn with_way_out(etcd: &'a Etcd) -> Bench<'a> {
-        Bench::with(etcd, |config| Config { endpoints: format!("{},{}", config.endpoints, etcd.url()), ..config })
-    }
-
-    fn with(etcd: &'a Etcd, change: impl FnOnce(Config) -> Config) -> Bench<'a> {
+    /// The same to a server that wants TLS.
+    pub fn over_tls(etcd: &'a Etcd, tls: TlsConfig) -> Bench<'a> {
         let proxy = Proxy::start(&etcd.url());
-        let client = Client::new(change(config(&proxy.url()))).unwrap();
-        Bench { proxy, client, direct: crate::common::client(&etcd.url()), etcd }
+        let connect = |url: &str| Client::new(Config { tls: tls.clone(), ..config(url) }).unwrap();
+        Bench { client: connect(&proxy.url()), direct: connect(&etcd.url()), tls, proxy, etcd }
+    }
+
+    /// Another way to the server comes after the proxy, free of faults.
+    pub fn with_way_out(etcd: &'a Etcd) -> Bench<'a> {
+        let bench = Bench::new(etcd);
+        bench.client.set_endpoints(&format!("{},{}", bench.proxy.url(), etcd.url())).unwrap();
+        bench
     }
 
     /// A client of the same endpoints that has no connection yet.
     pub fn fresh_client(&mut self) {
-        self.client = crate::common::client(&self.proxy.url());
+        self.client = Client::new(Config { tls: self.tls.clone(), ..config(&self.proxy.url()) }).unwrap();
     }
 
     pub fn direct(&self) -> &Client {

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 /// Listens on a port of loopback and forwards to a server, as far as the fault lets it.
 pub struct Proxy {
+    scheme: String,
     shared: Arc<Shared>,
     listening: Mutex<Option<Listening>>,
 }
@@ -57,9 +58,10 @@ struct Plan {
 }
 
 impl Proxy {
-    /// A proxy before `http://127.0.0.1:port`, without a fault.
+    /// A proxy before `http://127.0.0.1:port` or `https://127.0.0.1:port`, without a fault.
     pub fn start(server: &str) -> Proxy {
-        let server = server.strip_prefix("http://").unwrap().parse().unwrap();
+        let (scheme, server) = server.split_once("://").unwrap();
+        let server = server.parse().unwrap();
         let plan = Plan { fault: Fault::None, once: false, number: 0, releases: 0, is_ending: false };
         let shared = Arc::new(Shared {
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
@@ -71,13 +73,13 @@ impl Proxy {
             connections: AtomicUsize::new(0),
             forwarded: Default::default(),
         });
-        let proxy = Proxy { shared, listening: Mutex::default() };
+        let proxy = Proxy { scheme: scheme.to_owned(), shared, listening: Mutex::default() };
         proxy.listen();
         proxy
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.shared.address)
+        format!("{}://{}", self.scheme, self.shared.address)
     }
 
     /// Sets a fault in place of the one before; what that one held back goes on.
