@@ -32,8 +32,10 @@ fn a_secure_connection_cut_anywhere_is_an_error_that_tells_whether_the_request_w
                 bench.check(&seen, fault);
                 let Err(error) = &seen.result else { continue };
                 // A server that finds half of a request says so.
-                let is_expected =
-                    matches!(error, Error::Lost { .. } | Error::Connect { .. } | Error::Protocol { http_status: 400, .. });
+                let is_expected = matches!(
+                    error,
+                    Error::Lost { .. } | Error::Connect { .. } | Error::Protocol { http_status: 400, .. }
+                );
                 assert!(is_expected, "{fault:?}: {error:?}");
                 if bytes < HANDSHAKE {
                     assert!(!error.may_have_applied() && error.is_retryable(), "{fault:?}: {error:?}");
