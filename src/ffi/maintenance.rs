@@ -49,7 +49,8 @@ pub struct etcdgw_maintenance_status_response {
 
 /// Asks a member for its state.
 ///
-/// `endpoint`: its URL, written as an endpoint of the client; NULL: the member in use. `options` may be NULL.
+/// `endpoint`: its URL, written as an endpoint of the client; NULL: the member in use. One that is none of the client's
+/// endpoints is asked without the client's token. `options` may be NULL.
 /// `response`: receives the answer, owned by the caller: `etcdgw_maintenance_status_response_free`; NULL when it isn't
 /// wanted. Any thread.
 #[unsafe(no_mangle)]

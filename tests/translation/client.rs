@@ -110,3 +110,43 @@ fn a_client_without_options_is_one_of_the_local_port() {
         etcdgw_client_free(client);
     }
 }
+
+/// A gateway that gives everybody the same token.
+fn token_gateway() -> FakeGateway {
+    FakeGateway::start(|request, reply| match request.path.as_str() {
+        "/v3/auth/authenticate" => reply.json(r#"{"token":"issued.1"}"#),
+        _ => reply.json("{}"),
+    })
+}
+
+#[test]
+fn credentials_reach_the_server_and_may_be_replaced() {
+    let gateway = token_gateway();
+    let token_of_get = |client: &TestClient| {
+        ok(|err| unsafe { etcdgw_get_all(client.0, ptr::null(), ptr::null_mut(), err) });
+        gateway.last().header("authorization").map(str::to_owned)
+    };
+    let logins = || {
+        let requests = gateway.requests().into_iter().filter(|request| request.path == "/v3/auth/authenticate");
+        requests.map(|request| request.json()).collect::<Vec<_>>()
+    };
+    let set = |client: &TestClient, user, password| {
+        ok(|err| unsafe { etcdgw_client_set_credentials(client.0, user, password, err) });
+    };
+    let (user, password, token) = (c"user".as_ptr(), c"pass \"word\"".as_ptr(), c"elsewhere.2".as_ptr());
+
+    let client = TestClient::with(gateway.url(), etcdgw_client_options { user, password, ..defaults() });
+    assert_eq!(token_of_get(&client).as_deref(), Some("issued.1"));
+    assert_eq!(logins(), [serde_json::json!({ "name": "user", "password": "pass \"word\"" })]);
+    set(&client, c"other".as_ptr(), c"".as_ptr());
+    assert_eq!(token_of_get(&client).as_deref(), Some("issued.1"));
+    assert_eq!(logins()[1], serde_json::json!({ "name": "other", "password": "" }));
+    set(&client, ptr::null(), ptr::null());
+    assert_eq!(token_of_get(&client), None);
+
+    let client = TestClient::with(gateway.url(), etcdgw_client_options { token, ..defaults() });
+    assert_eq!(token_of_get(&client).as_deref(), Some("elsewhere.2"));
+    set(&client, user, password);
+    assert_eq!(token_of_get(&client).as_deref(), Some("issued.1"));
+    assert_eq!(logins().len(), 3);
+}
