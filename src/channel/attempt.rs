@@ -301,7 +301,8 @@ impl Attempt<'_> {
         match failure.cause {
             // With TLS 1.3 a server refuses a client's certificate only after the client's first request.
             Cause::Io(source) if !failure.answered && retry::is_tls_refusal(&source) => {
-                Error::Tls { endpoint: self.endpoint.url.clone(), source: Arc::new(source) }
+                let source = Arc::new(self.channel.connector.tls.explain(source));
+                Error::Tls { endpoint: self.endpoint.url.clone(), source }
             }
             cause => failed(cause, &self.endpoint.url, 0, failure.sent),
         }

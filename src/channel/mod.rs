@@ -112,7 +112,8 @@ pub struct Channel {
 impl Channel {
     pub(crate) fn new(config: Config) -> Result<Channel> {
         let uses_tls = !config.tls.is_default();
-        let tls = Tls::new(config.tls);
+        let logger = Logger::new(config.log);
+        let tls = Tls::new(config.tls, logger.clone());
         let list = Endpoints::parse(&config.endpoints)?;
         Endpoints::check_tls(&list, uses_tls)?;
         if uses_tls || list.iter().any(|endpoint| endpoint.is_tls()) {
@@ -141,7 +142,7 @@ impl Channel {
             api_path: Mutex::new(api_path),
             max_response_bytes: config.max_response_bytes,
             max_retries: config.max_retries,
-            logger: Logger::new(config.log),
+            logger,
             stats,
         })
     }

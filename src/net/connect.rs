@@ -79,7 +79,7 @@ impl Connector {
                     return Ok(Connection::plain(socket));
                 }
                 let session = self.tls.session(host).map_err(ConnectError::Tls)?;
-                Connection::secured(socket, session, control).map_err(handshake_failed)
+                Connection::secured(socket, session, control).map_err(|error| self.handshake_failed(error))
             }
         }
     }
@@ -107,20 +107,20 @@ impl Connector {
         sys::connect_result(handle.as_raw_fd())?;
         Socket::new(handle, &self.lifeline, &self.stats)
     }
-}
 
-/// A connection that ends in the middle of a handshake says nothing about the other side's TLS, unlike what rustls says
-/// or an alert.
-fn handshake_failed(error: io::Error) -> ConnectError {
-    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-        return ConnectError::Tls(error);
-    }
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => ConnectError::Unreachable(io::Error::new(
-            error.kind(),
-            "the server ended the connection during the TLS handshake",
-        )),
-        _ => stopped_or_unreachable(error),
+    /// A connection that ends in the middle of a handshake says nothing about the other side's TLS, unlike what rustls
+    /// says or an alert.
+    fn handshake_failed(&self, error: io::Error) -> ConnectError {
+        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return ConnectError::Tls(self.tls.explain(error));
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => ConnectError::Unreachable(io::Error::new(
+                error.kind(),
+                "the server ended the connection during the TLS handshake",
+            )),
+            _ => stopped_or_unreachable(error),
+        }
     }
 }
 
@@ -137,6 +137,7 @@ mod tests {
     use super::*;
     use crate::config::TlsConfig;
     use crate::deadline::Deadline;
+    use crate::log::Logger;
     use crate::net::CancelToken;
     use std::net::{IpAddr, Ipv4Addr, TcpListener};
     use std::thread;
@@ -147,7 +148,7 @@ mod tests {
 
     fn connector(connect_timeout: Duration, resolver: Resolver) -> Connector {
         let lifeline = Arc::new(Lifeline::new().unwrap());
-        let (tls, stats) = (Tls::new(TlsConfig::default()), Arc::default());
+        let (tls, stats) = (Tls::new(TlsConfig::default(), Logger::default()), Arc::default());
         Connector { lifeline, tls, connect_timeout, resolver, stats }
     }
 

@@ -1,41 +1,90 @@
-//! Whom a client trusts, and who it is: rustls' configuration from PEM.
+//! TLS for the connections of one client, with certificates that may be replaced while it runs.
+
+mod pem;
+mod problem;
+mod settings;
 
 use super::lock;
 use crate::config::{Pem, TlsConfig};
-use crate::error::{Error, Result};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error as TlsError, InconsistentKeys, RootCertStore,
-    SignatureScheme,
-};
+use crate::error::Result;
+use crate::log::{Level, Logger};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
+use zeroize::Zeroize;
 
-/// TLS for the connections of one client.
+/// Whom a client trusts and who it is. The files are looked at before each connection.
 pub(crate) struct Tls {
     config: TlsConfig,
-    /// Made when it is first needed: reading the system's certificates takes milliseconds.
-    built: Mutex<Option<Arc<ClientConfig>>>,
+    logger: Logger,
+    /// Held for no longer than it takes to copy something: reading files takes as long as the file system likes.
+    state: Mutex<State>,
 }
 
+#[derive(Default)]
+struct State {
+    /// Made when it is first needed: reading the system's certificates takes milliseconds.
+    usable: Option<Arc<ClientConfig>>,
+    /// The files as they were when they were last read, of use or not.
+    read: Vec<Stamp>,
+    /// A handshake has failed since: they may have changed in a way that doesn't show.
+    is_doubted: bool,
+}
+
+/// What changes with a file; none: it can't be looked at.
+type Stamp = Option<[i64; 7]>;
+
 impl Tls {
-    pub(crate) fn new(config: TlsConfig) -> Tls {
-        Tls { config, built: Mutex::new(None) }
+    pub(crate) fn new(config: TlsConfig, logger: Logger) -> Tls {
+        Tls { config, logger, state: Mutex::default() }
     }
 
-    /// Reads and checks the certificates, so that what is wrong with them is known before the first call.
+    /// Reads and checks the certificates where they have changed since. Those that were good stay in use as long as the
+    /// new ones are not: a pair of files is not replaced at once.
     pub(crate) fn prepare(&self) -> Result<Arc<ClientConfig>> {
-        let mut built = lock(&self.built);
-        if let Some(config) = &*built {
-            return Ok(config.clone());
+        let stamps = self.stamps();
+        let state = lock(&self.state);
+        if let Some(usable) = state.usable.as_ref().filter(|_| state.read == stamps && !state.is_doubted) {
+            return Ok(usable.clone());
         }
-        let config = Arc::new(build(&self.config)?);
-        *built = Some(config.clone());
-        Ok(config)
+        let has_changed = state.usable.is_some() && state.read != stamps;
+        drop(state);
+        let built = settings::build(&self.config).map(Arc::new);
+        let mut state = lock(&self.state);
+        (state.read, state.is_doubted) = (stamps, false);
+        match (built, state.usable.clone()) {
+            (Ok(new), _) => {
+                state.usable = Some(new.clone());
+                drop(state);
+                if has_changed {
+                    self.logger
+                        .log(Level::Info, format_args!("the certificate files have changed: using the new ones"));
+                }
+                Ok(new)
+            }
+            (Err(error), Some(earlier)) => {
+                drop(state);
+                let why = error.full_message();
+                self.logger.log(Level::Warn, format_args!("going on with the certificates read before: {why}"));
+                Ok(earlier)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        let files = [&self.config.ca_cert, &self.config.cert, &self.config.key].into_iter().flatten();
+        let stamp = |pem: &Pem| match pem {
+            Pem::File(path) => std::fs::metadata(path).ok().map(|file| {
+                let size = i64::try_from(file.size()).unwrap_or(i64::MAX);
+                let (mtime, ctime) = ([file.mtime(), file.mtime_nsec()], [file.ctime(), file.ctime_nsec()]);
+                [file.dev() as i64, file.ino() as i64, size, mtime[0], mtime[1], ctime[0], ctime[1]]
+            }),
+            Pem::Memory(_) => None,
+        };
+        files.map(stamp).collect()
     }
 
     /// A TLS session with a host, not begun.
@@ -45,139 +94,25 @@ impl Tls {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         ClientConnection::new(config, name).map_err(io::Error::other)
     }
+
+    /// Takes note of a session that failed, and tells of its error what a person can act on.
+    pub(crate) fn explain(&self, error: io::Error) -> io::Error {
+        lock(&self.state).is_doubted = true;
+        problem::explain(error, &self.config)
+    }
 }
 
-fn build(config: &TlsConfig) -> Result<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::invalid(format!("TLS can't be set up: {error}")))?;
-    let verified = if config.insecure_skip_verify {
-        versions.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-    } else {
-        versions.with_root_certificates(roots(config.ca_cert.as_ref())?)
-    };
-    match (&config.cert, &config.key) {
-        (None, None) => Ok(verified.with_no_client_auth()),
-        (Some(cert), Some(key)) => {
-            let chain = certificates(cert, "the client certificate")?;
-            let pair = verified.with_client_auth_cert(chain, private_key(key)?);
-            pair.map_err(|error| Error::invalid(pair_problem(&error, cert, key)))
-        }
-        (Some(cert), None) => Err(Error::invalid(format!("{} is given without its key", name_of(cert, "cert_pem")))),
-        (None, Some(key)) => {
-            Err(Error::invalid(format!("{} is given without its certificate", name_of(key, "key_pem"))))
+impl Drop for Tls {
+    fn drop(&mut self) {
+        if let Some(Pem::Memory(key)) = &mut self.config.key {
+            key.zeroize();
         }
     }
-}
-
-fn pair_problem(error: &TlsError, cert: &Pem, key: &Pem) -> String {
-    let (cert, key) = (name_of(cert, "cert_pem"), name_of(key, "key_pem"));
-    match error {
-        TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => format!("{key} is not the key of {cert}"),
-        other => format!("{cert} with {key} can't be used: {other}"),
-    }
-}
-
-fn roots(ca_cert: Option<&Pem>) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    match ca_cert {
-        Some(pem) => {
-            for certificate in certificates(pem, "the CA certificate")? {
-                let added = roots.add(certificate);
-                added.map_err(|error| {
-                    Error::invalid(format!("{} holds no usable CA certificate: {error}", name_of(pem, "ca_cert_pem")))
-                })?;
-            }
-        }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                let problem = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-                let what = format!("no CA certificate is given, and the system's can't be had{problem}");
-                return Err(Error::invalid(what));
-            }
-        }
-    }
-    Ok(roots)
-}
-
-fn certificates(pem: &Pem, what: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let bytes = read(pem)?;
-    let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<std::result::Result<Vec<_>, _>>();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(problem(pem, format!("no certificate in it, where {what} is wanted"))),
-        Err(error) => Err(problem(pem, format!("{what} can't be read: {error}"))),
-    }
-}
-
-fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>> {
-    let bytes = read(pem)?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| problem(pem, format!("no private key can be read: {error}")))
-}
-
-fn read(pem: &Pem) -> Result<Vec<u8>> {
-    match pem {
-        Pem::Memory(bytes) => Ok(bytes.clone()),
-        Pem::File(path) => std::fs::read(path).map_err(|error| file_error(path, error)),
-    }
-}
-
-fn problem(pem: &Pem, what: String) -> Error {
-    match pem {
-        Pem::File(path) => file_error(path, io::Error::new(io::ErrorKind::InvalidData, what)),
-        Pem::Memory(_) => Error::invalid(what),
-    }
-}
-
-fn file_error(path: &Path, source: io::Error) -> Error {
-    Error::File { path: path.to_owned(), source: Arc::new(source) }
 }
 
 fn name_of(pem: &Pem, in_memory: &str) -> String {
     match pem {
         Pem::File(path) => path.display().to_string(),
         Pem::Memory(_) => in_memory.to_owned(),
-    }
-}
-
-/// Takes any certificate, as `tls_insecure_skip_verify` asks; that the peer has its key is still checked.
-#[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, TlsError> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

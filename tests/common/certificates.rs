@@ -3,7 +3,9 @@
 use super::TempDir;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
 };
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// An authority, and what it has signed, in files of a temporary folder.
@@ -38,21 +40,27 @@ impl Certificates {
 
     /// A certificate for these names and addresses. etcd's gateway shows the server's certificate as a client, too.
     pub fn issue(&self, name: &str, subjects: &[&str]) -> Identity {
-        self.issue_to(DistinguishedName::default(), name, subjects)
+        self.issue_to(DistinguishedName::default(), name, subjects, 1975..4096)
+    }
+
+    /// The same for these years only.
+    pub fn issue_valid_in(&self, name: &str, subjects: &[&str], years: Range<i32>) -> Identity {
+        self.issue_to(DistinguishedName::default(), name, subjects, years)
     }
 
     /// The same with a common name.
     pub fn issue_with_common_name(&self, common_name: &str, name: &str, subjects: &[&str]) -> Identity {
         let mut holder = DistinguishedName::default();
         holder.push(DnType::CommonName, common_name);
-        self.issue_to(holder, name, subjects)
+        self.issue_to(holder, name, subjects, 1975..4096)
     }
 
-    fn issue_to(&self, holder: DistinguishedName, name: &str, subjects: &[&str]) -> Identity {
+    fn issue_to(&self, holder: DistinguishedName, name: &str, subjects: &[&str], years: Range<i32>) -> Identity {
         let mut params =
             CertificateParams::new(subjects.iter().map(|subject| (*subject).to_owned()).collect::<Vec<_>>()).unwrap();
         params.distinguished_name = holder;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        (params.not_before, params.not_after) = (date_time_ymd(years.start, 1, 1), date_time_ymd(years.end, 1, 1));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();
         let identity = Identity { cert: self.path(&format!("{name}.pem")), key: self.path(&format!("{name}-key.pem")) };
