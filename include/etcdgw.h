@@ -44,6 +44,9 @@
  * ETCDGW_CANCELLED; also from a signal handler. etcdgw_client_close ends everything of a client with ETCDGW_CLOSED.
  * EINTR is never reported.
  *
+ * PROCESS. Threads of the library have all signals blocked, descriptors are close-on-exec, no call raises SIGPIPE, and
+ * errno, locale and signal handlers are left as they are.
+ *
  * FORK. In a child of fork every call with a client, watch, transaction or token from before it is ETCDGW_FORKED at once,
  * whether or not it was used yet: with daemon(), make the client after it. The _free functions are safe there: they send
  * nothing, call nothing back, and the first of them closes all that the library had open. What the child makes works,

@@ -42,7 +42,7 @@ c_programs() {
     for source in "$here"/c/*.c; do
         name=$(basename "$source" .c)
         run_quietly "${CC:-cc}" -std=c99 -O1 -g -pthread "${warnings[@]}" "${includes[@]}" "$source" "${libraries[@]}" \
-            -o "$built/$name"
+            -ldl -o "$built/$name"
         run "c/$name" "$built/$name"
     done
     # What a thread is given at its start counts as possibly lost, hence only the kinds that prove a leak.

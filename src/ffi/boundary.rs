@@ -45,9 +45,27 @@ pub(super) fn infallible<T>(fallback: T, body: impl FnOnce() -> T) -> T {
 }
 
 fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Error> {
+    let _errno = Errno::kept();
     // What a panic leaves half-done is not looked at again: requests are dropped, and shared state is changed in
     // steps that can't panic.
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| Error::Panic(text_of(payload.as_ref())))
+}
+
+/// The caller's `errno`, which stays as it was: it is the caller's, and a signal handler must not change it at all.
+struct Errno(libc::c_int);
+
+impl Errno {
+    fn kept() -> Errno {
+        // SAFETY: its place is valid as long as the thread.
+        Errno(unsafe { *libc::__errno_location() })
+    }
+}
+
+impl Drop for Errno {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = self.0 };
+    }
 }
 
 fn text_of(payload: &(dyn Any + Send)) -> String {

@@ -28,15 +28,11 @@ impl EventFd {
         Descriptor::opened(fd).map(EventFd)
     }
 
-    /// Makes it readable. Async-signal-safe, and leaves `errno` as it was.
+    /// Makes it readable. Async-signal-safe.
     pub fn signal(&self) {
-        // SAFETY: errno's place is valid for the life of the thread.
-        let errno = unsafe { *libc::__errno_location() };
         let one = 1_u64;
         // SAFETY: writes eight bytes from a live integer. The only failure is a full counter, which is readable too.
         unsafe { libc::write(self.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
-        // SAFETY: as above.
-        unsafe { *libc::__errno_location() = errno };
     }
 
     /// Makes it unreadable.

@@ -10,7 +10,11 @@ macro_rules! freeing {
 
         #[test]
         fn freeing_null_does_nothing() {
-            unsafe { $($name(ptr::null_mut());)* }
+            unsafe {
+                *libc::__errno_location() = 77;
+                $($name(ptr::null_mut());)*
+                assert_eq!(*libc::__errno_location(), 77);
+            }
         }
     };
 }

@@ -40,7 +40,9 @@ fn good_arguments_are_not_refused() {
     let target = Target::new();
     for (name, call) in rows::rows() {
         let mut probe = Probe::good(&target);
+        unsafe { *libc::__errno_location() = 77 };
         let status = call(&mut probe);
+        assert_eq!(unsafe { *libc::__errno_location() }, 77, "{name} changes errno");
         let message = probe.message();
         assert!(status != ETCDGW_INVALID_ARGUMENT && status != ETCDGW_INTERNAL_PANIC, "{name}: {status} {message}");
         probe.assert_user_data_is_freed_at_most_once(name);
