@@ -1,7 +1,7 @@
 //! A cluster of several members on this machine.
 
 use super::etcd::{Etcd, EtcdOptions, free_port};
-use super::{LONG, client, plain, wait_until};
+use super::{End, Fault, LONG, Proxy, client, plain, wait_until};
 use serde_json::json;
 
 /// Members of one cluster, of one version.
@@ -9,6 +9,8 @@ pub struct Cluster {
     pub members: Vec<Etcd>,
     /// Name and peer URL of each.
     peers: Vec<(String, String)>,
+    /// What lies before the peer URL of each, in a cluster that can be torn apart.
+    ways: Vec<Proxy>,
 }
 
 impl Cluster {
@@ -17,7 +19,33 @@ impl Cluster {
         let peers: Vec<(String, String)> = (0..size).map(peer).collect();
         let members: Vec<Etcd> = (0..size).map(|place| launch(version, &peers, place, "new")).collect();
         members.iter().for_each(Etcd::wait_until_healthy);
-        Cluster { members, peers }
+        Cluster { members, peers, ways: Vec::new() }
+    }
+
+    /// The same with members that reach each other over ways that can be cut.
+    pub fn start_separable(version: &str, size: usize) -> Cluster {
+        let listening: Vec<(String, String)> = (0..size).map(peer).collect();
+        let ways: Vec<Proxy> = listening.iter().map(|(_, url)| Proxy::start(url)).collect();
+        let peers: Vec<_> = listening.iter().zip(&ways).map(|((name, _), way)| (name.clone(), way.url())).collect();
+        let launch = |place: usize| launch_at(&listening[place].1, version, &peers, place, "new");
+        let members: Vec<Etcd> = (0..size).map(launch).collect();
+        members.iter().for_each(Etcd::wait_until_healthy);
+        Cluster { members, peers, ways }
+    }
+
+    /// Cuts a member off from the others; clients still reach all of them.
+    pub fn separate(&self, place: usize) {
+        let id = client(&self.members[place].url()).status(None, &plain()).unwrap().header.member_id;
+        for (other, way) in self.ways.iter().enumerate() {
+            way.inject(if other == place { Fault::Hole } else { Fault::HoleFor(id) });
+        }
+        self.ways.iter().for_each(|way| way.cut(End::Close));
+    }
+
+    /// Lets all members reach each other again.
+    pub fn unite(&self) {
+        self.ways.iter().for_each(Proxy::heal);
+        self.ways.iter().for_each(|way| way.cut(End::Close));
     }
 
     /// Adds a member that only learns, and waits until it answers.
@@ -68,11 +96,16 @@ fn peer(place: usize) -> (String, String) {
 }
 
 fn launch(version: &str, peers: &[(String, String)], place: usize, state: &str) -> Etcd {
+    launch_at(&peers[place].1, version, peers, place, state)
+}
+
+/// Starts a member that listens for its peers at another URL than they are told.
+fn launch_at(listening: &str, version: &str, peers: &[(String, String)], place: usize, state: &str) -> Etcd {
     let initial: Vec<String> = peers.iter().map(|(name, url)| format!("{name}={url}")).collect();
     let (name, url) = &peers[place];
     let flags = vec![
         format!("--name={name}"),
-        format!("--listen-peer-urls={url}"),
+        format!("--listen-peer-urls={listening}"),
         format!("--initial-advertise-peer-urls={url}"),
         format!("--initial-cluster={}", initial.join(",")),
         format!("--initial-cluster-state={state}"),

@@ -10,6 +10,7 @@ mod cutting;
 mod proxies;
 mod replacing;
 mod securing;
+mod separating;
 mod slowing;
 mod stalling;
 mod support;

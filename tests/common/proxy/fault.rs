@@ -21,6 +21,8 @@ pub enum Fault {
     Refuse,
     /// Takes connections and whatever comes over them, and forwards nothing.
     Hole,
+    /// The same for connections from the etcd member of this ID, which other members tell in each request.
+    HoleFor(u64),
     /// Answers every request itself, with status 502 and a page for people.
     BadGateway,
     /// Forwards what comes one way only after so long.

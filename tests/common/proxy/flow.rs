@@ -39,6 +39,9 @@ impl<'a> Flow<'a> {
     pub(super) fn run(mut self) {
         let mut buffer = vec![0; 64 << 10];
         while let Some(count) = receive(self.from, &mut buffer) {
+            if self.direction == Direction::Request {
+                self.link.note_sender(&buffer[..count]);
+            }
             if !self.pass(&buffer[..count]) {
                 return;
             }
@@ -57,7 +60,8 @@ impl<'a> Flow<'a> {
                 (self.passed, self.number) = (0, plan.number);
             }
             let forwarded = match plan.fault {
-                Fault::Hole => self.wait_for_release(plan).then_some(0),
+                Fault::HoleFor(member) if !self.link.is_from(member) => self.send(rest),
+                Fault::Hole | Fault::HoleFor(_) => self.wait_for_release(plan).then_some(0),
                 Fault::BadGateway if self.direction == Direction::Request => return self.answer(rest),
                 Fault::Delay(direction, time) if direction == self.direction => {
                     self.shared.pause(time, plan);

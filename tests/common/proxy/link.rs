@@ -5,7 +5,7 @@ use super::{Direction, End, LONG, Shared};
 use crate::common::sys;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// Both halves of a connection.
@@ -15,12 +15,14 @@ pub(super) struct Link {
     server: Mutex<Option<Arc<TcpStream>>>,
     /// A fault has ended it both ways.
     has_ended: AtomicBool,
+    /// The etcd member whose connection it is, where it is one's.
+    sender: OnceLock<u64>,
 }
 
 impl Link {
     pub(super) fn new(client: TcpStream) -> Link {
         prepare(&client);
-        Link { client, server: Mutex::default(), has_ended: AtomicBool::new(false) }
+        Link { client, server: Mutex::default(), has_ended: AtomicBool::new(false), sender: OnceLock::new() }
     }
 
     /// Forwards until both directions have ended.
@@ -38,6 +40,20 @@ impl Link {
             scope.spawn(|| answer.run());
             request.run();
         });
+    }
+
+    /// Looks for the field in which members say who they are.
+    pub(super) fn note_sender(&self, request: &[u8]) {
+        if self.sender.get().is_none() {
+            let text = String::from_utf8_lossy(request);
+            let id = text.lines().find_map(|line| line.strip_prefix("X-Server-From: "));
+            let id = id.and_then(|id| u64::from_str_radix(id, 16).ok());
+            id.map(|id| self.sender.set(id));
+        }
+    }
+
+    pub(super) fn is_from(&self, member: u64) -> bool {
+        self.sender.get() == Some(&member)
     }
 
     pub(super) fn has_ended(&self) -> bool {
