@@ -263,7 +263,7 @@
 /** The server is overloaded. */
 #define ETCDGW_REASON_TOO_MANY_REQUESTS 15
 
-/** User name or password is wrong. */
+/** User name or password is wrong or missing, or the gateway refuses the client certificate for its common name. */
 #define ETCDGW_REASON_AUTH_FAILED 16
 
 /** The token is not, or no longer, valid. */

@@ -101,7 +101,7 @@ pub const ETCDGW_REASON_LEADER_CHANGED: i32 = 13;
 pub const ETCDGW_REASON_TIMEOUT: i32 = 14;
 /// The server is overloaded.
 pub const ETCDGW_REASON_TOO_MANY_REQUESTS: i32 = 15;
-/// User name or password is wrong.
+/// User name or password is wrong or missing, or the gateway refuses the client certificate for its common name.
 pub const ETCDGW_REASON_AUTH_FAILED: i32 = 16;
 /// The token is not, or no longer, valid.
 pub const ETCDGW_REASON_INVALID_TOKEN: i32 = 17;

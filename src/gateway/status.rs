@@ -134,6 +134,8 @@ const MEANINGS: &[(&str, Reason)] = &[
     ("context deadline exceeded", Reason::Timeout),
     ("too many requests", Reason::TooManyRequests),
     ("invalid user ID or password", Reason::AuthFailed),
+    // A user who is known by a certificate alone, code Unknown.
+    ("password was given for no password user", Reason::AuthFailed),
     // Said to a request without a token, where authentication is enabled.
     ("user name is empty", Reason::AuthFailed),
     ("invalid auth token", Reason::InvalidToken),

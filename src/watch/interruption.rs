@@ -1,6 +1,6 @@
 //! Which errors end a watch, and which only its stream.
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Reason};
 use crate::gateway::status;
 
 /// Why a stream carries no more of a watch.
@@ -24,6 +24,7 @@ impl From<Error> for Interruption {
             | Error::Closed { .. }
             | Error::InvalidArgument { .. }
             | Error::Compacted { .. } => Interruption::Ended(error),
+            _ if error.reason() == Reason::AuthFailed => Interruption::Ended(error),
             Error::Server {
                 code: Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::OutOfRange,
                 ..

@@ -71,6 +71,19 @@ fn a_user_without_permission_is_refused_where_it_has_none() {
 }
 
 #[test]
+fn a_user_who_has_no_password_can_not_log_in() {
+    on_each(&[], |etcd| {
+        enable(&etcd);
+        post(&root(&etcd), "auth/user/add", r#"{"name":"certified","options":{"no_password":true}}"#);
+        let client = client_as(&etcd.url(), user("certified", "any"));
+        let refused = [put(&client, b"app/key", b"value").err(), client.watch_open(prefix(b"app/")).err()];
+        for error in refused.map(Option::unwrap) {
+            assert!(error.reason() == Reason::AuthFailed && !error.may_have_applied(), "{error:?}");
+        }
+    });
+}
+
+#[test]
 fn after_a_change_of_password_the_old_one_is_refused_and_the_new_one_works() {
     on_each(&[], |etcd| {
         enable(&etcd);
