@@ -33,6 +33,9 @@ impl Link {
         prepare(&server);
         let server = Arc::new(server);
         *self.server.lock().unwrap() = Some(server.clone());
+        if self.has_ended() {
+            return;
+        }
         std::thread::scope(|scope| {
             let flow = |direction, from, to| Flow::new(shared, self, direction, from, to);
             let request = flow(Direction::Request, &self.client, &server);
