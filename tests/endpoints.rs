@@ -225,6 +225,19 @@ fn the_answer_of_a_member_that_is_behind_counts_when_no_other_one_answers() {
 }
 
 #[test]
+fn a_refusal_by_another_member_counts_more_than_the_answer_of_one_that_is_behind() {
+    let a = Member::of_term(5);
+    let b = FakeGateway::start(|_, reply| {
+        reply.status("403 Forbidden", r#"{"code":7,"message":"etcdserver: permission denied"}"#);
+    });
+    let client = common::client(&format!("{},{}", a.url(), b.url()));
+    get(&client, b"key").unwrap();
+    a.term.store(4, Ordering::SeqCst);
+    let error = get(&client, b"key").unwrap_err();
+    assert!(matches!(error, Error::Server { http_status: 403, .. }), "{error:?}");
+}
+
+#[test]
 fn a_cluster_that_was_restored_as_a_whole_is_believed() {
     let (a, b) = (Member::of_term(5), Member::of_term(5));
     let client = client_of(&[&a, &b]);
@@ -273,6 +286,25 @@ fn a_write_that_a_foreign_cluster_took_may_have_been_done_there() {
     let error = put(&client, b"key", b"value").unwrap_err();
     assert!(matches!(error, Error::ClusterMismatch { .. }), "{error:?}");
     assert!(error.may_have_applied() && !error.is_retryable());
+    assert_eq!(theirs.count(PUT), 1);
+}
+
+#[test]
+fn a_write_that_is_refused_for_the_time_being_takes_its_time_although_a_foreign_endpoint_is_left() {
+    let ours = FakeGateway::start(|request, reply| match request.path.as_str() {
+        PUT => reply.status("429 Text", r#"{"code":8,"message":"etcdserver: too many requests"}"#),
+        _ => reply.json(r#"{"header":{"cluster_id":"10"}}"#),
+    });
+    let theirs = Member::start(0xb, 9);
+    let client = common::client(&format!("{},{}", ours.url(), theirs.url()));
+    get(&client, b"key").unwrap();
+    // Sent on, since it was refused; that is how the other cluster is met.
+    put_with(&client, b"key", b"value", &within(Duration::from_millis(300))).unwrap_err();
+    let before = ours.count(PUT);
+    let error = put_with(&client, b"key", b"value", &within(Duration::from_millis(500))).unwrap_err();
+    assert!(!error.may_have_applied() && error.is_retryable(), "{error:?}");
+    let attempts = ours.count(PUT) - before;
+    assert!((2..10).contains(&attempts), "{attempts} attempts");
     assert_eq!(theirs.count(PUT), 1);
 }
 

@@ -116,6 +116,10 @@ impl Member {
     fn new(endpoint: Arc<Endpoint>) -> Member {
         Member { endpoint, health: Health::default() }
     }
+
+    fn may_serve(&self, may_meet_foreign: bool) -> bool {
+        may_meet_foreign || self.health.foreign_cluster().is_none()
+    }
 }
 
 impl State {
@@ -148,7 +152,7 @@ impl State {
         now: Instant,
         jitter: f64,
     ) -> Result<Choice, (Arc<str>, u64)> {
-        let may_serve = |member: &Member| may_meet_foreign || member.health.foreign_cluster().is_none();
+        let may_serve = |member: &Member| member.may_serve(may_meet_foreign);
         let is_new = |member: &Member| !tried.contains(&member.endpoint.url);
         let best = self.best(now, |member| may_serve(member) && is_new(member));
         let Some(endpoint) = best.or_else(|| self.best(now, may_serve)) else {
@@ -220,9 +224,11 @@ impl Endpoints {
         lock(&self.state).current.clone()
     }
 
-    /// Whether each of them is among these.
-    pub(super) fn are_all_in(&self, urls: &[Arc<str>]) -> bool {
-        lock(&self.state).list.iter().all(|member| urls.contains(&member.endpoint.url))
+    /// Whether each of them that [`choose`](Endpoints::choose) may give is among these.
+    pub(super) fn are_all_in(&self, urls: &[Arc<str>], may_meet_foreign: bool) -> bool {
+        let state = lock(&self.state);
+        let mut members = state.list.iter().filter(|member| member.may_serve(may_meet_foreign));
+        members.all(|member| urls.contains(&member.endpoint.url))
     }
 
     pub(crate) fn urls(&self) -> Vec<Arc<str>> {

@@ -4,7 +4,7 @@
 use super::attempt::{self, Attempt};
 use super::retry::{self, Next};
 use super::{Channel, Kind};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Outcome, Phase, Result};
 use crate::limits;
 use crate::log::Level;
 use crate::net::{self, Control};
@@ -60,6 +60,11 @@ impl<'a> Call<'a> {
         Call { is_probe: true, ..Call::new(Kind::Read, control) }
     }
 
+    /// Whether it may go to an endpoint that was another cluster's: only so is it found out that it is no more.
+    fn may_meet_foreign(&self) -> bool {
+        self.is_judged && self.kind == Kind::Read
+    }
+
     pub(super) fn judged(self) -> Call<'a> {
         Call { is_judged: true, ..self }
     }
@@ -79,8 +84,7 @@ impl Channel {
         let mut way = Way::default();
         let mut behind = None;
         loop {
-            let may_meet_foreign = call.is_judged && call.kind == Kind::Read;
-            let choice = match self.endpoints.choose(&way.tried, may_meet_foreign) {
+            let choice = match self.endpoints.choose(&way.tried, call.may_meet_foreign()) {
                 Ok(choice) => choice,
                 Err((endpoint, cluster_id)) => return Err(way.end(self.mismatch(endpoint, cluster_id))),
             };
@@ -109,8 +113,12 @@ impl Channel {
                 }
             };
             if let Err(error) = way.go_on(self, call, url, next) {
-                // An answer from a member that is behind is better than none.
-                return behind.ok_or(error);
+                return match error {
+                    Error::Cancelled { .. } | Error::Closed { .. } => Err(error),
+                    Error::Server { .. } if next == Next::Nowhere => Err(error),
+                    // An answer from a member that is behind is better than none.
+                    error => behind.ok_or(error),
+                };
             }
         }
     }
@@ -193,7 +201,7 @@ impl Way {
         self.tried.push(url.clone());
         self.may_pass |= next == Next::Later || channel.max_retries.is_some();
         let control = call.control;
-        let is_round = channel.endpoints.are_all_in(&self.tried);
+        let is_round = channel.endpoints.are_all_in(&self.tried, call.may_meet_foreign());
         if next == Next::Nowhere || self.attempts >= self.most(channel) || is_round && !self.may_pass {
             return Err(self.last());
         }
@@ -219,6 +227,7 @@ impl Way {
 
     /// Only a member that was behind leaves no error; its answer is used then.
     fn last(&mut self) -> Error {
-        self.error.take().unwrap_or(Error::Cancelled { outcome: Outcome::NotApplied })
+        let outcome = Outcome::NotApplied;
+        self.error.take().unwrap_or(Error::Deadline { endpoint: None, phase: Phase::Receiving, outcome })
     }
 }
