@@ -265,27 +265,29 @@ impl Endpoints {
         state.choose(tried, may_meet_foreign, Instant::now(), jitter())
     }
 
-    /// A call failed at this endpoint: the next ones go elsewhere for a while.
-    pub(super) fn fail(&self, url: &str) {
-        self.update(url, |health, now, jitter| health.fail(now, jitter));
+    /// A call failed at this endpoint: the next ones go elsewhere for a while. Answers where, if that is news.
+    pub(super) fn fail(&self, url: &str) -> Option<Arc<str>> {
+        self.update(url, |health, now, jitter| health.fail(now, jitter))
     }
 
-    /// This endpoint answered as another cluster's.
-    pub(super) fn be_foreign(&self, url: &str, cluster_id: u64) {
-        self.update(url, |health, now, jitter| health.be_foreign(cluster_id, now, jitter));
+    /// This endpoint answered as another cluster's. As [`fail`](Endpoints::fail).
+    pub(super) fn be_foreign(&self, url: &str, cluster_id: u64) -> Option<Arc<str>> {
+        self.update(url, |health, now, jitter| health.be_foreign(cluster_id, now, jitter))
     }
 
     /// A call succeeded at an endpoint that had failed.
     pub(super) fn recover(&self, url: &str) {
-        self.update(url, |health, _, _| health.recover());
+        let _ = self.update(url, |health, _, _| health.recover());
     }
 
-    fn update(&self, url: &str, change: impl FnOnce(&mut Health, Instant, f64)) {
+    fn update(&self, url: &str, change: impl FnOnce(&mut Health, Instant, f64)) -> Option<Arc<str>> {
         let mut state = lock(&self.state);
+        let before = state.current.clone();
         if let Some(member) = state.find(url) {
             change(&mut member.health, Instant::now(), jitter());
         }
         state.settle();
+        (!Arc::ptr_eq(&before, &state.current)).then(|| state.current.url.clone())
     }
 
     /// The endpoint of one URL, of the same security as the configured ones.

@@ -184,11 +184,15 @@ impl Channel {
         self.endpoints.current().url.clone()
     }
 
-    /// The next call goes to another endpoint than this one, where a stream ended so.
+    /// The next call goes to another endpoint than this one, where a call or a stream ended so.
     pub(crate) fn leave(&self, endpoint: &Arc<str>, error: &Error) {
-        match error {
+        let next = match error {
             Error::ClusterMismatch { theirs, .. } => self.endpoints.be_foreign(endpoint, *theirs),
             _ => self.endpoints.fail(endpoint),
+        };
+        if let Some(next) = next {
+            let why = error.full_message();
+            self.logger.log(Level::Warn, format_args!("calls go to {next} and no longer to {endpoint}: {why}"));
         }
     }
 

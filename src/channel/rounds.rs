@@ -156,10 +156,8 @@ impl Way {
 
     /// Takes in an attempt's error.
     fn take(&mut self, channel: &Channel, call: &Call<'_>, url: &Arc<str>, error: Error) -> Next {
-        if let Error::ClusterMismatch { theirs, .. } = &error {
-            channel.endpoints.be_foreign(url, *theirs);
-        } else if retry::leaves_endpoint(&error) {
-            channel.endpoints.fail(url);
+        if matches!(error, Error::ClusterMismatch { .. }) || retry::leaves_endpoint(&error) {
+            channel.leave(url, &error);
         }
         let next = retry::next(&error, call.kind);
         if error.may_have_applied() {

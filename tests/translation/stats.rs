@@ -95,6 +95,47 @@ fn watches_events_and_resumes_are_counted() {
     with_stats(&client, |stats| assert_eq!(stats.watches_open, 0));
 }
 
+unsafe extern "C" fn keep(level: i32, line: *const c_char, user_data: *mut c_void) {
+    unsafe { &*user_data.cast::<Mutex<Vec<(i32, String)>>>() }.lock().unwrap().push((level, text(line)));
+}
+
+#[test]
+fn connecting_fail_over_retry_and_resuming_have_a_line_each_with_endpoint_and_cause() {
+    let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let count = AtomicUsize::new(0);
+    let gateway = FakeGateway::start(move |request, reply| {
+        if request.path != "/v3/watch" {
+            return reply.json(r#"{"header":{"revision":"8"}}"#);
+        }
+        reply.stream_head();
+        reply.chunk("{\"result\":{\"header\":{\"revision\":\"8\"},\"created\":true}}\n");
+        if count.fetch_add(1, Ordering::SeqCst) == 0 { reply.close() } else { reply.hold() }
+    });
+    let lines = Mutex::new(Vec::<(i32, String)>::new());
+    let options = etcdgw_client_options {
+        log: Some(keep),
+        log_user_data: ptr::from_ref(&lines).cast_mut().cast(),
+        log_level: ETCDGW_LOG_TRACE,
+        ..defaults()
+    };
+    let client = TestClient::with(&format!("{nobody},{}", gateway.url()), options);
+    ok(|err| unsafe { etcdgw_get_all(client.0, ptr::null(), ptr::null_mut(), err) });
+    let watch = response(|out, err| unsafe { etcdgw_watch_open(client.0, bytes(b"a"), ptr::null(), out, err) });
+    wait_until(LONG, || with_stats(&client, |stats| stats.resumes) == 1);
+    let count = |level, parts: &[&str]| {
+        let lines = lines.lock().unwrap();
+        lines.iter().filter(|(of, line)| *of == level && parts.iter().all(|part| line.contains(part))).count()
+    };
+    let (dead, alive) = (nobody.as_str(), gateway.url());
+    assert!(count(ETCDGW_LOG_INFO, &["can't connect to", dead, "refused"]) >= 1, "{lines:?}");
+    assert_eq!(count(ETCDGW_LOG_WARN, &["calls go to", alive, "no longer to", dead, "refused"]), 1, "{lines:?}");
+    assert!(count(ETCDGW_LOG_WARN, &["trying again", dead, "refused"]) >= 1, "{lines:?}");
+    assert!(count(ETCDGW_LOG_DEBUG, &["connected to", alive]) >= 2, "{lines:?}");
+    assert_eq!(count(ETCDGW_LOG_WARN, &["a watch is to go on from revision 9", alive]), 1, "{lines:?}");
+    wait_until(LONG, || count(ETCDGW_LOG_INFO, &["a watch goes on from revision 9 at", alive]) == 1);
+    unsafe { etcdgw_watch_free(watch) };
+}
+
 /// A log that misbehaves: its callback makes calls with the client that it belongs to.
 #[derive(Default)]
 struct Meddler {
