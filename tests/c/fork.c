@@ -317,6 +317,34 @@ static void a_callback_may_fork(void)
     free_all(&all);
 }
 
+/* Its thread ends with the callback, and it has no other; nothing is called or freed a second time there. */
+static void fork_and_return(const etcdgw_watch_response *response, void *user_data)
+{
+    (void)response;
+    pid_t child = begin_child();
+    if (child != 0) {
+        check_child(child);
+        tally_one(user_data);
+    }
+}
+
+static void a_child_that_returns_from_a_callback_ends(void)
+{
+    struct tally returned = TALLY_INIT;
+    struct key_room room;
+    etcdgw_error *err = NULL;
+    etcdgw_watch_handle *watch = NULL;
+    etcdgw_client *client = client_of_etcd();
+    etcdgw_bytes key = own_key(&room, "returns");
+    OK(etcdgw_watch(client, key, NULL, fork_and_return, &returned, NULL, &watch, &err));
+    put(client, key, "x");
+    put(client, key, "y");
+    CHECK(tally_reaches(&returned, 2));
+    etcdgw_watch_free(watch);
+    OK(etcdgw_delete(client, key, NULL, NULL, &err));
+    etcdgw_client_free(client);
+}
+
 static void a_daemon_makes_its_client_after_it_has_become_one(void)
 {
     struct key_room room;
@@ -353,6 +381,7 @@ int main(int argc, char **argv)
 {
     a_child_of_a_quiet_parent_leaves_no_trace();
     a_callback_may_fork();
+    a_child_that_returns_from_a_callback_ends();
     a_daemon_makes_its_client_after_it_has_become_one();
     a_busy_parent_notices_nothing(argc > 1 ? atoi(argv[1]) : 50);
     return EXIT_SUCCESS;
