@@ -54,29 +54,28 @@ pub(crate) struct RequestHead<'a> {
     pub token: Option<&'a str>,
 }
 
+/// Which of a head's parts is the token.
+const TOKEN_PART: usize = 10;
+
 impl RequestHead<'_> {
-    /// Its parts in order, and which of them is the token.
-    fn parts(&self) -> ([&str; 13], usize) {
+    fn parts(&self) -> [&str; 13] {
         let [path, rest] = self.path;
-        let [name, token, end] = self.token.map_or([""; 3], |token| ["Authorization: ", token, "\r\n"]);
-        let start = [self.verb, " ", path, rest, " HTTP/1.1\r\nHost: ", self.host, "\r\n"];
-        let [verb, space, path, rest, version, host, end_of_host] = start;
-        let parts = [
-            verb,
-            space,
+        let [token_name, token, token_end] = self.token.map_or([""; 3], |token| ["Authorization: ", token, "\r\n"]);
+        [
+            self.verb,
+            " ",
             path,
             rest,
-            version,
-            host,
-            end_of_host,
+            " HTTP/1.1\r\nHost: ",
+            self.host,
+            "\r\n",
             COMMON_LINES,
             self.lines,
-            name,
+            token_name,
             token,
-            end,
-            LENGTH_NAME,
-        ];
-        (parts, 10)
+            token_end,
+            "Content-Length: ",
+        ]
     }
 }
 
@@ -91,14 +90,13 @@ pub(crate) struct Outgoing {
     has_secret_body: bool,
 }
 
-const LENGTH_NAME: &str = "Content-Length: ";
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 const MOST_DIGITS: usize = 20;
 
 impl Outgoing {
     /// An empty request in a buffer that was used before, or in a new one.
     pub(crate) fn new(mut buffer: Vec<u8>, head: &RequestHead<'_>, has_secret_body: bool) -> Outgoing {
-        let room = head.parts().0.iter().map(|part| part.len()).sum::<usize>() + MOST_DIGITS + END_OF_HEAD.len();
+        let room = head.parts().iter().map(|part| part.len()).sum::<usize>() + MOST_DIGITS + END_OF_HEAD.len();
         buffer.clear();
         buffer.resize(room, 0);
         Outgoing { bytes: buffer, start: 0, room, token: 0..0, has_secret_body }
@@ -111,7 +109,7 @@ impl Outgoing {
 
     /// Puts the head before the body.
     pub(crate) fn finish(&mut self, head: &RequestHead<'_>) {
-        let (parts, token) = head.parts();
+        let parts = head.parts();
         let mut digits = [0; MOST_DIGITS];
         let digits = decimal(self.bytes.len().saturating_sub(self.room), &mut digits);
         self.start = MOST_DIGITS - digits.len();
@@ -121,7 +119,7 @@ impl Outgoing {
             if let Some(place) = self.bytes.get_mut(at..end) {
                 place.copy_from_slice(part);
             }
-            if number == token {
+            if number == TOKEN_PART {
                 self.token = at..end;
             }
             at = end;
