@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{FakeGateway, Gate, LONG, config, get, get_with, plain, put, put_with, timed, within};
+use common::{FakeGateway, Gate, LONG, config, get, plain, put, put_with, within};
 use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::Error;
@@ -11,7 +11,6 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 const PUT: &str = "/v3/kv/put";
 const RANGE: &str = "/v3/kv/range";
@@ -121,15 +120,13 @@ fn a_read_that_was_not_answered_goes_on_on_another_endpoint() {
 }
 
 #[test]
-fn a_read_that_no_endpoint_answers_is_tried_everywhere_while_time_is_left_and_may_be_made_again() {
+fn a_read_that_no_endpoint_answers_is_lost_and_may_be_made_again() {
     let gateways = [FakeGateway::sending(""), FakeGateway::sending("")];
     let client = common::client(&format!("{},{}", gateways[0].url(), gateways[1].url()));
-    let (answer, took) = timed(|| get_with(&client, b"k", &within(Duration::from_millis(500))));
-    let error = answer.unwrap_err();
+    let error = get(&client, b"k").unwrap_err();
     assert!(matches!(error, Error::Lost { .. }), "{error:?}");
     assert!(!error.may_have_applied() && error.is_retryable());
-    assert!(took < Duration::from_millis(600), "{took:?}");
-    assert!(gateways.iter().all(|gateway| (2..20).contains(&gateway.count(RANGE))));
+    assert_eq!(gateways.map(|gateway| gateway.count(RANGE)), [1, 1]);
 }
 
 #[test]

@@ -41,8 +41,9 @@ impl LogSink for Lines {
 }
 
 impl Lines {
-    fn count(&self, part: &str) -> usize {
-        self.0.lock().unwrap().iter().filter(|line| line.contains(part)).count()
+    /// Attempts to connect that came to nothing.
+    fn vain_attempts(&self) -> usize {
+        self.0.lock().unwrap().iter().filter(|line| line.starts_with("can't connect to ")).count()
     }
 }
 
@@ -96,7 +97,7 @@ fn a_dead_first_endpoint_costs_one_connect_timeout_and_not_one_per_call() {
     let (client, lines) = with_log(Config { connect_timeout: CONNECT_TIMEOUT, ..config(&endpoints) });
     let ((), took) = timed(|| (0..20).for_each(|_| drop(put(&client, b"key", b"value").unwrap())));
     assert!(took >= CONNECT_TIMEOUT && took < CONNECT_TIMEOUT * 4, "{took:?}");
-    assert_eq!(lines.count("can't connect"), 1 + 1, "the failure and the trying again: {:?}", lines.0.lock());
+    assert_eq!(lines.vain_attempts(), 1, "{:?}", lines.0.lock());
     assert_eq!(gateway.count(PUT), 20);
 }
 
@@ -112,7 +113,7 @@ fn dead_endpoints_cost_a_connect_timeout_per_back_off_period_while_the_other_one
         get(&client, b"key").unwrap_err();
         calls += 1;
     }
-    let attempts = lines.count(&format!("can't connect to {}: no connection within", hole.url()));
+    let attempts = lines.vain_attempts();
     assert!(calls > 50 && attempts <= 4, "{attempts} attempts in {calls} calls");
 }
 
@@ -126,7 +127,7 @@ fn many_threads_pay_for_a_dead_endpoint_once_each_at_most() {
             scope.spawn(|| (0..10).for_each(|_| drop(put(&client, b"key", b"value").unwrap())));
         }
     });
-    assert!(lines.count("no connection within") <= 16, "{:?}", lines.0.lock());
+    assert!(lines.vain_attempts() <= 8, "{:?}", lines.0.lock());
     assert_eq!(gateway.count(PUT), 80);
 }
 

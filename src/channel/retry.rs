@@ -3,14 +3,18 @@
 //! | failure                                            | a read, or what may be done twice | a write           |
 //! |----------------------------------------------------|-----------------------------------|-------------------|
 //! | not reached: look-up, connect, TLS, `GET /version` | elsewhere                         | elsewhere         |
-//! | the request was not sent completely                | later                             | elsewhere         |
-//! | sent, and the connection was lost                  | later                             | ends the call     |
+//! | the request was not sent completely                | elsewhere                         | elsewhere         |
+//! | sent, and the connection was lost                  | elsewhere                         | ends the call     |
 //! | refused before a proposal, for the time being      | later                             | later             |
 //! | refused because this member can't                  | elsewhere                         | elsewhere         |
-//! | a proposal's or a proxy's fate is not known        | later                             | ends the call     |
+//! | a proposal's fate is not known                     | later                             | ends the call     |
+//! | a proxy's 502, 503 or 504                          | elsewhere                         | ends the call     |
 //! | no answer that is HTTP, as from a port for gRPC    | elsewhere                         | ends the call     |
 //! | an answer from another cluster                     | elsewhere                         | ends the call     |
 //! | refused for good; the call's own limit, its end    | ends the call                     | ends the call     |
+//!
+//! What the server does once only ([`Kind::Once`]) goes on as a read does, and later where that goes elsewhere: its
+//! next attempt tells what became of the last one.
 //!
 //! `gateway/status.rs` has the messages that say which refusal it is. clientv3 goes further (client/v3/retry.go): it
 //! makes a write again after `DeadlineExceeded` and `Canceled` while the caller's context lives, which may do it twice.
@@ -41,16 +45,17 @@ pub(super) fn next(error: &Error, kind: Kind) -> Next {
     if error.may_have_applied() && kind == Kind::Write {
         return Next::Nowhere;
     }
+    let may_be_found_out = kind == Kind::Once && error.may_have_applied();
     match error {
         Error::Connect { .. } | Error::Tls { .. } | Error::VersionDiscovery { .. } | Error::ClusterMismatch { .. } => {
             Next::Elsewhere
         }
-        // A write that is never taken to its end may be one that is too large for what stands before the server.
-        Error::Lost { .. } if kind == Kind::Write => Next::Elsewhere,
-        Error::Lost { .. } => Next::Later,
+        Error::Lost { .. } if may_be_found_out => Next::Later,
+        Error::Protocol { .. } if may_be_found_out && passes(error) => Next::Later,
+        Error::Lost { .. } | Error::Protocol { http_status: 0, .. } => Next::Elsewhere,
+        Error::Protocol { .. } if passes(error) => Next::Elsewhere,
         Error::Server { message, .. } if status::is_not_helped_by_waiting(message) => Next::Elsewhere,
-        Error::Protocol { http_status: 0, .. } => Next::Elsewhere,
-        Error::Server { .. } | Error::Protocol { .. } if passes(error) => Next::Later,
+        Error::Server { .. } if passes(error) => Next::Later,
         _ => Next::Nowhere,
     }
 }
