@@ -16,7 +16,7 @@ fn once(script: impl Fn(&mut Reply<'_>) + Send + Sync + 'static) -> (FakeGateway
         0 => script(reply),
         _ => reply.json(r#"{"kvs":[{"key":"aw==","value":"dg=="}],"count":"1"}"#),
     });
-    let client = common::client(gateway.url());
+    let client = common::client_without_retries(gateway.url());
     (gateway, client)
 }
 

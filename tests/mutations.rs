@@ -50,7 +50,7 @@ fn a_changed_answer_is_decoded_or_refused_at_once() {
         reply.raw(&*answered.lock().unwrap());
         reply.close();
     });
-    let client = common::client(gateway.url());
+    let client = common::client_without_retries(gateway.url());
     let limit = within(Duration::from_secs(10));
     let mut dice = Dice(0x5eed);
     for name in capture_names().iter().filter(|name| !name.contains("-err-")) {

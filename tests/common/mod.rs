@@ -107,6 +107,12 @@ pub fn client(endpoints: &str) -> Client {
     Client::new(config(endpoints)).unwrap()
 }
 
+/// The same, which makes each request once: for what becomes of the first one.
+#[track_caller]
+pub fn client_without_retries(endpoints: &str) -> Client {
+    Client::new(Config { max_retries: Some(0), ..config(endpoints) }).unwrap()
+}
+
 /// Options of a call without a wish.
 pub fn plain() -> CallOptions {
     CallOptions::default()
