@@ -125,16 +125,14 @@ fn a_cancelled_or_closed_wait_for_anothers_log_in_ends_at_once() {
 }
 
 #[test]
-fn a_lost_connection_during_a_log_in_fails_no_call() {
-    let (lock, logins) = (Lock::new(INVALID_TOKEN), AtomicUsize::new(0));
-    let gateway = FakeGateway::start(move |request, reply| match request.path.as_str() {
-        LOGIN if logins.fetch_add(1, Ordering::SeqCst) == 0 => reply.close(),
-        LOGIN => lock.issue(request, reply),
-        _ if lock.admits(request, reply) => reply.json("{}"),
-        _ => {}
-    });
-    let client = client_as(gateway.url(), user("user", "right"));
-    // A write goes elsewhere after a lost connection, and here is no elsewhere; a read waits for better times.
-    crate::common::get(&client, b"key").unwrap();
-    assert_eq!(gateway.count(LOGIN), 2);
+fn a_lost_connection_during_a_log_in_sends_the_call_elsewhere_since_nothing_of_it_was_sent() {
+    let lock = Lock::new(INVALID_TOKEN);
+    let (broken, sound) = (FakeGateway::start(|_, reply| reply.close()), locked_gateway(&lock));
+    let client = client_as(&format!("{},{}", broken.url(), sound.url()), user("user", "right"));
+    put(&client, b"key", b"value").unwrap();
+    assert_eq!((broken.count(LOGIN), broken.count(PUT), sound.count(PUT)), (1, 0, 1));
+
+    let error = put(&client_as(broken.url(), user("user", "right")), b"key", b"value").unwrap_err();
+    assert!(matches!(error, Error::Lost { .. }), "{error:?}");
+    assert!(!error.may_have_applied() && error.is_retryable());
 }
