@@ -111,6 +111,31 @@ fn a_server_that_wants_a_client_certificate_gets_it_or_the_caller_hears_so() {
     });
 }
 
+/// etcd looks at its list of revoked certificates after the handshake and hangs up: it says no more than that.
+#[test]
+fn a_client_whose_certificate_was_revoked_is_hung_up_on_and_hears_so_in_time() {
+    for_each_version(|plain_etcd| {
+        let certificates = Certificates::new();
+        let (own, revoked) = (certificates.issue("client", &["client"]), certificates.issue("revoked", &["client"]));
+        let mut flags = certificates.flags(&certificates.issue("server", HOST), true);
+        flags.push(format!("--client-crl-file={}", certificates.revoke("revoked").display()));
+        let etcd = Etcd::start_with(plain_etcd.version(), EtcdOptions { flags, tls: true, host: None });
+        let client = |identity: &Identity| {
+            client_with(&etcd.url(), with_pair(trusting(&certificates.ca()), &identity.cert, &identity.key)).unwrap()
+        };
+        let (good, bad) = (client(&own), client(&revoked));
+        for error in [
+            common::get_with(&bad, b"revoked", &within(LONG)).unwrap_err(),
+            put(&bad, b"revoked", b"value").unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Lost { .. } | Error::Connect { .. } | Error::Tls { .. }), "{error:?}");
+            assert!(error.full_message().contains(&etcd.url()), "{error:?}");
+        }
+        put(&good, b"tls", b"value").unwrap();
+        assert_eq!(get(&good, b"revoked").unwrap(), None);
+    });
+}
+
 #[test]
 fn a_server_without_tls_is_told_from_a_bad_certificate() {
     let etcd = Etcd::start(&newest());
