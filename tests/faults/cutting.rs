@@ -54,7 +54,7 @@ fn an_answer_cut_at_any_byte_is_no_answer_and_no_proof_of_anything() {
                     Ok(()) => assert!(!call.is_write(), "{seen:?}"),
                     Err(error) => {
                         assert!(matches!(error, Error::Lost { .. }), "{seen:?}");
-                        assert!(call.is_write() && error.may_have_applied(), "{seen:?}");
+                        assert_eq!(error.may_have_applied(), call.is_write(), "{seen:?}");
                     }
                 }
             }
