@@ -51,8 +51,8 @@ impl Attempt<'_> {
         let mut body = match answered {
             Ok((_, body)) => Zeroizing::new(body),
             Err(error) if error.reason() == Reason::AuthNotEnabled => {
-                let line = format_args!("{url} has authentication not enabled: going on without a token");
-                self.channel.logger.log(Level::Info, line);
+                let logger = &self.channel.logger;
+                logger.log(Level::Info, format_args!("{url} has authentication not enabled: going on without a token"));
                 return Ok(None);
             }
             Err(error) => return Err(unquoted(error, password)),
