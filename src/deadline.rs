@@ -15,6 +15,19 @@ impl Deadline {
         Deadline(Instant::now().checked_add(limit))
     }
 
+    /// This moment.
+    pub(crate) fn at(moment: Instant) -> Deadline {
+        Deadline(Some(moment))
+    }
+
+    /// The earlier of the two.
+    pub(crate) fn earlier(self, other: Deadline) -> Deadline {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Deadline(Some(a.min(b))),
+            (a, b) => Deadline(a.or(b)),
+        }
+    }
+
     /// What is left: `None` without a limit, zero once it has passed.
     pub fn remaining(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
@@ -27,10 +40,6 @@ impl Deadline {
 
     /// The earlier of this one and `limit` from now.
     pub fn at_most(self, limit: Duration) -> Deadline {
-        let other = Deadline::after(limit);
-        match (self.0, other.0) {
-            (Some(a), Some(b)) => Deadline(Some(a.min(b))),
-            (a, b) => Deadline(a.or(b)),
-        }
+        self.earlier(Deadline::after(limit))
     }
 }

@@ -6,10 +6,11 @@ use super::guard::{Seen, Verdict};
 use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, Size, retry};
 use crate::error::{Error, Outcome, Phase, Reason, Result};
-use crate::gateway::frames::{self, MessageStream};
-use crate::gateway::http::{self, Cause, Failure, Head, Outgoing, RequestHead};
+use crate::gateway::frames;
+use crate::gateway::http::{self, AUTHORIZATION, Cause, Failure, Head, Outgoing, RequestHead};
 use crate::gateway::json::{Decode, Encode, Reader, Writer};
-use crate::gateway::{path, status, timeout};
+use crate::gateway::version::ServerVersion;
+use crate::gateway::{status, timeout};
 use crate::limits;
 use crate::log::Level;
 use crate::net::{ConnectError, Connection, Stop, lock};
@@ -31,7 +32,7 @@ pub(super) struct Attempt<'a> {
 }
 
 /// Makes a member without a leader refuse at once what it would else hold for seconds, to an end that nobody knows.
-const REQUIRE_LEADER: &str = "Grpc-Metadata-hasleader: true\r\n";
+pub(super) const REQUIRE_LEADER: &str = "Grpc-Metadata-hasleader: true\r\n";
 
 /// For that line and one with a timeout.
 const MOST_LINES_BYTES: usize = 64;
@@ -106,43 +107,7 @@ impl Attempt<'_> {
         if http_status == 200 {
             return Ok((http_status, body));
         }
-        Err(self.refused(method, grant, http_status, &mut body))
-    }
-
-    /// Opens a stream. It has no time limit at the server.
-    pub(super) fn open_stream(
-        &self,
-        method: Method<'_>,
-        request: &impl Encode,
-        require_leader: bool,
-    ) -> Result<(MessageStream, Grant)> {
-        let lines = if require_leader { REQUIRE_LEADER } else { "" };
-        self.with_token(method, |grant| {
-            let (connection, head) = self.begin(method, grant, lines, &mut |out| encode(request, out))?;
-            let http_status = head.status;
-            if http_status == 200 {
-                let (endpoint, limit) = (self.endpoint.url.clone(), self.channel.max_response_bytes);
-                return Ok((MessageStream::new(endpoint, connection, head.body, limit), grant.clone()));
-            }
-            let mut body = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES, false)?;
-            Err(self.refused(method, grant, http_status, &mut body))
-        })
-    }
-
-    fn refused(&self, method: Method<'_>, grant: &Grant, http_status: u16, body: &mut [u8]) -> Error {
-        grant.blank_in(body);
-        let error = status::error_of_answer(&self.endpoint.url, http_status, body);
-        // etcd itself gives 404, too, for a lease or a member that is missing.
-        let is_etcds = matches!(&error, Error::Server { message, .. } if message.starts_with("etcdserver: "));
-        if http_status == 404 && !is_etcds {
-            // A server of another version may have taken the place of the one that told the path.
-            self.channel.forget_api_path();
-        }
-        if method.needs_leader && !method.streamed && error.reason() == Reason::NoLeader {
-            // Said by etcd's interceptor before the request is looked at (v3rpc/interceptor.go), since it was asked to.
-            return error.with_outcome(Outcome::NotApplied);
-        }
-        error
+        Err(self.channel.refused(&self.endpoint.url, method, grant, http_status, &mut body))
     }
 
     /// The API path, asked for where it isn't known.
@@ -150,29 +115,40 @@ impl Attempt<'_> {
         if let Some(known) = &*lock(&self.channel.api_path) {
             return Ok(known.clone());
         }
-        let found: Arc<str> = Arc::from(self.version()?);
+        let found: Arc<str> = Arc::from(self.version()?.api_path);
         *lock(&self.channel.api_path) = Some(found.clone());
         Ok(found)
     }
 
-    /// The API path by the version that the member gives.
-    pub(super) fn version(&self) -> Result<&'static str> {
-        let undiscovered = |what| Error::VersionDiscovery { endpoint: self.endpoint.url.clone(), what };
+    /// The version that the member gives.
+    pub(super) fn version(&self) -> Result<ServerVersion> {
+        let (http_status, mut body) = self.get("/version")?;
+        self.version_of(http_status, &mut body)
+    }
+
+    pub(super) fn version_of(&self, http_status: u16, body: &mut [u8]) -> Result<ServerVersion> {
+        let url = &self.endpoint.url;
+        let undiscovered = |what| Error::VersionDiscovery { endpoint: url.clone(), what };
+        if http_status != 200 {
+            let quoted = http::excerpt(body);
+            return Err(undiscovered(format!("GET /version gives HTTP status {http_status}, {quoted}")));
+        }
+        let version = ServerVersion::of_answer(body).map_err(undiscovered)?;
+        let (text, path) = (&version.text, version.api_path);
+        self.channel.logger.log(Level::Debug, format_args!("{url} is etcd {text}, its API path {path}"));
+        Ok(version)
+    }
+
+    /// The answer to a `GET` that needs no token.
+    pub(super) fn get(&self, path: &str) -> Result<(u16, Vec<u8>)> {
         let host = &self.endpoint.host;
-        let head = RequestHead { verb: "GET", path: ["/version", ""], host, lines: "", token: None };
+        let path = [path, ""];
+        let head = RequestHead { verb: "GET", path, host, lines: "", token: None, token_name: AUTHORIZATION };
         let sent = self.send(&head, Kind::Read, false, &mut |_| {});
         let (connection, head) = sent.map_err(Error::of_a_read)?;
         let http_status = head.status;
         let read = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES, false);
-        let mut body = read.map_err(Error::of_a_read)?;
-        if http_status != 200 {
-            let quoted = http::excerpt(&body);
-            return Err(undiscovered(format!("GET /version gives HTTP status {http_status}, {quoted}")));
-        }
-        let (path, version) = path::of_version_answer(&mut body).map_err(undiscovered)?;
-        let url = &self.endpoint.url;
-        self.channel.logger.log(Level::Debug, format_args!("{url} is etcd {version}, its API path {path}"));
-        Ok(path)
+        Ok((http_status, read.map_err(Error::of_a_read)?))
     }
 
     fn begin(
@@ -184,7 +160,8 @@ impl Attempt<'_> {
     ) -> Result<(Connection, Head)> {
         let api_path = self.api_path()?;
         let (path, host, token) = ([&*api_path, method.path], &*self.endpoint.host, grant.token());
-        self.send(&RequestHead { verb: "POST", path, host, lines, token }, method.kind, method.is_secret, write)
+        let head = RequestHead { verb: "POST", path, host, lines, token, token_name: AUTHORIZATION };
+        self.send(&head, method.kind, method.is_secret, write)
     }
 
     /// Sends a request and receives the head of its answer, on a connection that is free or on a new one.
@@ -204,14 +181,7 @@ impl Attempt<'_> {
                 }
                 None => (self.connect()?, false),
             };
-            let mut request = Outgoing::new(std::mem::take(&mut connection.spare), head, is_secret);
-            write(request.body());
-            request.finish(head);
-            self.channel.stats.requests.add(1);
-            self.endpoint.counters.requests.add(1);
-            let sent = http::send(&mut connection, request.bytes(), self.call.control);
-            connection.spare = request.into_spare();
-            let begun = sent.and_then(|()| self.receive_head(&mut connection, kind));
+            let begun = self.request(&mut connection, head, kind, is_secret, write);
             match begun {
                 Ok(head) => return Ok((connection, head)),
                 Err(failure) if was_idle && retry::was_stale(&failure, kind) => {
@@ -220,6 +190,29 @@ impl Attempt<'_> {
                 Err(failure) => return Err(self.failure(failure)),
             }
         }
+    }
+
+    /// Sends a request over this connection and receives the head of its answer.
+    pub(super) fn request(
+        &self,
+        connection: &mut Connection,
+        head: &RequestHead<'_>,
+        kind: Kind,
+        is_secret: bool,
+        write: WriteBody<'_>,
+    ) -> Result<Head, Failure> {
+        let mut request = Outgoing::new(std::mem::take(&mut connection.spare), head, is_secret);
+        write(request.body());
+        request.finish(head);
+        self.count_request();
+        let sent = http::send(connection, request.bytes(), self.call.control);
+        connection.spare = request.into_spare();
+        sent.and_then(|()| self.receive_head(connection, kind))
+    }
+
+    pub(super) fn count_request(&self) {
+        self.channel.stats.requests.add(1);
+        self.endpoint.counters.requests.add(1);
     }
 
     /// A call that must have ended already sends nothing.
@@ -249,7 +242,7 @@ impl Attempt<'_> {
         Ok(body)
     }
 
-    fn connect(&self) -> Result<Connection> {
+    pub(super) fn connect(&self) -> Result<Connection> {
         let url = &self.endpoint.url;
         let connected = self.channel.connector.connect(&self.endpoint.target, self.share, self.call.control);
         let error = match connected {
@@ -297,15 +290,45 @@ impl Attempt<'_> {
         }
     }
 
-    fn failure(&self, failure: Failure) -> Error {
+    pub(super) fn failure(&self, failure: Failure) -> Error {
+        self.channel.failure(failure, &self.endpoint.url)
+    }
+}
+
+impl Channel {
+    pub(super) fn failure(&self, failure: Failure, url: &Arc<str>) -> Error {
         match failure.cause {
             // With TLS 1.3 a server refuses a client's certificate only after the client's first request.
             Cause::Io(source) if !failure.answered && retry::is_tls_refusal(&source) => {
-                let source = Arc::new(self.channel.connector.tls.explain(source));
-                Error::Tls { endpoint: self.endpoint.url.clone(), source }
+                let source = Arc::new(self.connector.tls.explain(source));
+                Error::Tls { endpoint: url.clone(), source }
             }
-            cause => failed(cause, &self.endpoint.url, 0, failure.sent),
+            cause => failed(cause, url, 0, failure.sent),
         }
+    }
+
+    /// The error of an answer that is none but a refusal.
+    pub(super) fn refused(
+        &self,
+        url: &Arc<str>,
+        method: Method<'_>,
+        grant: &Grant,
+        http_status: u16,
+        body: &mut [u8],
+    ) -> Error {
+        grant.blank_in(body);
+        let error = status::error_of_answer(url, http_status, body);
+        // etcd itself gives 404, too, for a lease or a member that is missing.
+        let is_etcds = matches!(&error, Error::Server { message, .. } if message.starts_with("etcdserver: "));
+        if http_status == 404 && !is_etcds {
+            // A server of another version may have taken the place of the one that told the path.
+            self.forget_api_path();
+        }
+        if method.needs_leader && !method.streamed && error.reason() == Reason::NoLeader {
+            // Said by etcd's interceptor before the request is looked at (v3rpc/interceptor.go), since it was asked to.
+            return error.with_outcome(Outcome::NotApplied);
+        }
+        error
     }
 }
 
@@ -330,7 +353,7 @@ pub(super) fn stopped_pause(error: io::Error) -> Error {
     }
 }
 
-fn failed(cause: Cause, endpoint: &Arc<str>, http_status: u16, sent: bool) -> Error {
+pub(super) fn failed(cause: Cause, endpoint: &Arc<str>, http_status: u16, sent: bool) -> Error {
     let outcome = if sent { Outcome::Unknown } else { Outcome::NotApplied };
     let phase = if sent { Phase::Receiving } else { Phase::Sending };
     let endpoint = endpoint.clone();

@@ -7,7 +7,7 @@
 
 use crate::config::Credentials;
 use crate::error::{Error, Reason, Result};
-use crate::net::{EventFd, lock};
+use crate::net::{self, EventFd, lock};
 use crate::secret::Secret;
 use std::sync::{Arc, Mutex};
 
@@ -156,7 +156,7 @@ impl Auth {
             return Ok(Turn::Wait(fetch.clone()));
         }
         let done =
-            EventFd::new().map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
+            EventFd::new().map_err(net::no_descriptor)?;
         let fetch = Arc::new(Fetch { endpoint: endpoint.clone(), done, error: Mutex::default() });
         state.fetches.push(fetch.clone());
         let (credentials, generation) = (state.credentials.clone(), state.generation);

@@ -9,17 +9,18 @@ mod login;
 mod patience;
 mod retry;
 mod rounds;
+mod streams;
 
 pub(crate) use attempt::stream_error;
 pub(crate) use auth::Grant;
+pub(crate) use streams::{MemberState, OpenSocket, OpeningStream, Upgrade, must_wait};
 
 use crate::config::{Config, Credentials};
 use crate::error::{Error, Result};
-use crate::gateway::frames::MessageStream;
 use crate::gateway::json::{Decode, Encode};
 use crate::gateway::path;
 use crate::log::{Level, Logger};
-use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Tls, lock};
+use crate::net::{self, Connector, Control, EventFd, Lifeline, Pool, Resolver, Tls, lock};
 use crate::rpc::auth::AUTHENTICATE;
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Response};
@@ -125,7 +126,7 @@ impl Channel {
         });
         let api_path = given.transpose()?.map(Arc::from);
         let lifeline = Lifeline::new()
-            .map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
+            .map_err(net::no_descriptor)?;
         Ok(Channel {
             connector: Connector {
                 lifeline: Arc::new(lifeline),
@@ -256,19 +257,6 @@ impl Channel {
         })
     }
 
-    /// Opens a stream, and waits for its head: gateways send that with the first message.
-    pub(crate) fn open_stream(
-        &self,
-        method: Method<'_>,
-        request: &impl Encode,
-        require_leader: bool,
-        control: &Control,
-    ) -> Result<(MessageStream, Grant)> {
-        self.on_some_endpoint(&Call::new(method.kind, control), |attempt| {
-            attempt.open_stream(method, request, require_leader).map(Answer::plain)
-        })
-    }
-
     /// Takes note that a server refused the token that a request carried. False: there will be no other one.
     pub(crate) fn renews_token(&self, refused: &Grant, error: &Error) -> bool {
         let renews = self.auth.withdraw(refused);
@@ -276,6 +264,11 @@ impl Channel {
             self.logger.log(Level::Info, format_args!("a new token is needed: {}", error.full_message()));
         }
         renews
+    }
+
+    /// Waits until an event is signalled, unless the call must end.
+    pub(crate) fn wait_for(&self, event: &EventFd, control: &Control) -> Result<()> {
+        net::wait_for_event(event, &self.connector.lifeline, control).map_err(attempt::stopped_pause)
     }
 
     /// Lets time pass, unless the call must end.

@@ -6,7 +6,7 @@ use super::constants::*;
 use super::handle::{self, Handle, Memory, Native};
 use super::output::Output;
 use crate::error::Error;
-use crate::net::CancelToken;
+use crate::net::{self, CancelToken};
 use std::ffi::{CString, c_char};
 use std::ptr;
 use std::sync::Arc;
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn etcdgw_cancel_new(out: *mut *mut etcdgw_cancel, err: *m
         fallible(err, || {
             let out = Output::cleared(out).required("out")?;
             let token = CancelToken::new()
-                .map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
+                .map_err(net::no_descriptor)?;
             out.set(handle::new(Arc::new(token)));
             Ok(())
         })

@@ -50,9 +50,14 @@ pub(crate) struct RequestHead<'a> {
     pub host: &'a str,
     /// Further lines, each with its end.
     pub lines: &'a str,
-    /// For the `Authorization` line, where there is to be one.
+    /// The token, where there is to be one.
     pub token: Option<&'a str>,
+    /// What stands before it in its line.
+    pub token_name: &'a str,
 }
+
+/// Before a token in a request that the gateway passes on with its header.
+pub(crate) const AUTHORIZATION: &str = "Authorization: ";
 
 /// Which of a head's parts is the token.
 const TOKEN_PART: usize = 10;
@@ -60,7 +65,7 @@ const TOKEN_PART: usize = 10;
 impl RequestHead<'_> {
     fn parts(&self) -> [&str; 13] {
         let [path, rest] = self.path;
-        let [token_name, token, token_end] = self.token.map_or([""; 3], |token| ["Authorization: ", token, "\r\n"]);
+        let [token_name, token, token_end] = self.token.map_or([""; 3], |token| [self.token_name, token, "\r\n"]);
         [
             self.verb,
             " ",
@@ -178,11 +183,14 @@ pub(crate) fn send(connection: &mut Connection, request: &[u8], control: &Contro
 pub(crate) fn receive(connection: &mut Connection, control: &Control) -> Result<Head, Failure> {
     loop {
         let head = receive_head(connection, control)?;
-        if head.status >= 200 {
+        if head.status >= 200 || head.status == SWITCHING_PROTOCOLS {
             return Ok(head);
         }
     }
 }
+
+/// The status of an answer after which the connection speaks another protocol.
+pub(crate) const SWITCHING_PROTOCOLS: u16 = 101;
 
 /// The head of an answer, as far as it matters.
 #[derive(Debug)]
@@ -191,6 +199,8 @@ pub(crate) struct Head {
     pub body: Body,
     /// Whether the connection carries another request once the body has been read.
     pub keeps_connection: bool,
+    /// Of an upgrade: its `Sec-WebSocket-Accept`.
+    pub accept: Option<Vec<u8>>,
 }
 
 fn receive_head(connection: &mut Connection, control: &Control) -> Result<Head, Failure> {
@@ -226,6 +236,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Head)>, Cause> {
     let mut keeps_connection = response.version == Some(1);
     let mut body = Body { state: State::UntilClose };
     let mut is_chunked = false;
+    let mut accept = None;
     for header in response.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") {
             let announced = content_length(header.value)?;
@@ -238,6 +249,8 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Head)>, Cause> {
                 return Err(protocol("its answer has an unknown transfer encoding"));
             }
             is_chunked = true;
+        } else if status == SWITCHING_PROTOCOLS && header.name.eq_ignore_ascii_case("sec-websocket-accept") {
+            accept = Some(header.value.to_vec());
         } else if header.name.eq_ignore_ascii_case("connection") {
             keeps_connection = !header.value.eq_ignore_ascii_case(b"close")
                 && (keeps_connection || header.value.eq_ignore_ascii_case(b"keep-alive"));
@@ -250,7 +263,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Head)>, Cause> {
         body.state = State::Done;
     }
     keeps_connection &= !matches!(body.state, State::UntilClose);
-    Ok(Some((length, Head { status, body, keeps_connection })))
+    Ok(Some((length, Head { status, body, keeps_connection, accept })))
 }
 
 fn content_length(value: &[u8]) -> Result<u64, Cause> {

@@ -6,3 +6,5 @@ pub mod json;
 pub(crate) mod path;
 pub(crate) mod status;
 pub(crate) mod timeout;
+pub(crate) mod version;
+pub(crate) mod websocket;

@@ -5,6 +5,7 @@ use super::socket::Socket;
 use crate::limits;
 use rustls::ClientConnection;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use zeroize::Zeroize;
 
 /// An open connection.
@@ -65,9 +66,7 @@ impl Connection {
                 while !rest.is_empty() {
                     let taken = session.writer().write(rest)?;
                     rest = rest.get(taken..).unwrap_or_default();
-                    while session.wants_write() {
-                        session.write_tls(&mut socket)?;
-                    }
+                    write_tls(session, &mut socket)?;
                 }
                 Ok(())
             }
@@ -88,6 +87,46 @@ impl Connection {
     pub(crate) fn wipe(&mut self) {
         self.input.zeroize();
         (self.start, self.end) = (0, 0);
+    }
+
+    /// Waits for nothing from now on: what can't be done at once is [`io::ErrorKind::WouldBlock`].
+    pub(crate) fn stop_waiting(&mut self) -> io::Result<()> {
+        self.socket_mut().stop_waiting()
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket {
+        match &mut self.stream {
+            Stream::Plain(socket) | Stream::Tls(socket, _) => socket,
+        }
+    }
+
+    /// Receives past the buffer, which must be empty; 0 at the end.
+    pub(crate) fn receive(&mut self, into: &mut [u8], control: &Control) -> io::Result<usize> {
+        debug_assert_eq!(self.start, self.end);
+        receive(&mut self.stream, into, control)
+    }
+
+    /// Takes some of it for sending, which [`flush`](Connection::flush) may have to complete.
+    pub(crate) fn send_some(&mut self, bytes: &[u8], control: &Control) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.send(bytes, control),
+            Stream::Tls(socket, session) => loop {
+                let taken = session.writer().write(bytes)?;
+                match write_tls(session, &mut Bounded { socket, control }) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && taken > 0 => break Ok(taken),
+                    Ok(()) if taken == 0 && !bytes.is_empty() => {}
+                    written => break written.map(|()| taken),
+                }
+            },
+        }
+    }
+
+    /// Sends what TLS has taken and not sent.
+    pub(crate) fn flush(&mut self, control: &Control) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(_) => Ok(()),
+            Stream::Tls(socket, session) => write_tls(session, &mut Bounded { socket, control }),
+        }
     }
 
     /// Waits for more to arrive; 0 at the end.
@@ -129,6 +168,14 @@ impl Connection {
     }
 }
 
+impl AsRawFd for Connection {
+    fn as_raw_fd(&self) -> RawFd {
+        match &self.stream {
+            Stream::Plain(socket) | Stream::Tls(socket, _) => socket.as_raw_fd(),
+        }
+    }
+}
+
 const MAX_TLS_RECORD_BYTES: usize = 16 << 10;
 
 /// Enough for the answer to most calls, head and body, in one read.
@@ -149,10 +196,20 @@ fn receive_tls(session: &mut ClientConnection, socket: &mut Bounded<'_>, into: &
         }
         session.read_tls(socket)?;
         session.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        while session.wants_write() {
-            session.write_tls(socket)?;
+        match write_tls(session, socket) {
+            // It goes out with what is sent next.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => written?,
         }
     }
+}
+
+/// Sends what the session has to send.
+fn write_tls(session: &mut ClientConnection, socket: &mut Bounded<'_>) -> io::Result<()> {
+    while session.wants_write() {
+        session.write_tls(socket)?;
+    }
+    Ok(())
 }
 
 /// A socket within the bounds of one call, as [`Read`] and [`Write`].

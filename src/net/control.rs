@@ -72,6 +72,9 @@ impl From<Stop> for io::Error {
 }
 
 impl Control {
+    /// No bounds.
+    pub(crate) const UNBOUNDED: Control = Control { deadline: Deadline::NEVER, cancel: None };
+
     /// The reason to stop that already holds.
     pub(crate) fn check(&self) -> Result<(), Stop> {
         if self.cancel.as_ref().is_some_and(|token| token.is_triggered()) {

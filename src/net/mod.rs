@@ -20,7 +20,7 @@ pub(crate) use lifeline::Lifeline;
 pub(crate) use pool::Pool;
 pub(crate) use resolve::Resolver;
 pub(crate) use socket::{pause, wait_for_event};
-pub(crate) use sys::{Generation, close_inherited_descriptors};
+pub(crate) use sys::{Epoll, Generation, close_inherited_descriptors};
 pub(crate) use tls::Tls;
 
 use crate::error::{Error, Result};
@@ -31,6 +31,11 @@ use std::thread::JoinHandle;
 /// Locks, whatever became of the thread that held it last: no invariant of ours spans a panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The error of a descriptor that can't be had.
+pub(crate) fn no_descriptor(source: io::Error) -> Error {
+    Error::System { what: "an event descriptor", source: Arc::new(source) }
 }
 
 /// Starts a thread of the library, with every signal blocked.

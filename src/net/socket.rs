@@ -55,6 +55,8 @@ pub(crate) struct Socket {
     stats: Arc<Stats>,
     /// The kernel's receive timeout; none: it waits for ever.
     receive_timeout: Option<Duration>,
+    /// Whether it waits at all: else what can't be done at once is [`io::ErrorKind::WouldBlock`].
+    waits: bool,
     _registration: Registration,
 }
 
@@ -64,7 +66,13 @@ impl Socket {
         sys::set_blocking(handle.as_raw_fd(), true)?;
         let registration = lifeline.register(&handle)?;
         let (lifeline, stats) = (lifeline.clone(), stats.clone());
-        Ok(Socket { handle, lifeline, stats, receive_timeout: None, _registration: registration })
+        Ok(Socket { handle, lifeline, stats, receive_timeout: None, waits: true, _registration: registration })
+    }
+
+    /// Waits for nothing from now on: somebody else does, and knows when it is ready.
+    pub(crate) fn stop_waiting(&mut self) -> io::Result<()> {
+        self.waits = false;
+        sys::set_blocking(self.fd(), false)
     }
 
     /// Whether an idle connection can still be used, in one system call.
@@ -93,6 +101,7 @@ impl Socket {
     ) -> io::Result<usize> {
         loop {
             match &control.cancel {
+                _ if !self.waits => {}
                 // With a token both must be waited for; without one, receiving is all the waiting there is.
                 Some(_) => self.wait(Ready::Read, control)?,
                 None => self.set_timeout(control)?,
@@ -126,10 +135,11 @@ impl Socket {
     /// Lets an error pass that only means "not yet".
     fn may_go_on(&self, error: io::Error, control: &Control) -> io::Result<()> {
         self.lifeline.check()?;
-        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
-            return Err(error);
+        match error.kind() {
+            io::ErrorKind::WouldBlock if self.waits => Ok(control.check()?),
+            io::ErrorKind::Interrupted => Ok(control.check()?),
+            _ => Err(error),
         }
-        Ok(control.check()?)
     }
 
     fn wait(&self, ready: Ready, control: &Control) -> io::Result<()> {
@@ -188,6 +198,12 @@ pub(crate) fn pause(time: Duration, lifeline: &Lifeline, control: &Control) -> i
     match wait_for(lifeline.as_raw_fd(), Ready::Read, lifeline, &control.at_most(time)) {
         Err(error) if Stop::of(&error) == Some(Stop::Deadline) => Ok(control.check()?),
         done => done,
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd()
     }
 }
 

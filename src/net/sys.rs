@@ -2,9 +2,11 @@
 #![allow(unsafe_code)]
 
 mod descriptor;
+mod epoll;
 mod generation;
 
 pub(crate) use descriptor::{Descriptor, close_inherited_descriptors};
+pub(crate) use epoll::Epoll;
 pub(crate) use generation::Generation;
 
 use crate::deadline::Deadline;

@@ -85,6 +85,28 @@ pub(crate) struct WatchCreate<'a> {
     pub request: &'a WatchRequest,
     pub start_revision: i64,
     pub namespace: &'a Namespace,
+    /// On a connection of many watches: which one it becomes.
+    pub watch_id: Option<i64>,
+}
+
+/// Cancels a watch of a connection of many.
+pub(crate) struct WatchCancel {
+    pub watch_id: i64,
+}
+
+impl Encode for WatchCancel {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.object_field("cancel_request", |out| out.int64_field("watch_id", self.watch_id));
+    }
+}
+
+/// Asks how far the watches of a connection have come.
+pub(crate) struct WatchProgress;
+
+impl Encode for WatchProgress {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.object_field("progress_request", |_| ());
+    }
 }
 
 impl Encode for WatchCreate<'_> {
@@ -100,6 +122,9 @@ impl Encode for WatchCreate<'_> {
                 out.bool_field("prev_kv", true);
             }
             out.bool_field("fragment", true);
+            if let Some(watch_id) = self.watch_id {
+                out.int64_field("watch_id", watch_id);
+            }
         });
     }
 }

@@ -1,0 +1,263 @@
+//! Connections that carry streams: opened here within a call's bounds, and read by whoever waits for many of them.
+
+use super::attempt::{Attempt, encode};
+use super::auth::Grant;
+use super::rounds::{Answer, Call};
+use super::{Channel, Kind, Method, attempt};
+use crate::error::{Error, Result};
+use crate::gateway::frames::MessageStream;
+use crate::gateway::http::{self, AUTHORIZATION, Cause, Head, Outgoing, RequestHead, SWITCHING_PROTOCOLS};
+use crate::gateway::json::Encode;
+use crate::gateway::version::{self, ServerVersion};
+use crate::gateway::websocket::{Handshake, WebSocket};
+use crate::limits;
+use crate::log::Level;
+use crate::net::{Connection, Control, lock};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+/// What came of asking a member for a WebSocket.
+pub(crate) enum Upgrade {
+    /// It is open.
+    Open(OpenSocket),
+    /// That member, or what stands before it, has none that is safe.
+    Unfit { endpoint: Arc<str> },
+}
+
+/// A WebSocket just opened.
+pub(crate) struct OpenSocket {
+    pub socket: WebSocket,
+    /// The token that it was opened with.
+    pub grant: Grant,
+    /// Whether the member's answers to progress requests are in order with the events.
+    pub orders_progress: bool,
+}
+
+/// Makes a token stand in an upgrade: the gateway passes `Authorization` on only for what isn't one.
+const BEARER: &str = "Sec-WebSocket-Protocol: Bearer, ";
+
+impl Channel {
+    /// Opens a WebSocket for a streaming method, at the member in use if that can be done safely there. `insist`: also
+    /// where its builds are known to leak what a broken connection leaves, or to refuse tokens.
+    pub(crate) fn open_socket(&self, method: Method<'_>, insist: bool, control: &Control) -> Result<Upgrade> {
+        self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| {
+            attempt.open_socket(method, insist).map(Answer::plain)
+        })
+    }
+
+    /// Sends the request of a stream, whose head nobody waits for here.
+    pub(crate) fn begin_stream(
+        &self,
+        method: Method<'_>,
+        request: &impl Encode,
+        require_leader: bool,
+        control: &Control,
+    ) -> Result<OpeningStream> {
+        self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| {
+            attempt.begin_stream(method, request, require_leader).map(Answer::plain)
+        })
+    }
+}
+
+impl Attempt<'_> {
+    /// `GET /version` stands before the upgrade on its connection: so it is the same server that answers both, whatever
+    /// was there a moment ago.
+    fn open_socket(&self, method: Method<'_>, insist: bool) -> Result<Upgrade> {
+        self.with_token(method, |grant| {
+            let mut connection = self.connect()?;
+            let Some(mut version) = self.version_over(&mut connection)? else {
+                return Ok(self.unfit("it closes its connections"));
+            };
+            if !version.takes_upgrades() {
+                return Ok(self.unfit(format_args!("etcd {}", version.text)));
+            }
+            if grant.token().is_some() && !version.takes_tokens_on_upgrades() && !insist {
+                return Ok(self.unfit(format_args!("etcd {} takes no tokens there", version.text)));
+            }
+            if version.may_leak_watches() && !insist {
+                if !self.speaks_v1(&mut connection)? {
+                    return Ok(self.unfit(format_args!("this build of etcd {} leaks watches", version.text)));
+                }
+                let Some(again) = self.version_over(&mut connection)? else {
+                    return Ok(self.unfit("it closes its connections"));
+                };
+                version = again;
+                if !version.takes_upgrades() {
+                    return Ok(self.unfit("its version has changed"));
+                }
+            }
+            self.upgrade(connection, method, grant, &version)
+        })
+    }
+
+    fn unfit(&self, why: impl std::fmt::Display) -> Upgrade {
+        let endpoint = self.endpoint.url.clone();
+        self.channel.logger.log(Level::Debug, format_args!("no WebSocket at {endpoint}: {why}"));
+        Upgrade::Unfit { endpoint }
+    }
+
+    /// A whole exchange over a connection that goes on to be used. The last value: whether it can be.
+    fn exchange_over(&self, connection: &mut Connection, verb: &str, path: [&str; 2]) -> Result<(u16, Vec<u8>, bool)> {
+        let host = &self.endpoint.host;
+        let head = RequestHead { verb, path, host, lines: "", token: None, token_name: AUTHORIZATION };
+        let answered = self.request(connection, &head, Kind::Read, false, &mut |_| {});
+        let Head { status, body, keeps_connection, .. } = answered.map_err(|failure| self.failure(failure).of_a_read())?;
+        let mut bytes = Vec::new();
+        let (limit, control) = (limits::MAX_PLAIN_RESPONSE_BYTES, self.call.control);
+        let read = body.read_all(connection, &mut bytes, limit, control);
+        read.map_err(|cause| attempt::failed(cause, &self.endpoint.url, status, true).of_a_read())?;
+        Ok((status, bytes, keeps_connection))
+    }
+
+    /// The version of the server behind a connection; `None`: the connection is of no further use.
+    fn version_over(&self, connection: &mut Connection) -> Result<Option<ServerVersion>> {
+        let (status, mut body, keeps_connection) = self.exchange_over(connection, "GET", ["/version", ""])?;
+        let version = self.version_of(status, &mut body)?;
+        Ok(keeps_connection.then_some(version))
+    }
+
+    /// Whether a gateway of 3.5 is upstream's: others leave watches behind when a WebSocket breaks.
+    fn speaks_v1(&self, connection: &mut Connection) -> Result<bool> {
+        let path = [&*self.api_path()?, "unknown"];
+        let (status, body, keeps_connection) = self.exchange_over(connection, "POST", path)?;
+        Ok(status == 404 && version::is_v1_not_found(&body) && keeps_connection)
+    }
+
+    fn upgrade(
+        &self,
+        mut connection: Connection,
+        method: Method<'_>,
+        grant: &Grant,
+        version: &ServerVersion,
+    ) -> Result<Upgrade> {
+        let handshake = Handshake::new()?;
+        let (api_path, lines, token, token_name) = (self.api_path()?, handshake.lines(), grant.token(), BEARER);
+        let (path, host) = ([&*api_path, method.path], &*self.endpoint.host);
+        let head = RequestHead { verb: "GET", path, host, lines: &lines, token, token_name };
+        let answered = self.request(&mut connection, &head, Kind::Read, false, &mut |_| {});
+        let url = &self.endpoint.url;
+        match answered.map_err(|failure| self.failure(failure).of_a_read()) {
+            Ok(Head { status: SWITCHING_PROTOCOLS, accept: Some(accept), .. }) if handshake.accepts(&accept) => {
+                let socket = WebSocket::new(url.clone(), connection, self.channel.max_response_bytes);
+                let socket = socket.map_err(|source| Error::System { what: "a socket", source: Arc::new(source) })?;
+                self.channel.logger.log(Level::Debug, format_args!("a WebSocket to {url} is open"));
+                let orders_progress = version.orders_requested_progress();
+                Ok(Upgrade::Open(OpenSocket { socket, grant: grant.clone(), orders_progress }))
+            }
+            Ok(Head { status, .. }) => Ok(self.unfit(format_args!("the upgrade is answered with HTTP status {status}"))),
+            // What stands in between may close the connection without a word, or let it hang.
+            Err(error @ (Error::Lost { .. } | Error::Protocol { .. })) => Ok(self.unfit(error.full_message())),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn begin_stream(&self, method: Method<'_>, request: &impl Encode, require_leader: bool) -> Result<OpeningStream> {
+        self.with_token(method, |grant| {
+            let lines = if require_leader { attempt::REQUIRE_LEADER } else { "" };
+            let (api_path, mut connection) = (self.api_path()?, self.connect()?);
+            let (path, host, token) = ([&*api_path, method.path], &*self.endpoint.host, grant.token());
+            let head = RequestHead { verb: "POST", path, host, lines, token, token_name: AUTHORIZATION };
+            let mut outgoing = Outgoing::new(Vec::new(), &head, false);
+            encode(request, outgoing.body());
+            outgoing.finish(&head);
+            self.count_request();
+            let sent = http::send(&mut connection, outgoing.bytes(), self.call.control);
+            sent.map_err(|failure| self.failure(failure).of_a_read())?;
+            let unready = |source| Error::System { what: "a socket", source: Arc::new(source) };
+            connection.stop_waiting().map_err(unready)?;
+            let (endpoint, grant, fd) = (self.endpoint.url.clone(), grant.clone(), connection.as_raw_fd());
+            Ok(OpeningStream { endpoint, grant, fd, stage: Stage::Head(connection) })
+        })
+    }
+}
+
+/// A stream whose request is sent. It waits for nothing.
+pub(crate) struct OpeningStream {
+    pub endpoint: Arc<str>,
+    /// The token that it was asked for with.
+    pub grant: Grant,
+    fd: RawFd,
+    stage: Stage,
+}
+
+enum Stage {
+    Head(Connection),
+    /// The server says why there is none.
+    Refusal { connection: Connection, head: Head, body: Vec<u8> },
+    Over,
+}
+
+impl AsRawFd for OpeningStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
+impl OpeningStream {
+    /// Goes on with what has arrived. `None`: more must arrive.
+    pub(crate) fn advance(&mut self, channel: &Channel, method: Method<'_>) -> Result<Option<MessageStream>> {
+        loop {
+            match std::mem::replace(&mut self.stage, Stage::Over) {
+                Stage::Over => return Ok(None),
+                Stage::Head(mut connection) => match http::receive(&mut connection, &Control::UNBOUNDED) {
+                    Ok(head) if head.status == 200 => {
+                        let (endpoint, limit) = (self.endpoint.clone(), channel.max_response_bytes);
+                        return Ok(Some(MessageStream::new(endpoint, connection, head.body, limit)));
+                    }
+                    Ok(head) => self.stage = Stage::Refusal { connection, head, body: Vec::new() },
+                    Err(failure) if must_wait(&failure.cause) => {
+                        self.stage = Stage::Head(connection);
+                        return Ok(None);
+                    }
+                    Err(failure) => return Err(channel.failure(failure, &self.endpoint).of_a_read()),
+                },
+                Stage::Refusal { mut connection, mut head, mut body } => {
+                    let limit = limits::MAX_PLAIN_RESPONSE_BYTES;
+                    match head.body.read(&mut connection, &mut body, limit, &Control::UNBOUNDED) {
+                        Ok(true) => self.stage = Stage::Refusal { connection, head, body },
+                        Ok(false) => {
+                            return Err(channel.refused(&self.endpoint, method, &self.grant, head.status, &mut body));
+                        }
+                        Err(cause) if must_wait(&cause) => {
+                            self.stage = Stage::Refusal { connection, head, body };
+                            return Ok(None);
+                        }
+                        Err(cause) => return Err(attempt::failed(cause, &self.endpoint, head.status, true).of_a_read()),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether nothing is wrong but that nothing more has arrived.
+pub(crate) fn must_wait(cause: &Cause) -> bool {
+    matches!(cause, Cause::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// What a member says of its own state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemberState {
+    Serving,
+    /// It has no leader.
+    Leaderless,
+}
+
+impl Channel {
+    /// Asks a member whether it is there and has a leader. Its other troubles concern no watch.
+    pub(crate) fn ask_health(&self, url: &Arc<str>, control: &Control) -> Result<MemberState> {
+        let endpoint = self.endpoints.single(url)?;
+        let call = Call::probe(control);
+        let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, endpoints: 1, share: None };
+        let (status, body) = attempt.get("/health")?;
+        let says = |text: &str| body.windows(text.len()).any(|part| part == text.as_bytes());
+        // 3.4 gives no reason, and a full disk is none to leave.
+        Ok(if status == 503 && says("NO LEADER") { MemberState::Leaderless } else { MemberState::Serving })
+    }
+
+    /// The API path of a member that told its version.
+    pub(super) fn learn_api_path(&self, version: &ServerVersion) {
+        lock(&self.api_path).get_or_insert_with(|| Arc::from(version.api_path));
+    }
+}

@@ -1,0 +1,148 @@
+//! One watch, as the thread that drives it knows it.
+
+use super::account::Account;
+use super::backlog::Room;
+use super::backoff::Backoff;
+use super::confirmation::Confirmation;
+use super::mailbox::Mailbox;
+use super::stream::OwnStream;
+use crate::error::Error;
+use crate::rpc::watch::WatchRequest;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What a watch begins with.
+pub(super) struct Start {
+    /// Its number.
+    pub watch: u64,
+    pub mailbox: Arc<Mailbox>,
+    pub account: Account,
+    pub request: Arc<WatchRequest>,
+    pub require_leader: bool,
+    /// Whoever waits for the server to confirm it.
+    pub confirmation: Option<Arc<Confirmation>>,
+    pub way: Arc<Way>,
+}
+
+/// One watch.
+pub(super) struct Entry {
+    pub mailbox: Arc<Mailbox>,
+    pub account: Account,
+    pub request: Arc<WatchRequest>,
+    pub require_leader: bool,
+    pub confirmation: Option<Arc<Confirmation>>,
+    pub way: Arc<Way>,
+    pub link: Link,
+    pub backoff: Backoff,
+    /// Streams refused for their token since one that has held for a while.
+    pub refusals: u32,
+    /// A linearizable read is to tell whether the cluster went back in time, or only its member lags behind.
+    pub is_in_doubt: bool,
+    /// The owner wants to know how far it has come.
+    pub asks_progress: bool,
+}
+
+/// How the messages of a watch get here.
+pub(super) enum Link {
+    /// Not at all before the revision to start after has been read.
+    Unpinned,
+    /// Not at all: it is to be put on a connection.
+    Due,
+    /// Not at all for a while.
+    Resting,
+    /// Not at all until the consumer has taken what there is.
+    Full,
+    /// A helper is sending the request for a stream.
+    Beginning,
+    /// An HTTP stream.
+    Own(Box<OwnStream>),
+    /// A WebSocket, by its key, under this `watch_id`.
+    Shared { socket: u64, watch_id: i64 },
+}
+
+impl Entry {
+    pub(super) fn new(start: Start) -> (u64, Entry) {
+        let link = if start.account.next_revision() == 0 { Link::Unpinned } else { Link::Due };
+        let entry = Entry {
+            mailbox: start.mailbox,
+            account: start.account,
+            request: start.request,
+            require_leader: start.require_leader,
+            confirmation: start.confirmation,
+            way: start.way,
+            link,
+            backoff: Backoff::new(),
+            refusals: 0,
+            is_in_doubt: false,
+            asks_progress: false,
+        };
+        (start.watch, entry)
+    }
+
+    /// Whether the caller who started it hears of what goes wrong.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.confirmation.is_some()
+    }
+
+    /// Tells whoever waits that the server has confirmed the watch.
+    pub(super) fn confirm(&mut self) {
+        if let Some(confirmation) = self.confirmation.take() {
+            confirmation.tell(Ok(()));
+        }
+    }
+
+    /// Changes the account. What comes of it goes to the mailbox, which may then be full.
+    pub(super) fn deliver<T>(&mut self, change: impl FnOnce(&mut Account, super::account::Deliver<'_>) -> T) -> (T, Room) {
+        let (mailbox, mut room) = (&self.mailbox, Room::Left);
+        let changed = change(&mut self.account, &mut |response| {
+            if mailbox.push(response) == Room::Full {
+                room = Room::Full;
+            }
+        });
+        (changed, room)
+    }
+
+    /// Takes the watch off what has carried it, which is lost or left.
+    pub(super) fn lose(&mut self, error: &Error) {
+        self.way.set(Carrier::None);
+        // Full or not: nothing more comes of what is lost.
+        let _ = self.deliver(|account, deliver| account.lose_stream(error, deliver));
+    }
+
+    /// The same where nothing was lost: it will be put on another connection, and its owner need not know.
+    pub(super) fn suspend(&mut self) {
+        self.way.set(Carrier::None);
+        self.account.suspend();
+    }
+}
+
+/// What carries a watch at the moment, for its owner to see.
+pub(super) struct Way(AtomicU8);
+
+/// See [`Way`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Carrier {
+    None,
+    /// An HTTP stream, on which nothing can be asked.
+    Stream,
+    /// A WebSocket to a server whose answers to progress requests can't be trusted.
+    MuteSocket,
+    Socket,
+}
+
+impl Way {
+    pub(super) fn new() -> Way {
+        Way(AtomicU8::new(Carrier::None as u8))
+    }
+
+    pub(super) fn set(&self, carrier: Carrier) {
+        self.0.store(carrier as u8, Ordering::Relaxed);
+    }
+
+    /// Whether how far the watch has come could be asked, for all that is known.
+    pub(super) fn can_ask(&self) -> bool {
+        let carrier = self.0.load(Ordering::Relaxed);
+        carrier != Carrier::Stream as u8 && carrier != Carrier::MuteSocket as u8
+    }
+}

@@ -1,0 +1,216 @@
+//! What the thread that drives watches must not wait for: helpers do it, who start when there is something to do and end
+//! when there is nothing more.
+
+use super::switchboard::{Message, Switchboard};
+use crate::channel::{Channel, Kind, MemberState, Method, OpeningStream, Size, Upgrade};
+use crate::deadline::Deadline;
+use crate::error::{Error, Outcome, Result};
+use crate::gateway::json::{Encode, Writer};
+use crate::net::{self, Control, lock};
+use crate::rpc::kv::RangeResponse;
+use crate::rpc::watch::{WATCH, WatchCreate, WatchRequest};
+use crate::rpc::{Namespace, Response};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Something to do that takes a while.
+pub(super) enum Errand {
+    /// Open a WebSocket for watches that require a leader, or for those that don't.
+    OpenSocket { require_leader: bool, insist: bool },
+    /// Ask for the stream of a watch.
+    BeginStream { watch: u64, request: Arc<WatchRequest>, start_revision: i64, require_leader: bool },
+    /// Read the revision of the store, from what this watch may read.
+    ReadRevision { watch: u64, request: Arc<WatchRequest> },
+    /// Ask a member how it is.
+    Probe { endpoint: Arc<str>, limit: Duration },
+}
+
+/// What came of an errand.
+pub(super) enum Report {
+    Socket { require_leader: bool, upgrade: Result<Upgrade> },
+    Stream { watch: u64, opening: Result<OpeningStream> },
+    /// Read with the rights of this watch.
+    Revision { watch: u64, revision: Result<i64> },
+    Member { endpoint: Arc<str>, state: Result<MemberState> },
+}
+
+/// Helpers at work at once, but for those that probe, of which there is one for each member. More would only wait longer
+/// for the same server.
+const MOST_HELPERS: usize = 4;
+
+/// The errands of a client's watches.
+pub(super) struct Errands {
+    desk: Arc<Desk>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+/// What the helpers share.
+struct Desk {
+    channel: Arc<Channel>,
+    board: Arc<Switchboard>,
+    namespace: Namespace,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(Errand, Deadline)>,
+    helpers: usize,
+}
+
+impl Errands {
+    pub(super) fn new(channel: Arc<Channel>, board: Arc<Switchboard>, namespace: Namespace) -> Errands {
+        let desk = Desk { channel, board, namespace, state: Mutex::default() };
+        Errands { desk: Arc::new(desk), helpers: Vec::new() }
+    }
+
+    /// Has an errand done by then. Its report comes as a message.
+    pub(super) fn send(&mut self, errand: Errand, deadline: Deadline) {
+        self.helpers.retain(|helper| !helper.is_finished());
+        let desk = self.desk.clone();
+        if matches!(errand, Errand::Probe { .. }) {
+            self.spawn("etcdgw-probe", move || desk.run(errand, deadline));
+            return;
+        }
+        let mut state = lock(&desk.state);
+        state.waiting.push_back((errand, deadline));
+        if state.helpers < MOST_HELPERS {
+            state.helpers += 1;
+            drop(state);
+            self.spawn("etcdgw-open", move || desk.work());
+        }
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) {
+        match net::spawn(name, run) {
+            Ok(helper) => self.helpers.push(helper),
+            Err(error) => self.desk.give_up(&error),
+        }
+    }
+
+    /// Waits for the helpers, whom the switchboard has told to stop.
+    pub(super) fn finish(self) {
+        lock(&self.desk.state).waiting.clear();
+        for helper in self.helpers {
+            let _ = helper.join();
+        }
+    }
+}
+
+impl Desk {
+    fn work(&self) {
+        while let Some((errand, deadline)) = self.next() {
+            self.run(errand, deadline);
+        }
+    }
+
+    fn next(&self) -> Option<(Errand, Deadline)> {
+        let mut state = lock(&self.state);
+        let next = state.waiting.pop_front();
+        if next.is_none() {
+            state.helpers -= 1;
+        }
+        next
+    }
+
+    /// No helper can be had. The errands fail unless another one is there to do them.
+    fn give_up(&self, error: &Error) {
+        let mut state = lock(&self.state);
+        state.helpers = state.helpers.saturating_sub(1);
+        let orphans = if state.helpers == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
+        drop(state);
+        for (errand, _) in orphans {
+            self.board.send(Message::Report(errand.failed(error.clone())));
+        }
+    }
+
+    fn run(&self, errand: Errand, deadline: Deadline) {
+        let name = errand.name();
+        let done = catch_unwind(AssertUnwindSafe(|| self.report(&errand, deadline)));
+        let report = done.unwrap_or_else(|_| errand.failed(Error::Panic(format!("a watch's helper panicked: {name}"))));
+        self.board.send(Message::Report(report));
+    }
+
+    fn report(&self, errand: &Errand, deadline: Deadline) -> Report {
+        let control = Control { deadline, cancel: Some(self.board.stop.clone()) };
+        match errand {
+            Errand::OpenSocket { require_leader, insist } => {
+                let upgrade = self.channel.open_socket(WATCH, *insist, *require_leader, &control);
+                Report::Socket { require_leader: *require_leader, upgrade }
+            }
+            Errand::BeginStream { watch, request, start_revision, require_leader } => {
+                let (start_revision, namespace) = (*start_revision, &self.namespace);
+                let create = WatchCreate { request, start_revision, namespace, watch_id: None };
+                let opening = self.channel.begin_stream(WATCH, &create, *require_leader, &control);
+                Report::Stream { watch: *watch, opening }
+            }
+            Errand::ReadRevision { watch, request } => {
+                let revision = read_revision(&self.channel, request, &self.namespace, &control);
+                Report::Revision { watch: *watch, revision }
+            }
+            Errand::Probe { endpoint, limit } => {
+                let state = self.channel.ask_health(endpoint, &control.at_most(*limit));
+                Report::Member { endpoint: endpoint.clone(), state }
+            }
+        }
+    }
+}
+
+impl Errand {
+    fn name(&self) -> &'static str {
+        match self {
+            Errand::OpenSocket { .. } => "opening a WebSocket",
+            Errand::BeginStream { .. } => "opening a stream",
+            Errand::ReadRevision { .. } => "reading the revision",
+            Errand::Probe { .. } => "probing a member",
+        }
+    }
+
+    fn failed(&self, error: Error) -> Report {
+        match self {
+            Errand::OpenSocket { require_leader, .. } => {
+                Report::Socket { require_leader: *require_leader, upgrade: Err(error) }
+            }
+            Errand::BeginStream { watch, .. } => Report::Stream { watch: *watch, opening: Err(error) },
+            Errand::ReadRevision { watch, .. } => Report::Revision { watch: *watch, revision: Err(error) },
+            Errand::Probe { endpoint, .. } => Report::Member { endpoint: endpoint.clone(), state: Err(error) },
+        }
+    }
+}
+
+const RANGE: Method = Method::new("kv/range", Kind::Read, Size::Plain).with_leader();
+
+/// The revision of the store, no older than this call.
+///
+/// The server's `created` message can't tell where a watch starts: etcd reads the revision that it puts there after the
+/// watch is registered, so that events owed to the watch may be below it; and a member that lags behind starts in what
+/// is the past for everybody else.
+pub(super) fn read_revision(
+    channel: &Channel,
+    request: &WatchRequest,
+    namespace: &Namespace,
+    control: &Control,
+) -> Result<i64> {
+    let response: Response<RangeResponse> = channel.call(RANGE, &FirstKey(request, namespace), control)?;
+    if response.header.revision <= 0 {
+        let what = "the answer to a range has no revision".to_owned();
+        let endpoint = channel.base_url();
+        return Err(Error::Protocol { endpoint, http_status: 200, what, outcome: Outcome::NotApplied });
+    }
+    Ok(response.header.revision)
+}
+
+/// Asks for the store's revision at the price of one key, and with no permission that the watch doesn't need as well.
+struct FirstKey<'a>(&'a WatchRequest, &'a Namespace);
+
+impl Encode for FirstKey<'_> {
+    fn encode(&self, out: &mut Writer<'_>) {
+        let FirstKey(request, namespace) = self;
+        out.bytes_field("key", &request.keys.first_in(namespace));
+        out.int64_field("limit", 1);
+        out.bool_field("count_only", true);
+    }
+}

@@ -1,0 +1,230 @@
+//! A WebSocket that carries many watches, each under a `watch_id` of ours that is never used again on it.
+
+use crate::channel::{self, Grant, OpenSocket};
+use crate::error::{Error, Result};
+use crate::gateway::frames::{self, Frames};
+use crate::gateway::http::Cause;
+use crate::gateway::json::{Encode, Reader, Writer};
+use crate::gateway::websocket::{Received, WebSocket};
+use crate::rpc::Header;
+use crate::rpc::watch::{NO_WATCH, WatchCancel, WatchCreate, WatchMessage, WatchProgress};
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Received in one turn, so that no connection keeps the others waiting for long.
+const TURN_BYTES: usize = 1 << 20;
+
+/// A WebSocket and what it carries.
+pub(super) struct SharedSocket {
+    socket: WebSocket,
+    /// The token that it was opened with.
+    pub grant: Grant,
+    pub orders_progress: bool,
+    /// Whether its watches are to leave a member without a leader.
+    pub require_leader: bool,
+    watches: HashMap<i64, u64>,
+    /// Creates that the server has not answered yet, in their order, which is the order of its answers.
+    unanswered: VecDeque<(i64, Instant)>,
+    last_id: i64,
+    /// Ticks since something has arrived.
+    silent_ticks: u32,
+    /// Something was taken and not sent.
+    pub is_unsent: bool,
+    /// Whether the descriptor's writability is waited for.
+    pub waits_for_room: bool,
+    /// A progress request was sent, and no answer has come.
+    pub has_asked_progress: bool,
+}
+
+/// What has arrived in one turn.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// Messages by watch.
+    pub batches: Vec<(u64, Frames)>,
+    /// How far all watches of the connection have come.
+    pub progress: Option<Header>,
+    /// There is more.
+    pub has_more: bool,
+}
+
+impl SharedSocket {
+    pub(super) fn new(open: OpenSocket, require_leader: bool) -> SharedSocket {
+        let OpenSocket { socket, grant, orders_progress } = open;
+        SharedSocket {
+            socket,
+            grant,
+            orders_progress,
+            require_leader,
+            watches: HashMap::new(),
+            unanswered: VecDeque::new(),
+            last_id: 0,
+            silent_ticks: 0,
+            is_unsent: false,
+            waits_for_room: false,
+            has_asked_progress: false,
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> &Arc<str> {
+        self.socket.endpoint()
+    }
+
+    /// The watches on it.
+    pub(super) fn watches(&self) -> Vec<u64> {
+        self.watches.values().copied().collect()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.watches.is_empty()
+    }
+
+    /// Creates a watch. Answers its `watch_id`.
+    pub(super) fn create(&mut self, watch: u64, create: WatchCreate<'_>) -> Result<i64> {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.watches.insert(id, watch);
+        self.unanswered.push_back((id, Instant::now()));
+        self.send(&WatchCreate { watch_id: Some(id), ..create })?;
+        Ok(id)
+    }
+
+    /// Cancels a watch, of which nothing is heard any more.
+    pub(super) fn cancel(&mut self, id: i64) -> Result<()> {
+        if self.watches.remove(&id).is_none() {
+            return Ok(());
+        }
+        self.send(&WatchCancel { watch_id: id })
+    }
+
+    /// Asks how far the watches have come. The server answers once all of them have caught up, or not at all.
+    pub(super) fn ask_progress(&mut self) -> Result<()> {
+        self.has_asked_progress = true;
+        self.send(&WatchProgress)
+    }
+
+    fn send(&mut self, message: &impl Encode) -> Result<()> {
+        let mut bytes = Vec::new();
+        Writer::new(&mut bytes).object(|writer| message.encode(writer));
+        self.is_unsent = true;
+        self.socket.send(bytes).map_err(|cause| self.error(cause))
+    }
+
+    /// Sends what was taken. False: the rest must wait until there is room.
+    pub(super) fn flush(&mut self) -> Result<bool> {
+        let is_sent = self.socket.flush().map_err(|cause| self.error(cause))?;
+        self.is_unsent = !is_sent;
+        Ok(is_sent)
+    }
+
+    /// A quarter of the time has passed in which a server must show that it is there. It is asked to when it was silent,
+    /// and lost when it went on to be.
+    pub(super) fn tick(&mut self) -> Result<()> {
+        const TICKS_TO_LOSE: u32 = 4;
+        self.silent_ticks += 1;
+        if self.silent_ticks >= TICKS_TO_LOSE {
+            let what = "it has stopped answering".to_owned();
+            return Err(self.error(Cause::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))));
+        }
+        self.is_unsent = true;
+        self.socket.ping().map_err(|cause| self.error(cause))
+    }
+
+    /// Whether the server is there and yet leaves a create unanswered for so long.
+    pub(super) fn ignores_creates(&self, limit: Duration) -> bool {
+        self.unanswered.front().is_some_and(|(_, since)| since.elapsed() > limit)
+    }
+
+    /// Takes what has arrived, up to a turn's worth. An error comes after what arrived before it.
+    pub(super) fn receive(&mut self) -> (Turn, Result<()>) {
+        let (mut turn, mut places) = (Turn::default(), HashMap::new());
+        let mut bytes = 0;
+        while bytes < TURN_BYTES {
+            match self.socket.receive() {
+                Ok(Some(Received::Message(message))) => {
+                    self.silent_ticks = 0;
+                    bytes += message.len();
+                    if let Err(error) = self.sort(&message, &mut turn, &mut places) {
+                        return (turn, Err(error));
+                    }
+                }
+                Ok(Some(Received::Sign)) => self.silent_ticks = 0,
+                Ok(None) => return (turn, Ok(())),
+                Err(cause) => {
+                    let error = self.error(cause);
+                    return (turn, Err(error));
+                }
+            }
+        }
+        turn.has_more = true;
+        (turn, Ok(()))
+    }
+
+    /// Puts a message with the others of its watch.
+    fn sort(&mut self, message: &[u8], turn: &mut Turn, places: &mut HashMap<u64, usize>) -> Result<()> {
+        let mut arena = message.to_vec();
+        let length = arena.len();
+        let peeked = frames::peek(&mut arena, 0..length, WatchMessage::peek_id);
+        let watch = match peeked.map_err(|error| self.malformed(error.to_string()))? {
+            Some(NO_WATCH) => self.addressee(message, turn)?,
+            Some(id) => {
+                // The first message of a watch answers its create.
+                self.unanswered.retain(|(unanswered, _)| *unanswered != id);
+                self.watches.get(&id).copied()
+            }
+            None => return Err(self.decode(message).err().unwrap_or_else(|| self.malformed("no error".to_owned()))),
+        };
+        // What nobody waits for comes from a watch that was cancelled.
+        let Some(watch) = watch else { return Ok(()) };
+        match places.get(&watch).and_then(|place| turn.batches.get_mut(*place)) {
+            Some((_, frames)) => {
+                let start = frames.arena.len();
+                frames.arena.extend_from_slice(&arena);
+                frames.lines.push(start..start + length);
+            }
+            None => {
+                places.insert(watch, turn.batches.len());
+                turn.batches.push((watch, Frames { arena, lines: vec![0..length] }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whom a message without a watch's ID concerns: the first of the creates that are unanswered, or all.
+    fn addressee(&mut self, message: &[u8], turn: &mut Turn) -> Result<Option<u64>> {
+        let message = self.decode(message)?;
+        if message.created && message.canceled {
+            let refused = self.unanswered.pop_front();
+            return Ok(refused.and_then(|(id, _)| self.watches.remove(&id)));
+        }
+        if message.is_progress(&[]) {
+            self.has_asked_progress = false;
+            turn.progress = Some(message.header);
+        }
+        Ok(None)
+    }
+
+    fn decode(&self, message: &[u8]) -> Result<WatchMessage> {
+        let mut arena = message.to_vec();
+        let length = arena.len();
+        let decode = |reader: &mut Reader<'_>| WatchMessage::decode(reader, &mut Vec::new());
+        let decoded = frames::message(&mut arena, 0..length, decode);
+        let decoded = decoded.map_err(|error| self.malformed(error.to_string()))?;
+        decoded.map_err(|status| status.into_error(self.endpoint(), 200).of_a_read())
+    }
+
+    fn malformed(&self, error: String) -> Error {
+        self.error(Cause::Protocol(format!("a message of a watch is malformed: {error}")))
+    }
+
+    fn error(&self, cause: Cause) -> Error {
+        channel::stream_error(cause, self.socket.endpoint())
+    }
+}
+
+impl AsRawFd for SharedSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}

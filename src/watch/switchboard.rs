@@ -1,0 +1,103 @@
+//! What the watches of a client tell the thread that drives them.
+
+use super::errand::Report;
+use super::entry::Start;
+use super::mailbox::Feeder;
+use crate::error::{Error, Outcome, Result};
+use crate::net::{CancelToken, EventFd, lock, no_descriptor};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex};
+
+/// Something for the thread to do.
+pub(super) enum Message {
+    /// A new watch.
+    Start(Box<Start>),
+    /// A watch has no owner any more.
+    Forget(u64),
+    /// The consumer of a watch that was left unread has caught up.
+    GoOn(u64),
+    /// The owner of a watch wants to know how far it has come.
+    AskProgress(u64),
+    /// What a helper has done.
+    Report(Report),
+    /// The client is closed.
+    Close,
+    /// No watch is left.
+    Stop,
+}
+
+/// The messages that the thread has not taken yet. The lock is held for no longer than one takes to move.
+pub(super) struct Switchboard {
+    messages: Mutex<Messages>,
+    wake: EventFd,
+    /// Ends what the thread's helpers wait for.
+    pub stop: Arc<CancelToken>,
+}
+
+#[derive(Default)]
+struct Messages {
+    waiting: Vec<Message>,
+    /// The thread is gone: nobody takes a message any more.
+    is_dead: bool,
+}
+
+impl Switchboard {
+    pub(super) fn new() -> Result<Switchboard> {
+        let wake = EventFd::new().map_err(no_descriptor)?;
+        let stop = Arc::new(CancelToken::new().map_err(no_descriptor)?);
+        Ok(Switchboard { messages: Mutex::default(), wake, stop })
+    }
+
+    /// Leaves a message. It is dropped where nobody would take it.
+    pub(super) fn send(&self, message: Message) {
+        let mut messages = lock(&self.messages);
+        if messages.is_dead {
+            return;
+        }
+        messages.waiting.push(message);
+        // The thread takes them all at once.
+        if messages.waiting.len() == 1 {
+            self.wake.signal();
+        }
+    }
+
+    /// Leaves a new watch, which an error says nobody would drive.
+    pub(super) fn start(&self, start: Start) -> Result<()> {
+        let is_dead = lock(&self.messages).is_dead;
+        if is_dead {
+            return Err(Error::Closed { outcome: Outcome::NotApplied });
+        }
+        self.send(Message::Start(Box::new(start)));
+        Ok(())
+    }
+
+    /// Takes all messages, into a list that is empty.
+    pub(super) fn take(&self, into: &mut Vec<Message>) {
+        let mut messages = lock(&self.messages);
+        self.wake.clear();
+        std::mem::swap(&mut messages.waiting, into);
+    }
+
+    /// No message is taken any more. Gives what was left.
+    pub(super) fn hang_up(&self) -> Vec<Message> {
+        let mut messages = lock(&self.messages);
+        messages.is_dead = true;
+        std::mem::take(&mut messages.waiting)
+    }
+}
+
+impl AsRawFd for Switchboard {
+    fn as_raw_fd(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+}
+
+impl Feeder for Switchboard {
+    fn has_room(&self, watch: u64) {
+        self.send(Message::GoOn(watch));
+    }
+
+    fn is_over(&self, watch: u64) {
+        self.send(Message::Forget(watch));
+    }
+}
