@@ -25,6 +25,7 @@ const SOURCES: &[&str] = &[
     "watch_options",
     "watch_response",
     "watch",
+    "queue",
     "cluster",
     "maintenance",
     "raw",

@@ -24,9 +24,9 @@
  * OPTIONS. Every etcdgw_x_options is initialised with ETCDGW_X_OPTIONS_INIT, or in C with
  * {.struct_size = sizeof(etcdgw_x_options), .limit = 3}. Zero in every other field is the default.
  *
- * THREADS. etcdgw_client, etcdgw_watch_handle and etcdgw_cancel may be used from any thread at the same time.
- * Transactions being built, options and responses belong to one thread at a time; a response that nobody frees
- * meanwhile may be read by many. No thread is started before the first watch or the first name look-up.
+ * THREADS. etcdgw_client, etcdgw_watch_handle, etcdgw_queue and etcdgw_cancel may be used from any thread at the same
+ * time. Transactions being built, options, responses and events belong to one thread at a time; a response that nobody
+ * frees meanwhile may be read by many. No thread is started before the first watch or the first name look-up.
  *
  * CALLBACKS get a pointer that is valid during that call, and user_data last. They run on one thread of the client,
  * with all signals blocked and no lock held, one after another: a slow one delays the client's other callbacks and
@@ -35,6 +35,10 @@
  * the last callback, and also when registering fails. After _cancel or _free returns no further callback starts; one
  * may still be running, so user_data must live until user_data_free has run. The callback for the log is different: it
  * runs on whichever thread does the work, and must not call the library. No callback may throw or longjmp.
+ *
+ * QUEUES. A watch that is given a queue calls nothing back: etcdgw_queue_next gives its responses as events, together
+ * with those of every other watch that has this queue, and user_data in each. One descriptor, etcdgw_queue_fd, says
+ * when there is something. user_data lives until user_data_free has run, which is not before the last event is freed.
  *
  * TIME. timeout_ms in options bounds the whole call: 0 is the client's default, less than 0 is no limit. The parameter
  * timeout_ms of a function that waits for something to happen is 0: don't wait, less than 0: as long as it takes; a
@@ -47,7 +51,7 @@
  * PROCESS. Threads of the library have all signals blocked, descriptors are close-on-exec, no call raises SIGPIPE, and
  * errno, locale and signal handlers are left as they are.
  *
- * FORK. In a child of fork every call with a client, watch, transaction or token from before it is ETCDGW_FORKED at once,
+ * FORK. In a child of fork every call with a client, watch, queue, transaction or token from before it is ETCDGW_FORKED at once,
  * whether or not it was used yet: with daemon(), make the client after it. The _free functions are safe there: they send
  * nothing, call nothing back, and the first of them closes all that the library had open. What the child makes works,
  * and the parent notices nothing.
@@ -347,6 +351,21 @@
 /** The last response of a watch, with the reason. */
 #define ETCDGW_WATCH_ENDED 5
 
+/** An event of a watch; `watch` is set. */
+#define ETCDGW_SOURCE_WATCH 1
+
+/** An event of a keep-alive; `keepalive` is set. */
+#define ETCDGW_SOURCE_KEEPALIVE 2
+
+/** An event of a session; `keepalive` is set. */
+#define ETCDGW_SOURCE_SESSION 3
+
+/** An event of an election; `election` is set. */
+#define ETCDGW_SOURCE_ELECTION 4
+
+/** An event of a mirror; `mirror` is set. */
+#define ETCDGW_SOURCE_MIRROR 5
+
 /** A put; `put` is set. */
 #define ETCDGW_TXN_PUT 1
 
@@ -407,10 +426,19 @@ typedef struct etcdgw_cancel etcdgw_cancel;
 /** A client of one cluster, for any number of threads at the same time. */
 typedef struct etcdgw_client etcdgw_client;
 
+/** What an election that is observed tells; for later versions. */
+typedef struct etcdgw_election_event etcdgw_election_event;
+
 /** Why a call failed. It stays as it is until it is freed; any number of threads may read it. */
 typedef struct etcdgw_error etcdgw_error;
 
-/** A place where many watches may deliver; for later versions. */
+/** What a mirror tells; for later versions. */
+typedef struct etcdgw_mirror_event etcdgw_mirror_event;
+
+/**
+ * One place for the events of any number of watches, of different clients too, with one descriptor. For any number of
+ * threads at the same time.
+ */
 typedef struct etcdgw_queue etcdgw_queue;
 
 /**
@@ -499,9 +527,15 @@ typedef struct etcdgw_client_options {
    * thread that begins with the first call; 0: never.
    */
   int64_t auto_sync_ms;
-  /** Not yet. */
+  /**
+   * What one watch may hold that was not consumed yet: past it no more is read for that watch until half of it has
+   * been consumed. One whole revision may go beyond it. 0: 16 MiB.
+   */
   int64_t watch_buffer_bytes;
-  /** Not yet. */
+  /**
+   * The same for all watches of the client together; one that holds nothing never suffers from what the others hold.
+   * 0: 64 MiB.
+   */
   int64_t watch_buffer_total_bytes;
   /** Not yet. */
   int64_t watch_liveness_ms;
@@ -841,7 +875,10 @@ typedef struct etcdgw_watch_options {
   struct etcdgw_bytes range_end;
   /** The first revision to report; 0: what happens after the watch is confirmed. */
   int64_t start_revision;
-  /** Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL. */
+  /**
+   * Where the responses go in place of a callback, which must be NULL then; NULL: to the callback. Only for
+   * `etcdgw_watch` and `etcdgw_watch_prefix`.
+   */
   struct etcdgw_queue *queue;
   /** 1: every key that starts with the given one. */
   int32_t prefix;
@@ -869,6 +906,37 @@ typedef struct etcdgw_watch_options {
  * Where it forks, the child must not return from it: the thread, and with it the child, would end.
  */
 typedef void (*etcdgw_watch_callback)(const struct etcdgw_watch_response *response, void *user_data);
+
+/** What a keep-alive tells; for later versions. */
+typedef struct etcdgw_keepalive_event {
+  /** The lease. */
+  int64_t lease;
+  /** How long it lives, in seconds. */
+  int64_t ttl_s;
+  /** NULL: it was refreshed; else why it is lost, and this is the last event. It belongs to the event. */
+  const struct etcdgw_error *lost;
+} etcdgw_keepalive_event;
+
+/** What one source of a queue had to say. What it points to belongs to it. */
+typedef struct etcdgw_event {
+  /** What it comes from: one of `ETCDGW_SOURCE_...`. */
+  int32_t source;
+  /** 0. */
+  int32_t reserved0;
+  /**
+   * What the owner of the source gave along with the queue. It is valid as long as the event, also where the source is
+   * cancelled or freed meanwhile.
+   */
+  void *user_data;
+  /** Of a watch: its response; else NULL. */
+  const struct etcdgw_watch_response *watch;
+  /** Of a keep-alive, and of a session: what became of the lease; else NULL. */
+  const struct etcdgw_keepalive_event *keepalive;
+  /** Of an election: its leader; else NULL. */
+  const struct etcdgw_election_event *election;
+  /** Of a mirror: what has changed; else NULL. */
+  const struct etcdgw_mirror_event *mirror;
+} etcdgw_event;
 
 /** Options of `etcdgw_member_list`. */
 typedef struct etcdgw_member_list_options {
@@ -1594,16 +1662,21 @@ void etcdgw_lease_list_response_free(struct etcdgw_lease_list_response *response
 void etcdgw_watch_response_free(struct etcdgw_watch_response *response);
 
 /**
- * Watches a key, or with `options.prefix` or `options.range_end` a range of keys, and calls back for every response.
- * Returns when the server has confirmed the watch, so that it sees every change made after that.
+ * Watches a key, or with `options.prefix` or `options.range_end` a range of keys, and calls back for every response, or
+ * gives it to `options.queue`. Returns when the server has confirmed the watch, so that it sees every change made after that.
  *
  * The watch gets every event once, in order, whole revisions in one response, over lost connections and restarted
  * servers, from `start_revision` on. It ends with `ETCDGW_WATCH_ENDED` when that can't be kept up, and when the client
  * is closed; one that is cancelled or freed by its owner just falls silent.
  *
- * `options` may be NULL. `callback`: not NULL. `user_data`: given to it. `user_data_free`: runs once with `user_data`
- * after the last call, and also when this function fails; NULL: nothing to do. `out`: receives the watch before the
- * first call, owned by the caller: `etcdgw_watch_free`. Any thread.
+ * `options` may be NULL. `callback`: NULL with a queue, and only then. `user_data`: given to the callback, or in each
+ * event of the queue. `user_data_free`: runs once with `user_data` after the last call, and also when this function
+ * fails; NULL: nothing to do. `out`: receives the watch before the first call or event, owned by the caller:
+ * `etcdgw_watch_free`. Any thread.
+ *
+ * With a queue `user_data_free` runs when no event of the watch is left and none can come: once the watch has been
+ * cancelled or freed, its queue has been freed, or its `ETCDGW_WATCH_ENDED` has been taken, and every event that was
+ * taken has been freed. It runs on the thread that does the last of these. What was not taken before the end is dropped.
  */
 etcdgw_status etcdgw_watch(struct etcdgw_client *client,
                            struct etcdgw_bytes key,
@@ -1647,7 +1720,7 @@ etcdgw_status etcdgw_watch_open(struct etcdgw_client *client,
  * them.
  *
  * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_FAILED_PRECONDITION` for a
- * watch with a callback. The last response of every watch, `etcdgw_watch_cancel` included, is `ETCDGW_WATCH_ENDED`;
+ * watch with a callback or a queue. The last response of every watch, `etcdgw_watch_cancel` included, is `ETCDGW_WATCH_ENDED`;
  * after it this is `ETCDGW_CLOSED`.
  */
 etcdgw_status etcdgw_watch_next(struct etcdgw_watch_handle *watch,
@@ -1657,7 +1730,8 @@ etcdgw_status etcdgw_watch_next(struct etcdgw_watch_handle *watch,
 
 /**
  * A descriptor that is readable while `etcdgw_watch_next` would not wait, and for ever once the watch has ended: for
- * `poll` and `epoll`, level-triggered. -1 for a watch with a callback and for NULL.
+ * `poll` and `epoll`, level-triggered. -1 for a watch with a callback or a queue, for NULL, and when the process has no
+ * descriptor left.
  *
  * It belongs to the watch, and is not to be read or closed. Any thread.
  */
@@ -1702,8 +1776,8 @@ etcdgw_status etcdgw_watch_request_progress(struct etcdgw_watch_handle *watch,
                                             struct etcdgw_error **err);
 
 /**
- * Waits until a watch with a callback is over: its last call has returned, and `user_data_free` has run. To be called
- * after `etcdgw_watch_cancel`, and never inside a callback.
+ * Waits until a watch with a callback or a queue is over: its last call has returned, its last event has been freed, and
+ * `user_data_free` has run. To be called after `etcdgw_watch_cancel`, and never inside a callback.
  *
  * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread.
  *
@@ -1714,7 +1788,8 @@ etcdgw_status etcdgw_watch_join(struct etcdgw_watch_handle *watch,
                                 struct etcdgw_error **err);
 
 /**
- * Ends a watch. After it returns no further callback starts; one may still be running. NULL does nothing.
+ * Ends a watch. After it returns no further callback starts, and no further event is given; one may still be running, or
+ * be in use. NULL does nothing.
  *
  * Any thread, inside the callback too, any number of times, until the watch is freed.
  */
@@ -1722,6 +1797,47 @@ void etcdgw_watch_cancel(struct etcdgw_watch_handle *watch);
 
 /** Ends a watch as `etcdgw_watch_cancel` does, and frees it; NULL is fine. Inside its callback too. */
 void etcdgw_watch_free(struct etcdgw_watch_handle *watch);
+
+/**
+ * Makes a queue. A watch is given it as `options.queue`.
+ *
+ * `out`: receives the queue, owned by the caller: `etcdgw_queue_free`. Any thread.
+ */
+etcdgw_status etcdgw_queue_new(struct etcdgw_queue **out, struct etcdgw_error **err);
+
+/**
+ * Gives the next event of a queue, waiting for it. The sources that have something are served in turn, one event of each;
+ * the events of one source come in their order.
+ *
+ * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. `event`: receives it, owned by the
+ * caller: `etcdgw_event_free`; NULL throws it away. Any thread; each event goes to one of them.
+ *
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time.
+ */
+etcdgw_status etcdgw_queue_next(struct etcdgw_queue *queue,
+                                int64_t timeout_ms,
+                                struct etcdgw_event **event,
+                                struct etcdgw_error **err);
+
+/**
+ * A descriptor that is readable while `etcdgw_queue_next` would not wait: for `poll` and `epoll`, level-triggered. Where
+ * several threads take events, one of them may have been faster. -1 for NULL, and when the process has no descriptor left.
+ *
+ * It belongs to the queue, and is not to be read or closed. Any thread.
+ */
+int etcdgw_queue_fd(const struct etcdgw_queue *queue);
+
+/**
+ * Frees a queue; NULL is fine. No other thread may be inside a call with it. What still delivers there ends as if it were
+ * cancelled, and is to be freed all the same, before or after the queue; the same is true of events.
+ */
+void etcdgw_queue_free(struct etcdgw_queue *queue);
+
+/**
+ * Frees an event with everything in it; NULL is fine. Where it is the last of a source that has no more to give,
+ * `user_data_free` runs inside.
+ */
+void etcdgw_event_free(struct etcdgw_event *event);
 
 /**
  * Lists the cluster's members.

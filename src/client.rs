@@ -10,7 +10,7 @@ use crate::net::{CancelToken, Control};
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Namespace, Response};
 use crate::stats::ClientStats;
-use crate::watch::Hub;
+use crate::watch::{Buffers, Hub};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,8 +58,9 @@ impl Client {
         let namespace = Namespace::new(config.key_prefix.clone());
         let timeout = config.timeout;
         let auto_sync = AutoSync::new(config.auto_sync);
+        let (watch_bytes, total_bytes) = (config.watch_buffer_bytes, config.watch_buffer_total_bytes);
         let channel = Arc::new(Channel::new(config)?);
-        let hub = Hub::default();
+        let hub = Hub::new(Buffers::new(watch_bytes, total_bytes, channel.counters().clone()));
         Ok(Client { shared: Arc::new(Shared { auto_sync, channel, hub, namespace, timeout }) })
     }
 

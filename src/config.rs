@@ -26,6 +26,11 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How often the endpoints are refreshed from the member list; `None`: never.
     pub auto_sync: Option<Duration>,
+    /// What one watch may hold that was not consumed yet: past it no more is read for that watch until half of it has been
+    /// consumed. One response may go beyond it.
+    pub watch_buffer_bytes: usize,
+    /// The same for all watches of the client together; one that holds nothing never suffers from what the others hold.
+    pub watch_buffer_total_bytes: usize,
     /// The largest answer taken.
     pub max_response_bytes: usize,
     /// How many further attempts a call may make; `None`: on each endpoint one, and as long as time is left where the
@@ -49,6 +54,8 @@ impl Default for Config {
             timeout: TimeLimit::After(limits::DEFAULT_TIMEOUT),
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
             auto_sync: None,
+            watch_buffer_bytes: limits::DEFAULT_WATCH_BUFFER_BYTES,
+            watch_buffer_total_bytes: limits::DEFAULT_WATCH_BUFFER_TOTAL_BYTES,
             max_response_bytes: limits::DEFAULT_MAX_RESPONSE_BYTES,
             max_retries: None,
             max_idle_connections: limits::DEFAULT_MAX_IDLE_CONNECTIONS,

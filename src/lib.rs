@@ -8,8 +8,9 @@
 //!    ▼
 //! rpc/          what etcd offers: requests and responses, a file per service, methods on Client
 //! watch/        the account of events: nothing lost, nothing twice, over every reconnection
+//! event_queue   one place for what watches, and others that report by themselves, have to say
 //! auto_sync     the thread that keeps a client's endpoints those of its cluster's members
-//!    │          client config error deadline limits log secret stats: what every layer knows
+//!    │          client config error deadline limits log secret stats sync: what every layer knows
 //!    ▼
 //! channel/      which member a call goes to, and what becomes of it when that one fails
 //!    ▼
@@ -27,6 +28,7 @@ pub mod client;
 pub mod config;
 pub mod deadline;
 pub mod error;
+pub mod event_queue;
 pub mod ffi;
 pub mod gateway;
 pub mod limits;
@@ -35,4 +37,5 @@ pub mod net;
 pub mod rpc;
 pub mod secret;
 pub mod stats;
+mod sync;
 pub mod watch;

@@ -40,8 +40,11 @@ pub const KEPT_REQUEST_BYTES: usize = 64 << 10;
 /// Members read from a member list, and addresses tried for one name.
 pub const MAX_ADDRESSES: usize = 16;
 
-/// Undelivered bytes of one watch before its stream is left unread.
-pub const WATCH_BUFFER_BYTES: usize = 16 << 20;
+/// Undelivered bytes of one watch before no more is read for it: what a server may send in one message and a bit more.
+pub const DEFAULT_WATCH_BUFFER_BYTES: usize = 16 << 20;
+
+/// Undelivered bytes of all watches of a client: a few that are stopped, and not a thousand.
+pub const DEFAULT_WATCH_BUFFER_TOTAL_BYTES: usize = 64 << 20;
 
 /// First pause before a lost watch is opened again, and the longest; clientv3's `backoff` in watch.go grows alike.
 pub const WATCH_BACKOFF_FIRST: Duration = Duration::from_millis(5);

@@ -1,8 +1,10 @@
-//! What a caller gives along with a callback.
+//! What a caller gives along with a callback or a queue.
 
+use crate::net::Generation;
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 
-/// A callback's `user_data`. Its destructor runs when this is dropped: exactly once, after the last call when it lives
+/// The `user_data` of a callback or of a queue's events. Its destructor runs when this is dropped: exactly once, after the last call when it lives
 /// beside the callback, and at once when the registration fails.
 pub(super) struct UserData {
     data: *mut c_void,
@@ -34,6 +36,28 @@ impl Drop for UserData {
         if let Some(free) = self.free {
             // SAFETY: promised to `new`, and a value is dropped once.
             unsafe { free(self.data) }
+        }
+    }
+}
+
+/// A value that is dropped in the process that made it, and left alone in a child of `fork`: there nothing of the caller's
+/// is called, and no lock is taken.
+pub(super) struct InProcess<T> {
+    generation: Generation,
+    value: ManuallyDrop<T>,
+}
+
+impl<T> InProcess<T> {
+    pub(super) fn new(value: T) -> InProcess<T> {
+        InProcess { generation: Generation::current(), value: ManuallyDrop::new(value) }
+    }
+}
+
+impl<T> Drop for InProcess<T> {
+    fn drop(&mut self) {
+        if self.generation.is_current() {
+            // SAFETY: it is not used again.
+            unsafe { ManuallyDrop::drop(&mut self.value) }
         }
     }
 }

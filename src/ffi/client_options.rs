@@ -64,9 +64,11 @@ pub struct etcdgw_client_options {
     /// Every so often the endpoints are refreshed from the member list, as by `etcdgw_client_sync_endpoints`, on a
     /// thread that begins with the first call; 0: never.
     pub auto_sync_ms: i64,
-    /// Not yet.
+    /// What one watch may hold that was not consumed yet: past it no more is read for that watch until half of it has
+    /// been consumed. One whole revision may go beyond it. 0: 16 MiB.
     pub watch_buffer_bytes: i64,
-    /// Not yet.
+    /// The same for all watches of the client together; one that holds nothing never suffers from what the others hold.
+    /// 0: 64 MiB.
     pub watch_buffer_total_bytes: i64,
     /// Not yet.
     pub watch_liveness_ms: i64,
@@ -140,6 +142,16 @@ pub(super) unsafe fn config(given: *const etcdgw_client_options) -> Result<Confi
             Ok(interval) => Some(Duration::from_millis(interval)),
             Err(_) => return Err(Error::invalid("options.auto_sync_ms must not be negative")),
         },
+        watch_buffer_bytes: bound(
+            options.watch_buffer_bytes,
+            "options.watch_buffer_bytes",
+            defaults.watch_buffer_bytes,
+        )?,
+        watch_buffer_total_bytes: bound(
+            options.watch_buffer_total_bytes,
+            "options.watch_buffer_total_bytes",
+            defaults.watch_buffer_total_bytes,
+        )?,
         max_response_bytes: bound(
             options.max_response_bytes,
             "options.max_response_bytes",
@@ -183,11 +195,6 @@ unsafe fn read(given: *const etcdgw_client_options) -> (Result<etcdgw_client_opt
 }
 
 fn refuse_unimplemented(options: &etcdgw_client_options) -> Result<()> {
-    unimplemented(options.watch_buffer_bytes != 0, "options.watch_buffer_bytes: this version has a fixed bound")?;
-    unimplemented(
-        options.watch_buffer_total_bytes != 0,
-        "options.watch_buffer_total_bytes: this version has a fixed bound per watch",
-    )?;
     unimplemented(options.watch_liveness_ms != 0, "options.watch_liveness_ms: this version doesn't probe servers")?;
     unimplemented(
         options.websocket == ETCDGW_WEBSOCKET_ALWAYS,

@@ -163,6 +163,17 @@ pub const ETCDGW_WATCH_RESUMED: i32 = 4;
 /// The last response of a watch, with the reason.
 pub const ETCDGW_WATCH_ENDED: i32 = 5;
 
+/// An event of a watch; `watch` is set.
+pub const ETCDGW_SOURCE_WATCH: i32 = 1;
+/// An event of a keep-alive; `keepalive` is set.
+pub const ETCDGW_SOURCE_KEEPALIVE: i32 = 2;
+/// An event of a session; `keepalive` is set.
+pub const ETCDGW_SOURCE_SESSION: i32 = 3;
+/// An event of an election; `election` is set.
+pub const ETCDGW_SOURCE_ELECTION: i32 = 4;
+/// An event of a mirror; `mirror` is set.
+pub const ETCDGW_SOURCE_MIRROR: i32 = 5;
+
 /// A put; `put` is set.
 pub const ETCDGW_TXN_PUT: i32 = 1;
 /// A get; `get` is set.
@@ -252,6 +263,7 @@ fn name_of(status: etcdgw_status) -> &'static CStr {
 mod tests {
     use super::*;
     use crate::error::{Code, Reason};
+    use crate::event_queue::SourceKind;
     use crate::log::Level;
 
     #[test]
@@ -265,5 +277,10 @@ mod tests {
         assert_eq!(Reason::Corrupt as i32, ETCDGW_REASON_CORRUPT);
         assert_eq!(Level::Error as i32, ETCDGW_LOG_ERROR);
         assert_eq!(Level::Trace as i32, ETCDGW_LOG_TRACE);
+        assert_eq!(SourceKind::Watch as i32, ETCDGW_SOURCE_WATCH);
+        assert_eq!(SourceKind::KeepAlive as i32, ETCDGW_SOURCE_KEEPALIVE);
+        assert_eq!(SourceKind::Session as i32, ETCDGW_SOURCE_SESSION);
+        assert_eq!(SourceKind::Election as i32, ETCDGW_SOURCE_ELECTION);
+        assert_eq!(SourceKind::Mirror as i32, ETCDGW_SOURCE_MIRROR);
     }
 }

@@ -52,16 +52,21 @@ impl Consumer {
     }
 }
 
-/// Watches a key, or with `options.prefix` or `options.range_end` a range of keys, and calls back for every response.
-/// Returns when the server has confirmed the watch, so that it sees every change made after that.
+/// Watches a key, or with `options.prefix` or `options.range_end` a range of keys, and calls back for every response, or
+/// gives it to `options.queue`. Returns when the server has confirmed the watch, so that it sees every change made after that.
 ///
 /// The watch gets every event once, in order, whole revisions in one response, over lost connections and restarted
 /// servers, from `start_revision` on. It ends with `ETCDGW_WATCH_ENDED` when that can't be kept up, and when the client
 /// is closed; one that is cancelled or freed by its owner just falls silent.
 ///
-/// `options` may be NULL. `callback`: not NULL. `user_data`: given to it. `user_data_free`: runs once with `user_data`
-/// after the last call, and also when this function fails; NULL: nothing to do. `out`: receives the watch before the
-/// first call, owned by the caller: `etcdgw_watch_free`. Any thread.
+/// `options` may be NULL. `callback`: NULL with a queue, and only then. `user_data`: given to the callback, or in each
+/// event of the queue. `user_data_free`: runs once with `user_data` after the last call, and also when this function
+/// fails; NULL: nothing to do. `out`: receives the watch before the first call or event, owned by the caller:
+/// `etcdgw_watch_free`. Any thread.
+///
+/// With a queue `user_data_free` runs when no event of the watch is left and none can come: once the watch has been
+/// cancelled or freed, its queue has been freed, or its `ETCDGW_WATCH_ENDED` has been taken, and every event that was
+/// taken has been freed. It runs on the thread that does the last of these. What was not taken before the end is dropped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_watch(
     client: *mut etcdgw_client,
@@ -114,10 +119,18 @@ unsafe fn start(
     // SAFETY: the caller's promise.
     let (out, client, options) =
         unsafe { (Output::cleared(out).required("out")?, borrow(client)?, options::read(options)?) };
+    // SAFETY: the caller's promise.
+    let queue = unsafe { handle::borrow_optional(options.queue, "options.queue")? };
     let options = read(&options)?;
-    let callback = callback.ok_or_else(|| Error::invalid("callback is NULL"))?;
-    let mut consumer = Consumer { callback, user_data, arrays: Arrays::default() };
-    let watch = client.watch(options, Box::new(move |response| consumer.take(response)))?;
+    let watch = match (queue, callback) {
+        (None, None) => return Err(Error::invalid("callback is NULL").into()),
+        (Some(_), Some(_)) => return Err(Error::invalid("callback is given together with options.queue").into()),
+        (Some(queue), None) => client.watch_into(options, queue, Box::new(user_data))?,
+        (None, Some(callback)) => {
+            let mut consumer = Consumer { callback, user_data, arrays: Arrays::default() };
+            client.watch(options, Box::new(move |response| consumer.take(response)))?
+        }
+    };
     let started = watch.clone();
     out.set(handle::new(watch));
     // The handle may be freed by the callback: from here on it is not touched.
@@ -141,7 +154,9 @@ pub unsafe extern "C" fn etcdgw_watch_open(
         fallible(err, || {
             let out = Output::cleared(out).required("out")?;
             let client = borrow(client)?;
-            out.set(handle::new(client.watch_open(options::read(options)?.of_key(key)?)?));
+            let options = options::read(options)?;
+            options.refuse_queue()?;
+            out.set(handle::new(client.watch_open(options.of_key(key)?)?));
             Ok(())
         })
     }
@@ -154,7 +169,7 @@ pub unsafe extern "C" fn etcdgw_watch_open(
 /// them.
 ///
 /// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_FAILED_PRECONDITION` for a
-/// watch with a callback. The last response of every watch, `etcdgw_watch_cancel` included, is `ETCDGW_WATCH_ENDED`;
+/// watch with a callback or a queue. The last response of every watch, `etcdgw_watch_cancel` included, is `ETCDGW_WATCH_ENDED`;
 /// after it this is `ETCDGW_CLOSED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_watch_next(
@@ -176,7 +191,8 @@ pub unsafe extern "C" fn etcdgw_watch_next(
 }
 
 /// A descriptor that is readable while `etcdgw_watch_next` would not wait, and for ever once the watch has ended: for
-/// `poll` and `epoll`, level-triggered. -1 for a watch with a callback and for NULL.
+/// `poll` and `epoll`, level-triggered. -1 for a watch with a callback or a queue, for NULL, and when the process has no
+/// descriptor left.
 ///
 /// It belongs to the watch, and is not to be read or closed. Any thread.
 #[unsafe(no_mangle)]
@@ -229,6 +245,7 @@ unsafe fn once(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let (response, client, options) = unsafe { (Output::cleared(response), borrow(client)?, options::read(options)?) };
+    options.refuse_queue()?;
     let first = client.watch_once(read(&options)?)?;
     response.set_with(|| watch_response::new(first));
     Ok(())
@@ -257,8 +274,8 @@ pub unsafe extern "C" fn etcdgw_watch_request_progress(
     }
 }
 
-/// Waits until a watch with a callback is over: its last call has returned, and `user_data_free` has run. To be called
-/// after `etcdgw_watch_cancel`, and never inside a callback.
+/// Waits until a watch with a callback or a queue is over: its last call has returned, its last event has been freed, and
+/// `user_data_free` has run. To be called after `etcdgw_watch_cancel`, and never inside a callback.
 ///
 /// `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread.
 ///
@@ -278,7 +295,8 @@ pub unsafe extern "C" fn etcdgw_watch_join(
     }
 }
 
-/// Ends a watch. After it returns no further callback starts; one may still be running. NULL does nothing.
+/// Ends a watch. After it returns no further callback starts, and no further event is given; one may still be running, or
+/// be in use. NULL does nothing.
 ///
 /// Any thread, inside the callback too, any number of times, until the watch is freed.
 #[unsafe(no_mangle)]

@@ -3,16 +3,12 @@
 use super::bytes::etcdgw_bytes;
 use super::error::etcdgw_cancel;
 use super::kv_options::{keys, prefix_keys};
-use super::options::{OptionStruct, flag, option_struct, unimplemented};
+use super::options::{OptionStruct, flag, option_struct, refuse};
+use super::queue::etcdgw_queue;
 use crate::error::Result;
 use crate::rpc::Keys;
 use crate::rpc::watch::WatchRequest;
 use crate::watch::WatchOptions;
-
-/// A place where many watches may deliver; for later versions.
-pub struct etcdgw_queue {
-    _private: (),
-}
 
 /// Options of watches.
 #[repr(C)]
@@ -30,7 +26,8 @@ pub struct etcdgw_watch_options {
     pub range_end: etcdgw_bytes,
     /// The first revision to report; 0: what happens after the watch is confirmed.
     pub start_revision: i64,
-    /// Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL.
+    /// Where the responses go in place of a callback, which must be NULL then; NULL: to the callback. Only for
+    /// `etcdgw_watch` and `etcdgw_watch_prefix`.
     pub queue: *mut etcdgw_queue,
     /// 1: every key that starts with the given one.
     pub prefix: i32,
@@ -55,6 +52,11 @@ option_struct!(etcdgw_watch_options {
 } first_release_ended_with no_wait_created);
 
 impl etcdgw_watch_options {
+    /// Refuses a queue, where there is nothing for it to give.
+    pub(super) fn refuse_queue(&self) -> Result<()> {
+        refuse(!self.queue.is_null(), "options.queue", "is given, but the response is this function's to give")
+    }
+
     /// # Safety
     /// `key` and `range_end` can be read during the call.
     pub(super) unsafe fn of_key(&self, key: etcdgw_bytes) -> Result<WatchOptions> {
@@ -72,7 +74,6 @@ impl etcdgw_watch_options {
     }
 
     fn of(&self, keys: Keys<'_>) -> Result<WatchOptions> {
-        unimplemented(!self.queue.is_null(), "options.queue: this version has no queues")?;
         Ok(WatchOptions {
             request: WatchRequest {
                 keys: keys.into_owned(),

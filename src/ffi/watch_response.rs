@@ -105,13 +105,24 @@ pub(super) fn error_of(response: &mut WatchResponse) -> Option<ErrorValue> {
     response.error.take().map(ErrorValue::new)
 }
 
-pub(super) fn new(mut response: WatchResponse) -> *mut etcdgw_watch_response {
+pub(super) fn new(response: WatchResponse) -> *mut etcdgw_watch_response {
     let mut kept = Kept::default();
+    let public = public(response, &mut kept);
+    response::new(public, kept)
+}
+
+/// The response as a part of something else.
+pub(super) fn keep(response: WatchResponse, kept: &mut Kept) -> *const etcdgw_watch_response {
+    let public = public(response, kept);
+    kept.keep(public)
+}
+
+fn public(mut response: WatchResponse, kept: &mut Kept) -> etcdgw_watch_response {
     let error = error_of(&mut response).map_or(ptr::null(), |error| kept.keep(error).cast());
     let mut arrays = Arrays::default();
     let public = arrays.lend(&response, error);
     kept.keep((response, arrays));
-    response::new(public, kept)
+    public
 }
 
 /// Frees a response with everything in it; NULL is fine. Never to be called on a response that a callback was given.

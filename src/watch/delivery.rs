@@ -1,131 +1,22 @@
 //! The thread that makes a client's callbacks, one at a time: a slow one delays the others, and nothing else.
 
-use super::queue::{Queue, Work};
-use super::response::WatchResponse;
+use super::mailbox::{Delivered, Mailbox};
+use crate::deadline::Deadline;
 use crate::error::Result;
-use crate::net::{self, CancelToken, Generation, lock};
+use crate::net;
+use crate::sync::{Mutex, Waiters, lock};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
-/// Takes the responses of a watch.
-pub type Consumer = Box<dyn FnMut(WatchResponse) + Send>;
-
-/// One watch, as its handle, its reader and the delivery thread share it.
-pub(super) struct Mailbox {
-    pub queue: Queue,
-    /// Ends whatever the reader waits for.
-    pub stop: Arc<CancelToken>,
-    callback: Option<Callback>,
-}
-
-struct Callback {
-    /// Taken out while it runs, and for good after its last call.
-    consumer: Mutex<Option<Consumer>>,
-    delivery: Arc<Delivery>,
-}
-
-impl Mailbox {
-    /// Of a watch that calls back.
-    pub(super) fn calling(consumer: Consumer, delivery: Arc<Delivery>, queue: Queue, stop: CancelToken) -> Mailbox {
-        let callback = Some(Callback { consumer: Mutex::new(Some(consumer)), delivery });
-        Mailbox { queue, stop: Arc::new(stop), callback }
-    }
-
-    /// Of a watch that is asked.
-    pub(super) fn pulled(queue: Queue, stop: CancelToken) -> Mailbox {
-        Mailbox { queue, stop: Arc::new(stop), callback: None }
-    }
-
-    pub(super) fn is_pulled(&self) -> bool {
-        self.callback.is_none()
-    }
-
-    /// Whether the calling thread is the one that makes the callbacks.
-    pub(super) fn is_on_delivery_thread(&self) -> bool {
-        self.callback.as_ref().is_some_and(|callback| callback.delivery.is_current_thread())
-    }
-
-    pub(super) fn start(self: &Arc<Mailbox>) {
-        let is_due = self.queue.start();
-        self.schedule(is_due);
-    }
-
-    pub(super) fn push(self: &Arc<Mailbox>, response: WatchResponse) {
-        let is_due = self.queue.push(response);
-        self.schedule(is_due);
-    }
-
-    pub(super) fn end(self: &Arc<Mailbox>, response: WatchResponse) {
-        let is_due = self.queue.end(response);
-        self.schedule(is_due);
-    }
-
-    pub(super) fn cancel(self: &Arc<Mailbox>) {
-        // Before the reader hears of it, which would report an end of its own.
-        let is_due = self.queue.cancel();
-        self.stop.trigger();
-        self.schedule(is_due);
-    }
-
-    fn schedule(self: &Arc<Mailbox>, is_due: bool) {
-        if let Some(callback) = self.callback.as_ref().filter(|_| is_due) {
-            callback.delivery.schedule(self.clone());
-        }
-    }
-
-    /// Does the next thing that is due, on the delivery thread.
-    fn deliver(&self) -> Delivered {
-        let Some(callback) = &self.callback else { return Delivered::All };
-        let process = Generation::current();
-        match self.queue.work() {
-            Work::Nothing => Delivered::All,
-            Work::Deliver(response) => {
-                let taken = lock(&callback.consumer).take();
-                if let Some(mut consumer) = taken {
-                    // A consumer that panics has had its last call; the other watches go on.
-                    let called = catch_unwind(AssertUnwindSafe(|| consumer(response)));
-                    if !process.is_current() {
-                        std::mem::forget(consumer);
-                        return Delivered::InAChild;
-                    }
-                    if called.is_ok() {
-                        *lock(&callback.consumer) = Some(consumer);
-                    } else {
-                        let _ = self.queue.cancel();
-                        self.stop.trigger();
-                        let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
-                    }
-                }
-                Delivered::Some
-            }
-            Work::Release => {
-                let consumer = lock(&callback.consumer).take();
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
-                self.queue.release();
-                Delivered::All
-            }
-        }
-    }
-}
-
-/// What the delivery thread has done for a watch.
-enum Delivered {
-    /// There may be more.
-    Some,
-    All,
-    /// The callback has forked and come back in the child, where nothing of this is usable: locks may be held for ever.
-    InAChild,
-}
-
 /// The delivery thread of a client, and the watches that wait for it.
 ///
-/// Its lock is never held while a callback runs, nor together with a queue's.
+/// Its lock is never held while a callback runs, nor together with a backlog's.
+#[derive(Default)]
 pub(super) struct Delivery {
     state: Mutex<State>,
-    changed: Condvar,
+    changed: Waiters,
 }
 
 #[derive(Default)]
@@ -148,7 +39,7 @@ const LONGEST_FAREWELL: Duration = Duration::from_millis(100);
 impl Delivery {
     /// Starts the thread.
     pub(super) fn start() -> Result<Arc<Delivery>> {
-        let delivery = Arc::new(Delivery { state: Mutex::default(), changed: Condvar::new() });
+        let delivery = Arc::new(Delivery::default());
         let on_thread = delivery.clone();
         let thread = net::spawn("etcdgw-deliver", move || on_thread.run())?;
         let mut state = lock(&delivery.state);
@@ -158,16 +49,17 @@ impl Delivery {
         Ok(delivery)
     }
 
-    fn is_current_thread(&self) -> bool {
+    pub(super) fn is_current_thread(&self) -> bool {
         lock(&self.state).id == Some(std::thread::current().id())
     }
 
-    fn schedule(&self, mailbox: Arc<Mailbox>) {
-        lock(&self.state).due.push_back(mailbox);
-        self.changed.notify_all();
+    pub(super) fn schedule(&self, mailbox: Arc<Mailbox>) {
+        let mut state = lock(&self.state);
+        state.due.push_back(mailbox);
+        self.changed.wake_all(state);
     }
 
-    fn run(&self) {
+    pub(super) fn run(&self) {
         while let Some(mailbox) = self.next() {
             match mailbox.deliver() {
                 // To the end of the line after each: no watch keeps the others waiting for more than one callback.
@@ -176,8 +68,9 @@ impl Delivery {
                 Delivered::InAChild => return,
             }
         }
-        lock(&self.state).has_ended = true;
-        self.changed.notify_all();
+        let mut state = lock(&self.state);
+        state.has_ended = true;
+        self.changed.wake_all(state);
     }
 
     fn next(&self) -> Option<Arc<Mailbox>> {
@@ -191,21 +84,29 @@ impl Delivery {
             if state.is_stopping {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state, Deadline::NEVER);
         }
+    }
+
+    /// Lets the thread end once nothing is due.
+    pub(super) fn finish(&self) {
+        let mut state = lock(&self.state);
+        state.is_stopping = true;
+        self.changed.wake_all(state);
     }
 
     /// Lets the thread end once nothing is due, and waits for that, unless a callback keeps it.
     pub(super) fn stop(&self) {
+        self.finish();
         let mut state = lock(&self.state);
-        state.is_stopping = true;
-        self.changed.notify_all();
         if state.id == Some(std::thread::current().id()) {
             return;
         }
         if state.is_busy || !state.due.is_empty() {
-            let waited = self.changed.wait_timeout_while(state, LONGEST_FAREWELL, |state| !state.has_ended);
-            state = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+            let deadline = Deadline::after(LONGEST_FAREWELL);
+            while !state.has_ended && !deadline.has_passed() {
+                state = self.changed.wait(state, deadline);
+            }
         } else {
             state.has_ended = true;
         }

@@ -1,6 +1,8 @@
 //! What the watches of one client have in common.
 
-use super::delivery::{Delivery, Mailbox};
+use super::buffers::Buffers;
+use super::delivery::Delivery;
+use super::reader::Reader;
 use crate::error::Result;
 use crate::net::lock;
 use std::sync::{Arc, Mutex, Weak};
@@ -8,20 +10,28 @@ use std::sync::{Arc, Mutex, Weak};
 /// The watches of a client, and the thread that makes their callbacks.
 ///
 /// The other locks of this module may be taken under its own, never the other way round.
-#[derive(Default)]
 pub(crate) struct Hub {
     /// Started with the first watch that calls back.
     delivery: Mutex<Option<Arc<Delivery>>>,
     watches: Mutex<Watches>,
+    buffers: Arc<Buffers>,
 }
 
 #[derive(Default)]
 struct Watches {
-    mailboxes: Vec<Weak<Mailbox>>,
+    readers: Vec<Weak<Reader>>,
     is_closed: bool,
 }
 
 impl Hub {
+    pub(crate) fn new(buffers: Buffers) -> Hub {
+        Hub { delivery: Mutex::default(), watches: Mutex::default(), buffers: Arc::new(buffers) }
+    }
+
+    pub(super) fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
+    }
+
     pub(super) fn delivery(&self) -> Result<Arc<Delivery>> {
         let mut delivery = lock(&self.delivery);
         match &*delivery {
@@ -30,22 +40,22 @@ impl Hub {
         }
     }
 
-    pub(super) fn register(&self, mailbox: &Arc<Mailbox>) {
+    pub(super) fn register(&self, reader: &Arc<Reader>) {
         let mut watches = lock(&self.watches);
         if watches.is_closed {
-            mailbox.queue.close();
+            reader.close();
         }
-        if watches.mailboxes.len() == watches.mailboxes.capacity() {
-            watches.mailboxes.retain(|mailbox| mailbox.strong_count() > 0);
+        if watches.readers.len() == watches.readers.capacity() {
+            watches.readers.retain(|reader| reader.strong_count() > 0);
         }
-        watches.mailboxes.push(Arc::downgrade(mailbox));
+        watches.readers.push(Arc::downgrade(reader));
     }
 
     /// Lets no reader wait for its consumer any more. The end itself comes to the readers through their connections.
     pub(crate) fn close(&self) {
         let mut watches = lock(&self.watches);
         watches.is_closed = true;
-        watches.mailboxes.iter().filter_map(Weak::upgrade).for_each(|mailbox| mailbox.queue.close());
+        watches.readers.iter().filter_map(Weak::upgrade).for_each(|reader| reader.close());
     }
 }
 

@@ -5,35 +5,40 @@
 //!   ▼
 //! account       what they add: whole revisions, each once, in order; batch and interruption belong to it
 //!   ▼
-//! queue         what the consumer has not taken yet
+//! backlog       what the consumer has not taken yet; buffers bounds it; mailbox leads to the consumer
 //!   ▼
-//! delivery      callbacks on the client's delivery thread   (or Watch::next, or the descriptor)
+//! delivery      callbacks on the client's delivery thread   (or Watch::next, the descriptor, or an event queue)
 //! ```
 
 mod account;
+mod backlog;
 mod batch;
+mod buffers;
 mod delivery;
 mod feed;
 mod hub;
 mod interruption;
-mod queue;
+mod mailbox;
+mod reader;
 mod response;
 
-pub use delivery::Consumer;
+pub(crate) use buffers::Buffers;
 pub(crate) use hub::Hub;
+pub use mailbox::Consumer;
 pub use response::{WatchKind, WatchResponse};
 
 use crate::client::{CallOptions, Client};
 use crate::deadline::Deadline;
-use crate::error::{Error, Outcome, Result};
-use crate::net::{self, CancelToken, Control, lock};
+use crate::error::{Error, Result};
+use crate::event_queue::EventQueue;
+use crate::net::{self, lock};
 use crate::rpc::watch::WatchRequest;
 use crate::stats::Stats;
-use delivery::Mailbox;
 use feed::Feed;
-use queue::Queue;
+use mailbox::{Mailbox, Origin};
+use reader::Reader;
+use std::any::Any;
 use std::os::fd::RawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -86,15 +91,31 @@ impl Client {
     pub fn watch(&self, options: WatchOptions, consumer: Consumer) -> Result<Watch> {
         let feed = Feed::new(self, &options)?;
         let delivery = self.shared.hub.delivery()?;
-        let queue = Queue::for_callbacks(self.counters());
-        self.begin_watch(feed, Mailbox::calling(consumer, delivery, queue, new_token()?), &options)
+        let reader = Reader::new()?;
+        let mailbox = Mailbox::calling(consumer, delivery, self.origin(&reader));
+        self.begin_watch(feed, reader, mailbox, &options)
+    }
+
+    /// Watches, and lets `queue` have the events, each with the tag, once [`Watch::start`] allows it. The tag is dropped
+    /// with the last event, or before this returns an error.
+    pub fn watch_into(
+        &self,
+        options: WatchOptions,
+        queue: &EventQueue,
+        tag: Box<dyn Any + Send + Sync>,
+    ) -> Result<Watch> {
+        let feed = Feed::new(self, &options)?;
+        let reader = Reader::new()?;
+        let mailbox = Mailbox::queued(queue, tag, self.origin(&reader));
+        self.begin_watch(feed, reader, mailbox, &options)
     }
 
     /// Watches, to be asked with [`Watch::next`].
     pub fn watch_open(&self, options: WatchOptions) -> Result<Watch> {
         let feed = Feed::new(self, &options)?;
-        let queue = Queue::for_pulling(self.counters()).map_err(no_descriptor)?;
-        self.begin_watch(feed, Mailbox::pulled(queue, new_token()?), &options)
+        let reader = Reader::new()?;
+        let mailbox = Mailbox::pulled(self.origin(&reader));
+        self.begin_watch(feed, reader, mailbox, &options)
     }
 
     /// Waits for the first changes, within the time that the call's options allow.
@@ -115,19 +136,30 @@ impl Client {
         }
     }
 
-    fn begin_watch(&self, mut feed: Feed, mailbox: Mailbox, options: &WatchOptions) -> Result<Watch> {
+    fn origin(&self, reader: &Arc<Reader>) -> Origin {
+        Origin { feeder: reader.clone(), watch: 0, buffers: self.shared.hub.buffers().clone() }
+    }
+
+    fn begin_watch(
+        &self,
+        mut feed: Feed,
+        reader: Arc<Reader>,
+        mailbox: Arc<Mailbox>,
+        options: &WatchOptions,
+    ) -> Result<Watch> {
         self.keep_in_sync();
-        let mailbox = Arc::new(mailbox);
-        self.shared.hub.register(&mailbox);
-        mailbox.queue.begin_at(feed.next_revision());
+        self.shared.hub.register(&reader);
+        mailbox.begin_at(feed.next_revision());
         if options.wait_created {
             let control = self.control(&options.call);
             feed.pin_start(&control)?;
-            mailbox.queue.begin_at(feed.next_revision());
-            feed.confirm(&control, &mut |response| mailbox.push(response))?;
+            mailbox.begin_at(feed.next_revision());
+            feed.confirm(&control, &mut |response| {
+                let _ = mailbox.push(response);
+            })?;
         }
         let shared = mailbox.clone();
-        let reader = net::spawn("etcdgw-watch", move || read_to_the_end(feed, &shared))?;
+        let reader = net::spawn("etcdgw-watch", move || reader.read_to_the_end(feed, &shared))?;
         self.counters().watches_open.add(1);
         Ok(Watch(Arc::new(Handle { mailbox, reader: Mutex::new(Some(reader)), client: self.clone() })))
     }
@@ -146,15 +178,13 @@ impl Watch {
     /// The next response of a watch from [`Client::watch_open`], waited for at most so long, or without a limit as long
     /// as it takes. `None`: waited in vain. After [`WatchKind::Ended`] it is [`Error::Closed`].
     pub fn next(&self, limit: Option<Duration>) -> Result<Option<WatchResponse>> {
-        if !self.0.mailbox.is_pulled() {
-            return Err(Error::FailedPrecondition { what: "a watch with a callback can't be asked" });
-        }
-        self.0.mailbox.queue.next(deadline(limit))
+        self.0.mailbox.next(deadline(limit))
     }
 
-    /// A descriptor that is readable while [`next`](Watch::next) would not wait; none for a watch with a callback.
+    /// A descriptor that is readable while [`next`](Watch::next) would not wait. `None` of other watches, and where the
+    /// process has none left.
     pub fn fd(&self) -> Option<RawFd> {
-        self.0.mailbox.queue.fd()
+        self.0.mailbox.fd()
     }
 
     /// Asks the server how far the watch has come.
@@ -168,13 +198,13 @@ impl Watch {
     }
 
     /// Waits until the consumer has been dropped, which is after the last callback of a watch that is cancelled or has
-    /// ended. False: waited in vain.
+    /// ended; of one with an event queue until its tag has been dropped. False: waited in vain.
     pub fn join(&self, limit: Option<Duration>) -> Result<bool> {
         let mailbox = &self.0.mailbox;
         if mailbox.is_on_delivery_thread() {
             return Err(Error::FailedPrecondition { what: "a callback can't wait for the end of callbacks" });
         }
-        Ok(mailbox.is_pulled() || mailbox.queue.wait_for_release(deadline(limit)))
+        Ok(mailbox.join(deadline(limit)))
     }
 }
 
@@ -189,30 +219,6 @@ impl Drop for Handle {
     }
 }
 
-/// What the reader of a watch does.
-fn read_to_the_end(mut feed: Feed, mailbox: &Arc<Mailbox>) {
-    let control = Control { deadline: Deadline::NEVER, cancel: Some(mailbox.stop.clone()) };
-    let read = catch_unwind(AssertUnwindSafe(|| {
-        while mailbox.queue.wait_for_room() {
-            if let Err(error) = feed.step(&control, &mut |response| mailbox.push(response)) {
-                return error;
-            }
-            mailbox.queue.begin_at(feed.next_revision());
-        }
-        Error::Closed { outcome: Outcome::NotApplied }
-    }));
-    let error = read.unwrap_or_else(|_| Error::Panic("the reader of a watch panicked".to_owned()));
-    mailbox.end(WatchResponse::ended(error, feed.next_revision()));
-}
-
 fn deadline(limit: Option<Duration>) -> Deadline {
     limit.map_or(Deadline::NEVER, Deadline::after)
-}
-
-fn new_token() -> Result<CancelToken> {
-    CancelToken::new().map_err(no_descriptor)
-}
-
-fn no_descriptor(source: std::io::Error) -> Error {
-    Error::System { what: "an event descriptor", source: Arc::new(source) }
 }

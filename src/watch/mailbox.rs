@@ -1,0 +1,244 @@
+//! One watch, as its handle, its feeder and its consumer share it.
+
+#[cfg(test)]
+mod tests;
+
+use super::backlog::{Backlog, Cancelled, Face, Popped, Room, Work};
+use super::buffers::Buffers;
+use super::delivery::Delivery;
+use super::response::WatchResponse;
+use crate::deadline::Deadline;
+use crate::error::{Error, Result};
+use crate::event_queue::{Content, Event, EventQueue, Source, SourceKind, Tag};
+use crate::net::Generation;
+use crate::sync::{Mutex, lock};
+use std::any::Any;
+use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+
+/// Takes the responses of a watch.
+pub type Consumer = Box<dyn FnMut(WatchResponse) + Send>;
+
+/// What brings the responses of watches, each known by a number. It is told without a lock held, on whichever thread
+/// it happens.
+pub(super) trait Feeder: Send + Sync {
+    /// A watch that was full has room again. Once for each time it became full; the push that filled it may not have
+    /// returned yet.
+    fn has_room(&self, watch: u64);
+
+    /// Nothing more is to come for a watch, by no wish of the feeder's. Once at most.
+    fn is_over(&self, watch: u64);
+}
+
+/// Where the responses of a mailbox come from, and what they may take together with those of the client's others.
+pub(super) struct Origin {
+    pub feeder: Arc<dyn Feeder>,
+    /// The feeder's number for it.
+    pub watch: u64,
+    pub buffers: Arc<Buffers>,
+}
+
+/// What was not consumed yet of a watch, and the way to its consumer.
+pub(super) struct Mailbox {
+    backlog: Backlog,
+    feeder: Arc<dyn Feeder>,
+    watch: u64,
+    outlet: Outlet,
+}
+
+enum Outlet {
+    Pull,
+    Callback(Callback),
+    /// An event queue, which its backlog knows. What its owner gave along, as long as there may be events.
+    Queue(Mutex<Option<Arc<Tag>>>),
+}
+
+struct Callback {
+    /// Taken out while it runs, and for good after its last call.
+    consumer: Mutex<Option<Consumer>>,
+    delivery: Arc<Delivery>,
+}
+
+/// What the delivery thread has done for a watch.
+pub(super) enum Delivered {
+    /// There may be more.
+    Some,
+    All,
+    /// The callback has forked and come back in the child, where nothing of this is usable: locks may be held for ever.
+    InAChild,
+}
+
+impl Mailbox {
+    /// Of a watch that calls back.
+    pub(super) fn calling(consumer: Consumer, delivery: Arc<Delivery>, origin: Origin) -> Arc<Mailbox> {
+        let callback = Callback { consumer: Mutex::new(Some(consumer)), delivery };
+        Arc::new(Mailbox::new(Face::Callback, Outlet::Callback(callback), origin))
+    }
+
+    /// Of a watch that is asked.
+    pub(super) fn pulled(origin: Origin) -> Arc<Mailbox> {
+        Arc::new(Mailbox::new(Face::Pull, Outlet::Pull, origin))
+    }
+
+    /// Of a watch that delivers to an event queue.
+    pub(super) fn queued(queue: &EventQueue, tag: Box<dyn Any + Send + Sync>, origin: Origin) -> Arc<Mailbox> {
+        Arc::new_cyclic(|mailbox: &Weak<Mailbox>| {
+            let tag = Tag::new(tag, mailbox.clone());
+            let face = Face::Queue(queue.register(mailbox.clone()));
+            Mailbox::new(face, Outlet::Queue(Mutex::new(Some(tag))), origin)
+        })
+    }
+
+    fn new(face: Face, outlet: Outlet, origin: Origin) -> Mailbox {
+        let Origin { feeder, watch, buffers } = origin;
+        Mailbox { backlog: Backlog::new(face, buffers), feeder, watch, outlet }
+    }
+
+    /// Whether the calling thread is the one that makes the callbacks.
+    pub(super) fn is_on_delivery_thread(&self) -> bool {
+        matches!(&self.outlet, Outlet::Callback(callback) if callback.delivery.is_current_thread())
+    }
+
+    /// Tells the revision that the watch starts at, once it is known and before anything is pushed.
+    pub(super) fn begin_at(&self, revision: i64) {
+        self.backlog.begin_at(revision);
+    }
+
+    /// Lets callbacks and events begin.
+    pub(super) fn start(self: &Arc<Mailbox>) {
+        let is_due = self.backlog.start();
+        self.schedule(is_due);
+    }
+
+    /// Adds a response, which is kept in any case; after `Full` no other is to come before the feeder hears of room.
+    pub(super) fn push(self: &Arc<Mailbox>, response: WatchResponse) -> Room {
+        let (room, is_due) = self.backlog.push(response);
+        self.schedule(is_due);
+        room
+    }
+
+    /// Adds the last response.
+    pub(super) fn end(self: &Arc<Mailbox>, response: WatchResponse) {
+        let is_due = self.backlog.end(response);
+        self.schedule(is_due);
+    }
+
+    /// Ends the watch on behalf of its owner.
+    pub(super) fn cancel(self: &Arc<Mailbox>) {
+        let is_due = self.close();
+        self.schedule(is_due);
+    }
+
+    /// The same, but for telling the delivery thread.
+    fn close(&self) -> bool {
+        // Before the feeder hears of it, which may report an end of its own.
+        let Cancelled { was_open, is_due } = self.backlog.cancel();
+        if was_open {
+            self.feeder.is_over(self.watch);
+        }
+        self.drop_tag();
+        is_due
+    }
+
+    /// The next response of a watch that is asked. `None`: waited in vain.
+    pub(super) fn next(&self, deadline: Deadline) -> Result<Option<WatchResponse>> {
+        if !matches!(self.outlet, Outlet::Pull) {
+            return Err(Error::FailedPrecondition { what: "a watch with a callback or a queue can't be asked" });
+        }
+        Ok(self.backlog.next(deadline)?.map(|popped| self.open(popped)))
+    }
+
+    /// The descriptor of a watch that is asked.
+    pub(super) fn fd(&self) -> Option<RawFd> {
+        self.backlog.fd()
+    }
+
+    /// Waits until its consumer is gone, where it has one. False: waited in vain.
+    pub(super) fn join(&self, deadline: Deadline) -> bool {
+        matches!(self.outlet, Outlet::Pull) || self.backlog.wait_for_release(deadline)
+    }
+
+    fn schedule(self: &Arc<Mailbox>, is_due: bool) {
+        if let Outlet::Callback(callback) = &self.outlet {
+            if is_due {
+                callback.delivery.schedule(self.clone());
+            }
+        }
+    }
+
+    /// What is consumed, once the feeder knows as much as it must.
+    fn open(&self, popped: Popped) -> WatchResponse {
+        if popped.makes_room {
+            self.feeder.has_room(self.watch);
+        }
+        popped.response
+    }
+
+    /// Does the next thing that is due, on the delivery thread.
+    pub(super) fn deliver(&self) -> Delivered {
+        let Outlet::Callback(callback) = &self.outlet else { return Delivered::All };
+        match self.backlog.work() {
+            Work::Nothing => Delivered::All,
+            Work::Deliver(popped) => self.call(callback, self.open(popped)),
+            Work::Release => {
+                let consumer = lock(&callback.consumer).take();
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+                self.backlog.release();
+                Delivered::All
+            }
+        }
+    }
+
+    fn call(&self, callback: &Callback, response: WatchResponse) -> Delivered {
+        let process = Generation::current();
+        let taken = lock(&callback.consumer).take();
+        let Some(mut consumer) = taken else { return Delivered::Some };
+        // A consumer that panics has had its last call; the other watches go on.
+        let called = catch_unwind(AssertUnwindSafe(|| consumer(response)));
+        if !process.is_current() {
+            std::mem::forget(consumer);
+            return Delivered::InAChild;
+        }
+        if called.is_ok() {
+            *lock(&callback.consumer) = Some(consumer);
+        } else {
+            // It is due as it is.
+            let _ = self.close();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+        }
+        Delivered::Some
+    }
+
+    /// No event of this watch is to come; what is in the hands of the owner keeps the tag as long as it lives.
+    fn drop_tag(&self) {
+        if let Outlet::Queue(tag) = &self.outlet {
+            // Not under the lock: it may be the last.
+            let tag = lock(tag).take();
+            drop(tag);
+        }
+    }
+}
+
+impl Source for Mailbox {
+    fn take(&self) -> Option<Event> {
+        let Outlet::Queue(tag) = &self.outlet else { return None };
+        // Before the response is taken: whoever ends the watch meanwhile lets go of it.
+        let tag = lock(tag).clone()?;
+        let popped = self.backlog.take()?;
+        if popped.is_last {
+            self.drop_tag();
+        }
+        let content = Content::Watch(self.open(popped));
+        Some(Event { source: SourceKind::Watch, tag, content })
+    }
+
+    fn cancel(&self) {
+        // Never that of a callback watch, and nothing is due of others.
+        let _ = self.close();
+    }
+
+    fn released(&self) {
+        self.backlog.release();
+    }
+}
