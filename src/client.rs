@@ -59,8 +59,10 @@ impl Client {
         let timeout = config.timeout;
         let auto_sync = AutoSync::new(config.auto_sync);
         let (watch_bytes, total_bytes) = (config.watch_buffer_bytes, config.watch_buffer_total_bytes);
+        let (websocket, liveness) = (config.websocket, config.watch_liveness);
         let channel = Arc::new(Channel::new(config)?);
-        let hub = Hub::new(Buffers::new(watch_bytes, total_bytes, channel.counters().clone()));
+        let buffers = Buffers::new(watch_bytes, total_bytes, channel.counters().clone());
+        let hub = Hub::new(channel.clone(), namespace.clone(), websocket, liveness, buffers);
         Ok(Client { shared: Arc::new(Shared { auto_sync, channel, hub, namespace, timeout }) })
     }
 

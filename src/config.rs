@@ -31,6 +31,10 @@ pub struct Config {
     pub watch_buffer_bytes: usize,
     /// The same for all watches of the client together; one that holds nothing never suffers from what the others hold.
     pub watch_buffer_total_bytes: usize,
+    /// Whether watches may share a WebSocket.
+    pub websocket: WebSocketUse,
+    /// How long a member may be silent before its watches leave it.
+    pub watch_liveness: Duration,
     /// The largest answer taken.
     pub max_response_bytes: usize,
     /// How many further attempts a call may make; `None`: on each endpoint one, and as long as time is left where the
@@ -56,6 +60,8 @@ impl Default for Config {
             auto_sync: None,
             watch_buffer_bytes: limits::DEFAULT_WATCH_BUFFER_BYTES,
             watch_buffer_total_bytes: limits::DEFAULT_WATCH_BUFFER_TOTAL_BYTES,
+            websocket: WebSocketUse::Auto,
+            watch_liveness: limits::DEFAULT_WATCH_LIVENESS,
             max_response_bytes: limits::DEFAULT_MAX_RESPONSE_BYTES,
             max_retries: None,
             max_idle_connections: limits::DEFAULT_MAX_IDLE_CONNECTIONS,
@@ -63,6 +69,19 @@ impl Default for Config {
             log: None,
         }
     }
+}
+
+/// Whether a client's watches share a WebSocket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebSocketUse {
+    /// Where that is known to be safe.
+    #[default]
+    Auto,
+    /// Each watch has an HTTP stream.
+    Never,
+    /// Also where a server is known to leave watches behind when the connection breaks; but not where an upgrade would
+    /// end the server.
+    Always,
 }
 
 /// In whose name a client's requests are made.

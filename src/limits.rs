@@ -49,7 +49,26 @@ pub const DEFAULT_WATCH_BUFFER_TOTAL_BYTES: usize = 64 << 20;
 /// First pause before a lost watch is opened again, and the longest; clientv3's `backoff` in watch.go grows alike.
 pub const WATCH_BACKOFF_FIRST: Duration = Duration::from_millis(5);
 /// See [`WATCH_BACKOFF_FIRST`].
-pub const WATCH_BACKOFF_LONGEST: Duration = Duration::from_millis(250);
+pub const WATCH_BACKOFF_LONGEST: Duration = Duration::from_millis(100);
+
+/// How long a member that carries watches may be silent.
+pub const DEFAULT_WATCH_LIVENESS: Duration = Duration::from_secs(10);
+
+/// Received of one watch's stream before others have their turn.
+pub const WATCH_TURN_BYTES: usize = 1 << 20;
+
+/// Held back of a watch while it is found out whether its cluster went back in time.
+pub const WATCH_DOUBTED_BYTES: usize = 1 << 20;
+
+/// How often the resume points of quiet watches are moved on: they can't be where less than this has passed since the
+/// last compaction, and applications keep history for minutes at least.
+pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How soon a progress request that nobody answered is made again, while the owner of a watch waits for it.
+pub const WATCH_PROGRESS_REPEAT: Duration = Duration::from_millis(100);
+
+/// How long an endpoint without a WebSocket that works is used without one: it may be replaced by one that has it.
+pub const WEBSOCKET_RETRY: Duration = Duration::from_secs(300);
 
 /// How long to stay away from an endpoint that failed, at first and at most: long enough that a dead one costs little,
 /// short enough that one that came back is found while it is needed.

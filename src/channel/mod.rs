@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::gateway::json::{Decode, Encode};
 use crate::gateway::path;
 use crate::log::{Level, Logger};
-use crate::net::{self, Connector, Control, EventFd, Lifeline, Pool, Resolver, Tls, lock};
+use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Tls, lock};
 use crate::rpc::auth::AUTHENTICATE;
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Response};
@@ -197,6 +197,11 @@ impl Channel {
         }
     }
 
+    /// Whether there is another endpoint to go to than the one in use.
+    pub(crate) fn has_several_endpoints(&self) -> bool {
+        self.endpoints.urls().len() > 1
+    }
+
     /// The cluster that the client is of; 0: that isn't known yet.
     pub(crate) fn cluster_id(&self) -> u64 {
         self.guard.cluster_id()
@@ -264,11 +269,6 @@ impl Channel {
             self.logger.log(Level::Info, format_args!("a new token is needed: {}", error.full_message()));
         }
         renews
-    }
-
-    /// Waits until an event is signalled, unless the call must end.
-    pub(crate) fn wait_for(&self, event: &EventFd, control: &Control) -> Result<()> {
-        net::wait_for_event(event, &self.connector.lifeline, control).map_err(attempt::stopped_pause)
     }
 
     /// Lets time pass, unless the call must end.

@@ -70,7 +70,8 @@ pub struct etcdgw_client_options {
     /// The same for all watches of the client together; one that holds nothing never suffers from what the others hold.
     /// 0: 64 MiB.
     pub watch_buffer_total_bytes: i64,
-    /// Not yet.
+    /// How long a member may give no sign of itself before the watches at it go on at another; 0: 10,000; less than 0: for
+    /// ever.
     pub watch_liveness_ms: i64,
     /// The largest answer taken; 0: 1 GiB.
     pub max_response_bytes: i64,
@@ -81,7 +82,9 @@ pub struct etcdgw_client_options {
     pub max_retries: i32,
     /// Connections kept for later calls, per endpoint; 0: 32.
     pub max_idle_connections: i32,
-    /// One of `ETCDGW_WEBSOCKET_...`. `ALWAYS`: not yet; the others use HTTP streams.
+    /// Whether watches share a WebSocket: one of `ETCDGW_WEBSOCKET_...`. `AUTO`: where that is safe, etcd 3.5 or newer
+    /// mostly; elsewhere each watch has an HTTP stream. `ALWAYS`: also where a server is known to leave watches behind
+    /// when a connection breaks, but never where an upgrade would end it; no watch starts where there is none.
     pub websocket: i32,
     /// Takes lines of the log; NULL: nobody does.
     pub log: etcdgw_log_callback,
@@ -152,6 +155,12 @@ pub(super) unsafe fn config(given: *const etcdgw_client_options) -> Result<Confi
             "options.watch_buffer_total_bytes",
             defaults.watch_buffer_total_bytes,
         )?,
+        websocket: websocket_use(options.websocket)?,
+        watch_liveness: match u64::try_from(options.watch_liveness_ms) {
+            Ok(0) => defaults.watch_liveness,
+            Ok(limit) => Duration::from_millis(limit),
+            Err(_) => Duration::MAX,
+        },
         max_response_bytes: bound(
             options.max_response_bytes,
             "options.max_response_bytes",
@@ -194,14 +203,13 @@ unsafe fn read(given: *const etcdgw_client_options) -> (Result<etcdgw_client_opt
     (options, user_data)
 }
 
-fn refuse_unimplemented(options: &etcdgw_client_options) -> Result<()> {
-    unimplemented(options.watch_liveness_ms != 0, "options.watch_liveness_ms: this version doesn't probe servers")?;
-    unimplemented(
-        options.websocket == ETCDGW_WEBSOCKET_ALWAYS,
-        "options.websocket: this version has HTTP streams only",
-    )?;
-    let known = ETCDGW_WEBSOCKET_AUTO..=ETCDGW_WEBSOCKET_ALWAYS;
-    refuse(!known.contains(&options.websocket), "options.websocket", "is none of ETCDGW_WEBSOCKET_…")
+fn websocket_use(websocket: i32) -> Result<WebSocketUse> {
+    match websocket {
+        ETCDGW_WEBSOCKET_AUTO => Ok(WebSocketUse::Auto),
+        ETCDGW_WEBSOCKET_NEVER => Ok(WebSocketUse::Never),
+        ETCDGW_WEBSOCKET_ALWAYS => Ok(WebSocketUse::Always),
+        _ => Err(Error::invalid("options.websocket is none of ETCDGW_WEBSOCKET_…")),
+    }
 }
 
 /// # Safety

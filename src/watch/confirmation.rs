@@ -3,23 +3,21 @@
 use crate::channel::Channel;
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Phase, Result};
-use crate::net::{Control, EventFd, lock, no_descriptor};
-use std::sync::{Condvar, Mutex, PoisonError};
+use crate::net::Control;
+use crate::sync::{Mutex, Waiters, lock};
+use std::time::Duration;
 
 /// Told once, waited for by one thread.
 pub(super) struct Confirmation {
     told: Mutex<Option<Result<()>>>,
-    changed: Condvar,
-    /// Where a cancel token may end the wait: the two are waited for together.
-    event: Option<EventFd>,
+    changed: Waiters,
     deadline: Deadline,
 }
 
 impl Confirmation {
-    /// To be waited for within these bounds.
-    pub(super) fn new(control: &Control) -> Result<Confirmation> {
-        let event = control.cancel.is_some().then(EventFd::new).transpose().map_err(no_descriptor)?;
-        Ok(Confirmation { told: Mutex::default(), changed: Condvar::new(), event, deadline: control.deadline })
+    /// To be waited for until then.
+    pub(super) fn new(deadline: Deadline) -> Confirmation {
+        Confirmation { told: Mutex::new(None), changed: Waiters::default(), deadline }
     }
 
     /// When nobody will wait any more.
@@ -28,35 +26,38 @@ impl Confirmation {
     }
 
     pub(super) fn tell(&self, result: Result<()>) {
-        *lock(&self.told) = Some(result);
-        self.changed.notify_one();
-        if let Some(event) = &self.event {
-            event.signal();
-        }
+        let mut told = lock(&self.told);
+        *told = Some(result);
+        self.changed.wake_all(told);
     }
 
     pub(super) fn wait(&self, channel: &Channel, control: &Control) -> Result<()> {
-        if let Some(event) = &self.event {
-            let waited = channel.wait_for(event, control);
-            // What was told in the meantime counts.
-            return lock(&self.told).take().unwrap_or(waited);
-        }
         let mut told = lock(&self.told);
         loop {
             if let Some(result) = told.take() {
                 return result;
             }
-            told = match self.deadline.remaining() {
-                None => self.changed.wait(told).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => {
-                    let (phase, outcome) = (Phase::Receiving, Outcome::NotApplied);
-                    return Err(Error::Deadline { endpoint: Some(channel.base_url()), phase, outcome });
-                }
-                Some(left) => {
-                    let waited = self.changed.wait_timeout(told, left);
-                    waited.map_or_else(|poisoned| poisoned.into_inner().0, |(told, _)| told)
-                }
-            };
+            check(channel, control)?;
+            told = self.changed.wait(told, until_next_look(control));
         }
     }
+}
+
+/// Fails where a call must end.
+pub(super) fn check(channel: &Channel, control: &Control) -> Result<()> {
+    let outcome = Outcome::NotApplied;
+    if control.cancel.as_ref().is_some_and(|token| token.is_triggered()) {
+        return Err(Error::Cancelled { outcome });
+    }
+    if control.deadline.has_passed() {
+        return Err(Error::Deadline { endpoint: Some(channel.base_url()), phase: Phase::Receiving, outcome });
+    }
+    Ok(())
+}
+
+/// How long to wait for another thread before the next [`check`]. A cancel token may be triggered by a signal handler,
+/// which can wake no thread that waits for another: so it is looked at often enough for its promise to hold.
+pub(super) fn until_next_look(control: &Control) -> Deadline {
+    const LOOK: Duration = Duration::from_millis(40);
+    if control.cancel.is_some() { control.deadline.at_most(LOOK) } else { control.deadline }
 }

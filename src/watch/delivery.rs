@@ -82,10 +82,20 @@ impl Delivery {
                 return mailbox;
             }
             if state.is_stopping {
+                state.has_ended = true;
                 return None;
             }
             state = self.changed.wait(state, Deadline::NEVER);
         }
+    }
+
+    /// Goes on for other watches, where the thread was to end and has not. False: it has, or is about to.
+    pub(super) fn resume(&self) -> bool {
+        let mut state = lock(&self.state);
+        if !state.has_ended {
+            state.is_stopping = false;
+        }
+        !state.has_ended
     }
 
     /// Lets the thread end once nothing is due.

@@ -36,8 +36,9 @@ pub(super) struct Entry {
     pub backoff: Backoff,
     /// Streams refused for their token since one that has held for a while.
     pub refusals: u32,
-    /// A linearizable read is to tell whether the cluster went back in time, or only its member lags behind.
-    pub is_in_doubt: bool,
+    /// The revision that was seen of the cluster, where its member seems to have less: a linearizable read is to tell
+    /// whether the cluster went back in time, or only the member lags behind.
+    pub doubted: Option<i64>,
     /// The owner wants to know how far it has come.
     pub asks_progress: bool,
 }
@@ -73,7 +74,7 @@ impl Entry {
             link,
             backoff: Backoff::new(),
             refusals: 0,
-            is_in_doubt: false,
+            doubted: None,
             asks_progress: false,
         };
         (start.watch, entry)

@@ -2,65 +2,130 @@
 
 use super::buffers::Buffers;
 use super::delivery::Delivery;
-use super::reader::Reader;
-use crate::error::Result;
-use crate::net::lock;
+use super::pins::Pins;
+use super::reactor::{Reactor, Settings};
+use super::switchboard::{Message, Switchboard};
+use crate::channel::Channel;
+use crate::config::WebSocketUse;
+use crate::error::{Error, Outcome, Result};
+use crate::net::{self, lock};
+use crate::rpc::Namespace;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// The watches of a client, and the thread that makes their callbacks.
+/// Where a client's watches find what drives them.
 ///
-/// The other locks of this module may be taken under its own, never the other way round.
+/// Locks of an engine, a switchboard or a delivery may be taken under its own, never the other way round.
 pub(crate) struct Hub {
-    /// Started with the first watch that calls back.
-    delivery: Mutex<Option<Arc<Delivery>>>,
-    watches: Mutex<Watches>,
+    channel: Arc<Channel>,
+    namespace: Namespace,
+    websocket: WebSocketUse,
+    liveness: Duration,
     buffers: Arc<Buffers>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Watches {
-    readers: Vec<Weak<Reader>>,
+struct State {
+    /// There while there are watches.
+    engine: Weak<Engine>,
+    /// There while it runs: it may outlive its engine by a callback, and then serves the next.
+    delivery: Weak<Delivery>,
     is_closed: bool,
 }
 
+/// What drives a client's watches, from the first of them to the last: the thread that reads, and the one that makes
+/// callbacks where there are any.
+pub(super) struct Engine {
+    pub board: Arc<Switchboard>,
+    pub pins: Pins,
+    pub buffers: Arc<Buffers>,
+    last_watch: AtomicU64,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    delivery: Mutex<Option<Arc<Delivery>>>,
+}
+
 impl Hub {
-    pub(crate) fn new(buffers: Buffers) -> Hub {
-        Hub { delivery: Mutex::default(), watches: Mutex::default(), buffers: Arc::new(buffers) }
+    pub(crate) fn new(
+        channel: Arc<Channel>,
+        namespace: Namespace,
+        websocket: WebSocketUse,
+        liveness: Duration,
+        buffers: Buffers,
+    ) -> Hub {
+        Hub { channel, namespace, websocket, liveness, buffers: Arc::new(buffers), state: Mutex::default() }
     }
 
-    pub(super) fn buffers(&self) -> &Arc<Buffers> {
-        &self.buffers
-    }
-
-    pub(super) fn delivery(&self) -> Result<Arc<Delivery>> {
-        let mut delivery = lock(&self.delivery);
-        match &*delivery {
-            Some(started) => Ok(started.clone()),
-            None => Ok(delivery.insert(Delivery::start()?).clone()),
+    /// What drives the client's watches, started where there were none.
+    pub(super) fn engine(&self) -> Result<Arc<Engine>> {
+        let mut state = lock(&self.state);
+        if state.is_closed {
+            return Err(Error::Closed { outcome: Outcome::NotApplied });
         }
+        if let Some(engine) = state.engine.upgrade() {
+            return Ok(engine);
+        }
+        let board = Arc::new(Switchboard::new()?);
+        let (namespace, websocket, liveness) = (self.namespace.clone(), self.websocket, self.liveness);
+        let settings = Settings { namespace, websocket, liveness };
+        let reactor = Reactor::new(self.channel.clone(), board.clone(), settings)?;
+        let thread = net::spawn("etcdgw-watch", move || reactor.run())?;
+        let engine = Arc::new(Engine {
+            board,
+            pins: Pins::default(),
+            buffers: self.buffers.clone(),
+            last_watch: AtomicU64::new(0),
+            thread: Mutex::new(Some(thread)),
+            delivery: Mutex::default(),
+        });
+        state.engine = Arc::downgrade(&engine);
+        Ok(engine)
     }
 
-    pub(super) fn register(&self, reader: &Arc<Reader>) {
-        let mut watches = lock(&self.watches);
-        if watches.is_closed {
-            reader.close();
+    /// The thread that makes callbacks, for as long as the engine runs.
+    pub(super) fn delivery(&self, engine: &Engine) -> Result<Arc<Delivery>> {
+        let mut state = lock(&self.state);
+        let mut delivery = lock(&engine.delivery);
+        if let Some(running) = &*delivery {
+            return Ok(running.clone());
         }
-        if watches.readers.len() == watches.readers.capacity() {
-            watches.readers.retain(|reader| reader.strong_count() > 0);
-        }
-        watches.readers.push(Arc::downgrade(reader));
+        let running = match state.delivery.upgrade().filter(|earlier| earlier.resume()) {
+            Some(earlier) => earlier,
+            None => Delivery::start()?,
+        };
+        state.delivery = Arc::downgrade(&running);
+        Ok(delivery.insert(running).clone())
     }
 
-    /// Lets no reader wait for its consumer any more. The end itself comes to the readers through their connections.
+    /// Ends all watches, and starts none any more.
     pub(crate) fn close(&self) {
-        let mut watches = lock(&self.watches);
-        watches.is_closed = true;
-        watches.readers.iter().filter_map(Weak::upgrade).for_each(|reader| reader.close());
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        let engine = state.engine.upgrade();
+        drop(state);
+        if let Some(engine) = engine {
+            engine.board.send(Message::Close);
+        }
     }
 }
 
-impl Drop for Hub {
+impl Engine {
+    /// A number that no other watch has.
+    pub(super) fn next_watch(&self) -> u64 {
+        self.last_watch.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl Drop for Engine {
     fn drop(&mut self) {
+        self.board.stop.trigger();
+        self.board.send(Message::Stop);
+        // It drops nothing of a watch's owner, and so is never the one that drops this.
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
         if let Some(delivery) = lock(&self.delivery).take() {
             delivery.stop();
         }

@@ -1,9 +1,13 @@
 //! Watches: an exact account of what happens to keys, over every reconnection.
 //!
 //! ```text
-//! feed          brings a server's messages, over one stream after another
+//! hub           what a client's watches have in common: one thread that reads, one that makes callbacks
+//! pins          the revisions that watches start after
 //!   ▼
-//! account       what they add: whole revisions, each once, in order; batch and interruption belong to it
+//! reactor       drives all watches: which connection each is on, what arrives, which member is left
+//!   │           entry is one watch there; socket and stream carry them; errand does what takes a while
+//!   ▼
+//! account       what a server's messages add: whole revisions, each once, in order; batch and interruption belong to it
 //!   ▼
 //! backlog       what the consumer has not taken yet; buffers bounds it; mailbox leads to the consumer
 //!   ▼
@@ -12,15 +16,23 @@
 
 mod account;
 mod backlog;
+mod backoff;
 mod batch;
 mod buffers;
+mod confirmation;
 mod delivery;
-mod feed;
+mod entry;
+mod errand;
 mod hub;
 mod interruption;
 mod mailbox;
-mod reader;
+mod pins;
+mod reactor;
 mod response;
+mod socket;
+mod stream;
+mod switchboard;
+mod timers;
 
 pub(crate) use buffers::Buffers;
 pub(crate) use hub::Hub;
@@ -31,17 +43,19 @@ use crate::client::{CallOptions, Client};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::event_queue::EventQueue;
-use crate::net::{self, lock};
+use crate::net::Control;
 use crate::rpc::watch::WatchRequest;
 use crate::stats::Stats;
-use feed::Feed;
+use account::{Account, Settings};
+use confirmation::{Confirmation, check, until_next_look};
+use entry::{Start, Way};
+use hub::Engine;
 use mailbox::{Mailbox, Origin};
-use reader::Reader;
 use std::any::Any;
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
+use switchboard::Message;
 
 /// What to watch, and what to hear of it.
 #[derive(Clone, Debug)]
@@ -80,8 +94,12 @@ pub struct Watch(Arc<Handle>);
 
 struct Handle {
     mailbox: Arc<Mailbox>,
-    reader: Mutex<Option<JoinHandle<()>>>,
-    /// Dropped last: with it may go the delivery thread, which the cancelled watch is handed to before.
+    /// Its number.
+    watch: u64,
+    way: Arc<Way>,
+    /// With the last watch end the threads, which the cancelled watch is told to before.
+    engine: Arc<Engine>,
+    /// Dropped last.
     client: Client,
 }
 
@@ -89,11 +107,9 @@ impl Client {
     /// Watches, calling `consumer` on the client's delivery thread once [`Watch::start`] allows it. The consumer is
     /// dropped after its last call, or before this returns an error.
     pub fn watch(&self, options: WatchOptions, consumer: Consumer) -> Result<Watch> {
-        let feed = Feed::new(self, &options)?;
-        let delivery = self.shared.hub.delivery()?;
-        let reader = Reader::new()?;
-        let mailbox = Mailbox::calling(consumer, delivery, self.origin(&reader));
-        self.begin_watch(feed, reader, mailbox, &options)
+        self.begin_watch(&options, |engine, origin| {
+            Ok(Mailbox::calling(consumer, self.shared.hub.delivery(engine)?, origin))
+        })
     }
 
     /// Watches, and lets `queue` have the events, each with the tag, once [`Watch::start`] allows it. The tag is dropped
@@ -104,64 +120,60 @@ impl Client {
         queue: &EventQueue,
         tag: Box<dyn Any + Send + Sync>,
     ) -> Result<Watch> {
-        let feed = Feed::new(self, &options)?;
-        let reader = Reader::new()?;
-        let mailbox = Mailbox::queued(queue, tag, self.origin(&reader));
-        self.begin_watch(feed, reader, mailbox, &options)
+        self.begin_watch(&options, |_, origin| Ok(Mailbox::queued(queue, tag, origin)))
     }
 
     /// Watches, to be asked with [`Watch::next`].
     pub fn watch_open(&self, options: WatchOptions) -> Result<Watch> {
-        let feed = Feed::new(self, &options)?;
-        let reader = Reader::new()?;
-        let mailbox = Mailbox::pulled(self.origin(&reader));
-        self.begin_watch(feed, reader, mailbox, &options)
+        self.begin_watch(&options, |_, origin| Ok(Mailbox::pulled(origin)))
     }
 
     /// Waits for the first changes, within the time that the call's options allow.
     pub fn watch_once(&self, options: WatchOptions) -> Result<WatchResponse> {
-        let options = WatchOptions { progress_notify: false, report_connection: false, ..options };
+        let options =
+            WatchOptions { progress_notify: false, report_connection: false, wait_created: true, ..options };
         let control = self.control(&options.call);
-        let mut feed = Feed::new(self, &options)?;
-        let mut first = None;
-        let mut keep_first = |response| first = first.take().or(Some(response));
-        feed.pin_start(&control)?;
-        feed.confirm(&control, &mut keep_first)?;
+        let watch = self.begin_watch_within(&options, &control, |_, origin| Ok(Mailbox::pulled(origin)))?;
         loop {
-            if let Some(response) = first.take() {
-                self.counters().events_delivered.add(response.events.len());
-                return Ok(response);
+            let response = watch.0.mailbox.next(until_next_look(&control))?;
+            match response.map(|response| (response.error.clone(), response)) {
+                Some((Some(error), _)) => return Err(error),
+                Some((None, response)) => return Ok(response),
+                None => check(&self.shared.channel, &control)?,
             }
-            feed.step(&control, &mut |response| first = first.take().or(Some(response)))?;
         }
-    }
-
-    fn origin(&self, reader: &Arc<Reader>) -> Origin {
-        Origin { feeder: reader.clone(), watch: 0, buffers: self.shared.hub.buffers().clone() }
     }
 
     fn begin_watch(
         &self,
-        mut feed: Feed,
-        reader: Arc<Reader>,
-        mailbox: Arc<Mailbox>,
         options: &WatchOptions,
+        mailbox: impl FnOnce(&Engine, Origin) -> Result<Arc<Mailbox>>,
     ) -> Result<Watch> {
-        self.keep_in_sync();
-        self.shared.hub.register(&reader);
-        mailbox.begin_at(feed.next_revision());
-        if options.wait_created {
-            let control = self.control(&options.call);
-            feed.pin_start(&control)?;
-            mailbox.begin_at(feed.next_revision());
-            feed.confirm(&control, &mut |response| {
-                let _ = mailbox.push(response);
-            })?;
+        self.begin_watch_within(options, &self.control(&options.call), mailbox)
+    }
+
+    fn begin_watch_within(
+        &self,
+        options: &WatchOptions,
+        control: &Control,
+        mailbox: impl FnOnce(&Engine, Origin) -> Result<Arc<Mailbox>>,
+    ) -> Result<Watch> {
+        let start_revision = options.request.start_revision;
+        if start_revision < 0 {
+            return Err(Error::invalid(format!("start_revision is negative: {start_revision}")));
         }
-        let shared = mailbox.clone();
-        let reader = net::spawn("etcdgw-watch", move || reader.read_to_the_end(feed, &shared))?;
+        let (channel, hub) = (&self.shared.channel, &self.shared.hub);
+        check(channel, control)?;
+        let engine = hub.engine()?;
+        let (watch, feeder) = (engine.next_watch(), engine.board.clone());
+        let origin = Origin { feeder, watch, buffers: engine.buffers.clone() };
+        let mailbox = mailbox(&engine, origin)?;
+        let (way, client) = (Arc::new(Way::new()), self.clone());
         self.counters().watches_open.add(1);
-        Ok(Watch(Arc::new(Handle { mailbox, reader: Mutex::new(Some(reader)), client: self.clone() })))
+        // What goes wrong from here on ends the watch by dropping this.
+        let handle = Watch(Arc::new(Handle { mailbox, watch, way, engine, client }));
+        handle.begin(options, control)?;
+        Ok(handle)
     }
 
     fn counters(&self) -> Arc<Stats> {
@@ -170,6 +182,35 @@ impl Client {
 }
 
 impl Watch {
+    /// Hands the watch to the thread that drives it, and waits until the server has confirmed it where that is asked for.
+    fn begin(&self, options: &WatchOptions, control: &Control) -> Result<()> {
+        let Handle { mailbox, watch, way, engine, client } = &*self.0;
+        let (channel, namespace) = (&client.shared.channel, client.namespace());
+        let settings = Settings {
+            namespace: namespace.clone(),
+            shows_progress: options.progress_notify,
+            reports_connection: options.report_connection,
+            max_revision_bytes: channel.max_response_bytes(),
+        };
+        let mut account = Account::new(options.request.start_revision, settings);
+        let request = Arc::new(options.request.clone());
+        if options.wait_created && account.next_revision() == 0 {
+            account.start_after(engine.pins.read(channel, &request, namespace, control)?);
+        }
+        mailbox.begin_at(account.next_revision());
+        let confirmation = options.wait_created.then(|| Arc::new(Confirmation::new(control.deadline)));
+        engine.board.start(Start {
+            watch: *watch,
+            mailbox: mailbox.clone(),
+            account,
+            request,
+            require_leader: options.require_leader,
+            confirmation: confirmation.clone(),
+            way: way.clone(),
+        })?;
+        confirmation.map_or(Ok(()), |confirmation| confirmation.wait(channel, control))
+    }
+
     /// Lets callbacks begin.
     pub fn start(&self) {
         self.0.mailbox.start();
@@ -187,9 +228,15 @@ impl Watch {
         self.0.mailbox.fd()
     }
 
-    /// Asks the server how far the watch has come.
+    /// Asks the server how far the watch has come; the answer comes as [`WatchKind::Progress`], once the server has sent
+    /// all there is to every watch of the connection. A watch that is without a connection asks when it has one.
     pub fn request_progress(&self) -> Result<()> {
-        Err(Error::Unimplemented { what: "progress can't be requested over an HTTP stream" })
+        if !self.0.way.can_ask() {
+            let what = "progress can be requested over a WebSocket to etcd 3.5.8 or newer only";
+            return Err(Error::Unimplemented { what });
+        }
+        self.0.engine.board.send(Message::AskProgress(self.0.watch));
+        Ok(())
     }
 
     /// Ends the watch, from any thread, from inside its callback too, and at once: no callback begins any more.
@@ -212,10 +259,6 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.mailbox.cancel();
         self.client.counters().watches_open.subtract_one();
-        // It holds nothing that ends here and runs no foreign code, so that it can't be the one to drop this.
-        if let Some(reader) = lock(&self.reader).take() {
-            let _ = reader.join();
-        }
     }
 }
 

@@ -1,0 +1,294 @@
+//! The thread that drives all watches of a client: it waits for many connections at once, and for nothing else.
+//!
+//! ```text
+//! routes        which connection a watch is put on: WebSockets shared by many, or HTTP streams
+//! traffic       what arrives, and what becomes of a watch by it
+//! members       whether the members that carry watches are still there, and have a leader
+//! revisions     which revision the store has, where a watch must know it
+//! ```
+//!
+//! What a watch has been told lies in its account, never in a connection: those come and go.
+
+mod members;
+mod revisions;
+mod routes;
+mod traffic;
+
+use super::entry::{Carrier, Entry, Link, Start};
+use super::errand::{Errand, Errands, Report};
+use super::response::WatchResponse;
+use super::socket::SharedSocket;
+use super::switchboard::{Message, Switchboard};
+use super::timers::Timers;
+use crate::channel::Channel;
+use crate::config::WebSocketUse;
+use crate::deadline::Deadline;
+use crate::error::{Error, Outcome, Result};
+use crate::net::{Epoll, no_descriptor};
+use crate::rpc::Namespace;
+use members::Members;
+use revisions::Revisions;
+use routes::Routes;
+use std::collections::HashMap;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What of a client's settings matters here.
+pub(super) struct Settings {
+    pub namespace: Namespace,
+    pub websocket: WebSocketUse,
+    /// How long a member may be silent.
+    pub liveness: Duration,
+}
+
+/// See the module.
+pub(super) struct Reactor {
+    channel: Arc<Channel>,
+    board: Arc<Switchboard>,
+    settings: Settings,
+    epoll: Epoll,
+    watches: HashMap<u64, Entry>,
+    sockets: HashMap<u64, SharedSocket>,
+    /// The keys of sockets are never used again.
+    last_socket: u64,
+    routes: Routes,
+    members: Members,
+    revisions: Revisions,
+    errands: Errands,
+    timers: Timers<Timer>,
+    /// Sockets that have something to send.
+    unsent: Vec<u64>,
+    /// What has more to be read than one turn took.
+    unread: Vec<u64>,
+    is_closed: bool,
+    is_stopped: bool,
+}
+
+/// What is to be looked at later.
+enum Timer {
+    /// A route that rests, of the watches that require a leader or of the others.
+    Route { require_leader: bool },
+    /// A watch that rests, or whose stream should have confirmed it by then.
+    Watch(u64),
+    /// The liveness of a socket.
+    Socket(u64),
+    /// Whether a progress request of a socket was answered.
+    Answer(u64),
+    /// How far the watches of a socket have come, unasked.
+    Progress(u64),
+    /// A read of the revision that failed.
+    Revision,
+    Member(Arc<str>),
+}
+
+/// What a descriptor belongs to, as its token says.
+enum Ready {
+    Board,
+    Socket(u64),
+    Watch(u64),
+}
+
+impl Ready {
+    fn token(&self) -> u64 {
+        match self {
+            Ready::Board => 0,
+            Ready::Socket(key) => key << 2 | 1,
+            Ready::Watch(watch) => watch << 2 | 2,
+        }
+    }
+
+    fn of(token: u64) -> Ready {
+        match token & 3 {
+            0 => Ready::Board,
+            1 => Ready::Socket(token >> 2),
+            _ => Ready::Watch(token >> 2),
+        }
+    }
+}
+
+impl Reactor {
+    pub(super) fn new(channel: Arc<Channel>, board: Arc<Switchboard>, settings: Settings) -> Result<Reactor> {
+        let epoll = Epoll::new().map_err(no_descriptor)?;
+        epoll.add(board.as_raw_fd(), Ready::Board.token()).map_err(no_descriptor)?;
+        let errands = Errands::new(channel.clone(), board.clone(), settings.namespace.clone());
+        Ok(Reactor {
+            channel,
+            board,
+            settings,
+            epoll,
+            watches: HashMap::new(),
+            sockets: HashMap::new(),
+            last_socket: 0,
+            routes: Routes::default(),
+            members: Members::default(),
+            revisions: Revisions::default(),
+            errands,
+            timers: Timers::new(),
+            unsent: Vec::new(),
+            unread: Vec::new(),
+            is_closed: false,
+            is_stopped: false,
+        })
+    }
+
+    /// Runs until no watch is left.
+    pub(super) fn run(mut self) {
+        let ran = catch_unwind(AssertUnwindSafe(|| self.turn_until_stopped()));
+        let left = self.board.hang_up();
+        if ran.is_err() {
+            let started = left.into_iter().filter_map(|message| match message {
+                Message::Start(start) => Some(Entry::new(*start).1),
+                _ => None,
+            });
+            let watches = std::mem::take(&mut self.watches);
+            watches.into_values().chain(started).for_each(|entry| {
+                finish(entry, Error::Panic("the thread that drives watches panicked".to_owned()));
+            });
+        }
+        self.errands.finish();
+    }
+
+    fn turn_until_stopped(&mut self) {
+        let (mut ready, mut messages) = (Vec::new(), Vec::new());
+        while !self.is_stopped {
+            let deadline = if self.unread.is_empty() { self.timers.next() } else { Deadline::after(Duration::ZERO) };
+            if let Err(error) = self.epoll.wait(deadline, &mut ready) {
+                // It takes no descriptor and no memory: the machine can't go on.
+                let error = Error::System { what: "a wait", source: Arc::new(error) };
+                return self.end_all(&error);
+            }
+            for token in std::mem::take(&mut self.unread) {
+                if !ready.contains(&token) {
+                    ready.push(token);
+                }
+            }
+            for token in ready.drain(..) {
+                match Ready::of(token) {
+                    Ready::Board => self.take_messages(&mut messages),
+                    Ready::Socket(key) => self.read_socket(key),
+                    Ready::Watch(watch) => self.read_stream(watch),
+                }
+            }
+            let now = Instant::now();
+            while let Some(timer) = self.timers.take(now) {
+                self.fire(timer);
+            }
+            self.send_unsent();
+        }
+    }
+
+    fn take_messages(&mut self, messages: &mut Vec<Message>) {
+        self.board.take(messages);
+        for message in messages.drain(..) {
+            match message {
+                Message::Start(start) => self.start(*start),
+                Message::Forget(watch) => self.forget(watch),
+                Message::GoOn(watch) => self.go_on(watch),
+                Message::AskProgress(watch) => self.ask_progress(watch),
+                Message::Report(report) => self.take_report(report),
+                Message::Close => self.end_all(&Error::Closed { outcome: Outcome::NotApplied }),
+                Message::Stop => self.is_stopped = true,
+            }
+        }
+        self.read_revision();
+    }
+
+    fn take_report(&mut self, report: Report) {
+        match report {
+            Report::Socket { require_leader, upgrade } => self.take_upgrade(require_leader, upgrade),
+            Report::Stream { watch, opening } => self.take_stream(watch, opening),
+            Report::Revision { watch, revision } => self.take_revision(watch, revision),
+            Report::Member { endpoint, state } => self.take_member_state(&endpoint, state),
+        }
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Route { require_leader } => self.wake_route(require_leader),
+            Timer::Watch(watch) => self.wake_watch(watch),
+            Timer::Socket(key) => self.tick_socket(key),
+            Timer::Answer(key) => self.repeat_progress_request(key),
+            Timer::Progress(key) => self.ask_progress_of(key),
+            Timer::Revision => self.read_revision(),
+            Timer::Member(endpoint) => self.tick_member(endpoint),
+        }
+    }
+
+    fn start(&mut self, start: Start) {
+        let (watch, entry) = Entry::new(start);
+        if self.is_closed {
+            return finish(entry, Error::Closed { outcome: Outcome::NotApplied });
+        }
+        let is_unpinned = matches!(entry.link, Link::Unpinned);
+        self.watches.insert(watch, entry);
+        if is_unpinned { self.revisions.wait(watch) } else { self.place(watch) }
+    }
+
+    /// Nobody owns this watch any more.
+    fn forget(&mut self, watch: u64) {
+        self.take_off(watch);
+        self.watches.remove(&watch);
+    }
+
+    /// The consumer of a watch that was full has caught up.
+    fn go_on(&mut self, watch: u64) {
+        if let Some(entry) = self.watches.get_mut(&watch).filter(|entry| matches!(entry.link, Link::Full)) {
+            entry.link = Link::Due;
+            self.place(watch);
+        }
+    }
+
+    /// The consumer of this watch can't take more: the server is not to send more. It goes on from its next revision.
+    fn fill(&mut self, watch: u64) {
+        self.take_off(watch);
+        if let Some(entry) = self.watches.get_mut(&watch) {
+            entry.suspend();
+            entry.link = Link::Full;
+        }
+    }
+
+    /// The last thing that is heard of a watch.
+    fn end(&mut self, watch: u64, error: Error) {
+        self.take_off(watch);
+        if let Some(entry) = self.watches.remove(&watch) {
+            finish(entry, error);
+        }
+    }
+
+    fn end_all(&mut self, error: &Error) {
+        self.is_closed = true;
+        let watches: Vec<u64> = self.watches.keys().copied().collect();
+        watches.into_iter().for_each(|watch| self.end(watch, error.clone()));
+    }
+
+    /// Takes a watch off its connection, which is closed where nothing else is on it. The watch then waits to be put on
+    /// another one.
+    fn take_off(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        match std::mem::replace(&mut entry.link, Link::Due) {
+            Link::Own(stream) => self.epoll.remove(stream.as_raw_fd()),
+            Link::Shared { socket, watch_id } => {
+                let Some(shared) = self.sockets.get_mut(&socket) else { return };
+                // What goes wrong with the socket is found when it is read.
+                let _ = shared.cancel(watch_id);
+                self.unsent.push(socket);
+            }
+            _ => {}
+        }
+        entry.way.set(Carrier::None);
+    }
+
+    fn send_errand(&mut self, errand: Errand, deadline: Deadline) {
+        self.errands.send(errand, deadline);
+    }
+}
+
+/// Tells whoever hears of a watch that it is over: the caller who still waits for its start, or its consumer.
+fn finish(mut entry: Entry, error: Error) {
+    match entry.confirmation.take() {
+        Some(confirmation) => confirmation.tell(Err(error)),
+        None => entry.mailbox.end(WatchResponse::ended(error, entry.account.next_revision())),
+    }
+}

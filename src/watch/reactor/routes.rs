@@ -1,0 +1,341 @@
+//! Which connection a watch is put on.
+
+use super::{Reactor, Ready, Timer};
+use crate::channel::{OpeningStream, Upgrade};
+use crate::config::WebSocketUse;
+use crate::deadline::Deadline;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::log::Level;
+use crate::rpc::watch::WatchCreate;
+use crate::watch::backoff::Backoff;
+use crate::watch::entry::{Carrier, Link};
+use crate::watch::errand::Errand;
+use crate::watch::interruption::Interruption;
+use crate::watch::socket::SharedSocket;
+use crate::watch::stream::OwnStream;
+use std::collections::HashMap;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The ways of watches that require a leader, and of those that don't: these may stay with a member that the others
+/// leave, and share no connection with them.
+#[derive(Default)]
+pub(super) struct Routes {
+    with_leader: Route,
+    without_leader: Route,
+    /// Endpoints that have no WebSocket, or none that works, until it is tried again.
+    without_socket: HashMap<Arc<str>, Instant>,
+}
+
+struct Route {
+    state: State,
+    backoff: Backoff,
+}
+
+enum State {
+    /// It is to be found out.
+    Unknown,
+    /// A helper is finding out.
+    Opening,
+    /// Not before some time has passed.
+    Resting,
+    /// A WebSocket, by its key.
+    Socket(u64),
+    /// HTTP streams.
+    Streams,
+}
+
+impl Default for Route {
+    fn default() -> Route {
+        Route { state: State::Unknown, backoff: Backoff::new() }
+    }
+}
+
+impl Routes {
+    fn of(&mut self, require_leader: bool) -> &mut Route {
+        if require_leader { &mut self.with_leader } else { &mut self.without_leader }
+    }
+
+    /// No WebSocket is tried there for a while.
+    pub(super) fn avoid_socket(&mut self, endpoint: &Arc<str>) {
+        self.without_socket.retain(|_, until| *until > Instant::now());
+        self.without_socket.insert(endpoint.clone(), Instant::now() + limits::WEBSOCKET_RETRY);
+    }
+
+    fn avoids_socket(&self, endpoint: &str) -> bool {
+        self.without_socket.get(endpoint).is_some_and(|until| *until > Instant::now())
+    }
+}
+
+impl Reactor {
+    /// Puts a watch that is due on a connection, or sees to it that there will be one.
+    pub(super) fn place(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get(&watch).filter(|entry| matches!(entry.link, Link::Due)) else { return };
+        let require_leader = entry.require_leader;
+        self.settle(require_leader);
+        match self.routes.of(require_leader).state {
+            State::Socket(key) => self.create(watch, key),
+            State::Streams => self.begin_stream(watch),
+            State::Unknown => self.open_socket(require_leader),
+            State::Opening | State::Resting => {}
+        }
+    }
+
+    /// Decides between WebSocket and streams where that can be told at once: the endpoint in use may have changed.
+    fn settle(&mut self, require_leader: bool) {
+        let wants_streams = match self.settings.websocket {
+            WebSocketUse::Never => true,
+            WebSocketUse::Always => false,
+            WebSocketUse::Auto => self.routes.avoids_socket(&self.channel.base_url()),
+        };
+        let route = self.routes.of(require_leader);
+        match route.state {
+            State::Unknown if wants_streams => route.state = State::Streams,
+            State::Streams if !wants_streams => route.state = State::Unknown,
+            _ => {}
+        }
+    }
+
+    /// Puts all watches that are due on connections.
+    fn place_all(&mut self, require_leader: bool) {
+        self.due(require_leader).into_iter().for_each(|watch| self.place(watch));
+    }
+
+    fn due(&self, require_leader: bool) -> Vec<u64> {
+        let due = self.watches.iter().filter(|(_, entry)| {
+            matches!(entry.link, Link::Due) && entry.require_leader == require_leader
+        });
+        due.map(|(watch, _)| *watch).collect()
+    }
+
+    /// By when a helper is to have done something for these watches: callers who wait must hear of it in time, and a
+    /// member that doesn't answer is left for another.
+    fn deadline(&self, watches: &[u64]) -> Deadline {
+        let awaited = watches.iter().filter_map(|watch| self.watches.get(watch)?.confirmation.as_ref());
+        let deadlines = awaited.map(|confirmation| confirmation.deadline()).filter(|deadline| !deadline.has_passed());
+        deadlines.fold(Deadline::after(limits::DEFAULT_TIMEOUT), Deadline::earlier)
+    }
+
+    fn open_socket(&mut self, require_leader: bool) {
+        let deadline = self.deadline(&self.due(require_leader));
+        let insist = self.settings.websocket == WebSocketUse::Always;
+        let route = self.routes.of(require_leader);
+        route.state = State::Opening;
+        route.backoff.begin();
+        self.send_errand(Errand::OpenSocket { require_leader, insist }, deadline);
+    }
+
+    pub(super) fn take_upgrade(&mut self, require_leader: bool, upgrade: Result<Upgrade>) {
+        self.routes.of(require_leader).state = State::Unknown;
+        match upgrade {
+            Ok(Upgrade::Open(open)) => {
+                self.last_socket += 1;
+                let key = self.last_socket;
+                let socket = SharedSocket::new(open, require_leader);
+                if let Err(source) = self.epoll.add(socket.as_raw_fd(), Ready::Socket(key).token()) {
+                    let error = Error::System { what: "a wait", source: Arc::new(source) };
+                    return self.fail_route(require_leader, error);
+                }
+                self.attend(socket.endpoint());
+                self.timers.set(self.tick(), Timer::Socket(key));
+                self.timers.set(limits::WATCH_PROGRESS_INTERVAL, Timer::Progress(key));
+                self.sockets.insert(key, socket);
+                self.routes.of(require_leader).state = State::Socket(key);
+            }
+            Ok(Upgrade::Unfit { endpoint }) if self.settings.websocket == WebSocketUse::Always => {
+                let what = "no member in use has a WebSocket that is safe, and the client is to use nothing else";
+                self.channel.leave(&endpoint, &Error::Unimplemented { what });
+                return self.fail_route(require_leader, Error::Unimplemented { what });
+            }
+            Ok(Upgrade::Unfit { endpoint }) => self.routes.avoid_socket(&endpoint),
+            Err(error) => return self.fail_route(require_leader, error),
+        }
+        self.place_all(require_leader);
+    }
+
+    /// No connection could be opened. Who waits for the start of a watch hears of it; the others try again.
+    fn fail_route(&mut self, require_leader: bool, error: Error) {
+        let is_final = self.is_final(&error);
+        for watch in self.due(require_leader) {
+            if is_final || self.is_told(watch, &error) {
+                self.end(watch, error.clone());
+            }
+        }
+        let has_more = !self.due(require_leader).is_empty();
+        let route = self.routes.of(require_leader);
+        if has_more {
+            route.state = State::Resting;
+            let pause = route.backoff.pause();
+            self.timers.set(pause, Timer::Route { require_leader });
+        }
+    }
+
+    /// Whether no other attempt would fare better.
+    fn is_final(&self, error: &Error) -> bool {
+        match Interruption::from(error.clone()) {
+            Interruption::Ended(_) | Interruption::Refused(_) => true,
+            Interruption::Lost(error) => self.channel.is_of_the_other(&error),
+        }
+    }
+
+    /// Whether a caller waits for this watch and is to hear of an error now. That time is over is each caller's own
+    /// business.
+    fn is_told(&self, watch: u64, error: &Error) -> bool {
+        let is_awaited = self.watches.get(&watch).is_some_and(|entry| entry.is_awaited());
+        is_awaited && !matches!(error, Error::Deadline { .. })
+    }
+
+    pub(super) fn wake_route(&mut self, require_leader: bool) {
+        let route = self.routes.of(require_leader);
+        if matches!(route.state, State::Resting) {
+            route.state = State::Unknown;
+            self.place_all(require_leader);
+        }
+    }
+
+    /// Creates a watch on a socket.
+    fn create(&mut self, watch: u64, key: u64) {
+        let (Some(entry), Some(socket)) = (self.watches.get_mut(&watch), self.sockets.get_mut(&key)) else { return };
+        entry.account.belong_to(self.channel.cluster_id());
+        entry.backoff.begin();
+        let (request, start_revision) = (&*entry.request, entry.account.next_revision());
+        let create = WatchCreate { request, start_revision, namespace: &self.settings.namespace, watch_id: None };
+        match socket.create(watch, create) {
+            Ok(watch_id) => {
+                entry.link = Link::Shared { socket: key, watch_id };
+                entry.way.set(if socket.orders_progress { Carrier::Socket } else { Carrier::MuteSocket });
+                self.unsent.push(key);
+            }
+            Err(error) => self.lose_socket(key, &error),
+        }
+    }
+
+    /// A socket is gone, or is to be left. Its watches are put on another connection.
+    pub(super) fn lose_socket(&mut self, key: u64, error: &Error) {
+        let Some(socket) = self.close_socket(key) else { return };
+        let (endpoint, count) = (socket.endpoint(), socket.watches().len());
+        self.channel.leave(endpoint, error);
+        let why = error.full_message();
+        self.channel.logger().log(Level::Warn, format_args!("{count} watches are to go on elsewhere: {why}"));
+        let is_final = self.is_final(error) && !matches!(Interruption::from(error.clone()), Interruption::Refused(_));
+        for watch in socket.watches() {
+            let Some(entry) = self.watches.get_mut(&watch) else { continue };
+            entry.link = Link::Due;
+            entry.lose(error);
+            if is_final {
+                self.end(watch, error.clone());
+            }
+        }
+        self.rest(socket.require_leader);
+    }
+
+    /// A socket is to be replaced by another one, with another token or at another member; nothing was lost.
+    pub(super) fn replace_socket(&mut self, key: u64) {
+        let Some(socket) = self.close_socket(key) else { return };
+        for watch in socket.watches() {
+            if let Some(entry) = self.watches.get_mut(&watch) {
+                entry.link = Link::Due;
+                entry.suspend();
+            }
+        }
+        self.place_all(socket.require_leader);
+    }
+
+    fn close_socket(&mut self, key: u64) -> Option<SharedSocket> {
+        let socket = self.sockets.remove(&key)?;
+        self.epoll.remove(socket.as_raw_fd());
+        let route = self.routes.of(socket.require_leader);
+        if matches!(route.state, State::Socket(current) if current == key) {
+            route.state = State::Unknown;
+        }
+        Some(socket)
+    }
+
+    /// Lets a route rest before the next attempt.
+    fn rest(&mut self, require_leader: bool) {
+        let route = self.routes.of(require_leader);
+        if matches!(route.state, State::Unknown) {
+            route.state = State::Resting;
+            let pause = route.backoff.pause();
+            self.timers.set(pause, Timer::Route { require_leader });
+        }
+    }
+
+    fn begin_stream(&mut self, watch: u64) {
+        let deadline = self.deadline(&[watch]);
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        entry.link = Link::Beginning;
+        entry.account.belong_to(self.channel.cluster_id());
+        entry.backoff.begin();
+        let (request, start_revision) = (entry.request.clone(), entry.account.next_revision());
+        let require_leader = entry.require_leader;
+        self.send_errand(Errand::BeginStream { watch, request, start_revision, require_leader }, deadline);
+    }
+
+    pub(super) fn take_stream(&mut self, watch: u64, opening: Result<OpeningStream>) {
+        let Some(entry) = self.watches.get_mut(&watch).filter(|entry| matches!(entry.link, Link::Beginning)) else {
+            return;
+        };
+        let opening = match opening {
+            Ok(opening) => opening,
+            Err(error) => {
+                entry.link = Link::Due;
+                return self.fail_stream(watch, error);
+            }
+        };
+        let stream = OwnStream::new(opening);
+        if let Err(source) = self.epoll.add(stream.as_raw_fd(), Ready::Watch(watch).token()) {
+            entry.link = Link::Due;
+            return self.fail_stream(watch, Error::System { what: "a wait", source: Arc::new(source) });
+        }
+        entry.way.set(Carrier::Stream);
+        let endpoint = stream.endpoint.clone();
+        entry.link = Link::Own(Box::new(stream));
+        self.attend(&endpoint);
+        // By then it must have been confirmed.
+        self.timers.set(self.patience(), Timer::Watch(watch));
+        self.read_stream(watch);
+    }
+
+    /// A watch that is on no connection could not be put on one.
+    pub(super) fn fail_stream(&mut self, watch: u64, error: Error) {
+        if self.is_final(&error) || self.is_told(watch, &error) {
+            return self.end(watch, error);
+        }
+        let message = error.full_message();
+        self.channel.logger().log(Level::Debug, format_args!("a watch waits for a connection: {message}"));
+        self.rest_watch(watch);
+    }
+
+    /// Lets a watch rest before the next attempt.
+    pub(super) fn rest_watch(&mut self, watch: u64) {
+        if let Some(entry) = self.watches.get_mut(&watch) {
+            entry.link = Link::Resting;
+            let pause = entry.backoff.pause();
+            self.timers.set(pause, Timer::Watch(watch));
+        }
+    }
+
+    /// A watch has rested, or its stream has had all the time there is to confirm it.
+    pub(super) fn wake_watch(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        match &entry.link {
+            Link::Resting if entry.account.next_revision() == 0 => {
+                entry.link = Link::Unpinned;
+                self.revisions.wait(watch);
+                self.read_revision();
+            }
+            Link::Resting => {
+                entry.link = Link::Due;
+                self.place(watch);
+            }
+            Link::Own(stream) if !entry.account.is_created() => {
+                let error = self.silence_of(&stream.endpoint);
+                self.lose_stream(watch, error);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What arrives, and what becomes of a watch by it.
+
+use super::{Reactor, Ready, Timer};
+use crate::error::Error;
+use crate::gateway::frames::Frames;
+use crate::limits;
+use crate::log::Level;
+use crate::rpc::Header;
+use crate::watch::backlog::Room;
+use crate::watch::entry::Link;
+use crate::watch::interruption::Interruption;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+impl Reactor {
+    pub(super) fn read_socket(&mut self, key: u64) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        let endpoint = socket.endpoint().clone();
+        let (turn, received) = socket.receive();
+        if turn.has_more {
+            self.unread.push(Ready::Socket(key).token());
+        }
+        // It may be writable again, or have answers of its own to send.
+        if socket.waits_for_room || socket.is_unsent {
+            self.unsent.push(key);
+        }
+        for (watch, frames) in turn.batches {
+            self.receive(watch, frames, &endpoint);
+        }
+        if let Some(header) = turn.progress {
+            self.progress(key, header);
+        }
+        if let Err(error) = received {
+            self.break_socket(key, &error);
+        }
+    }
+
+    /// A socket has ended, or its server speaks of nothing that a watch is about.
+    fn break_socket(&mut self, key: u64, error: &Error) {
+        let Some(socket) = self.sockets.get(&key) else { return };
+        if matches!(error, Error::Protocol { .. }) {
+            self.routes.avoid_socket(socket.endpoint());
+        }
+        if let Interruption::Refused(refusal) = Interruption::from(error.clone()) {
+            let (grant, endpoint) = (socket.grant.clone(), socket.endpoint().clone());
+            if !self.channel.renews_token(&grant, &refusal) {
+                self.routes.avoid_socket(&endpoint);
+            }
+        }
+        self.lose_socket(key, error);
+    }
+
+    pub(super) fn read_stream(&mut self, watch: u64) {
+        let mut bytes = 0;
+        while let Some(entry) = self.watches.get_mut(&watch) {
+            let Link::Own(stream) = &mut entry.link else { return };
+            let endpoint = stream.endpoint.clone();
+            match stream.receive(&self.channel) {
+                Ok(Some(frames)) => {
+                    bytes += frames.arena.len();
+                    self.receive(watch, frames, &endpoint);
+                }
+                Ok(None) => return,
+                Err(error) => return self.interrupt(watch, Interruption::from(error)),
+            }
+            if bytes >= limits::WATCH_TURN_BYTES {
+                return self.unread.push(Ready::Watch(watch).token());
+            }
+        }
+    }
+
+    /// Takes in what a server sent of a watch.
+    fn receive(&mut self, watch: u64, frames: Frames, endpoint: &Arc<str>) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        let (was_confirmed, was_created) = (entry.account.is_confirmed(), entry.account.is_created());
+        let (received, room) = entry.deliver(|account, deliver| account.receive(frames, endpoint, deliver));
+        entry.mailbox.begin_at(entry.account.next_revision());
+        let is_created = entry.account.is_created();
+        if is_created && !was_created {
+            entry.confirm();
+            if entry.account.is_behind() {
+                entry.doubted = Some(entry.account.seen_revision());
+                self.revisions.wait(watch);
+                self.read_revision();
+            }
+            if was_confirmed {
+                self.note_resume(watch, endpoint);
+            }
+            self.ask_again(watch);
+        }
+        match received {
+            Err(interruption) => self.interrupt(watch, interruption),
+            Ok(()) if room == Room::Full => self.fill(watch),
+            Ok(()) => {}
+        }
+    }
+
+    fn note_resume(&mut self, watch: u64, endpoint: &Arc<str>) {
+        self.channel.counters().resumes.add(1);
+        if let Some(entry) = self.watches.get_mut(&watch) {
+            let next = entry.account.next_revision();
+            self.channel.logger().log(Level::Debug, format_args!("a watch goes on from revision {next} at {endpoint}"));
+        }
+    }
+
+    /// Something has ended what a watch gets, or the watch itself.
+    pub(super) fn interrupt(&mut self, watch: u64, interruption: Interruption) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        if entry.account.is_created() && entry.backoff.has_held() {
+            entry.refusals = 0;
+        }
+        match interruption {
+            Interruption::Ended(error) => self.end(watch, error),
+            Interruption::Refused(error) => self.renew(watch, error),
+            // The client has been sent to another cluster: no member of this one is to come.
+            Interruption::Lost(error) if self.channel.is_of_the_other(&error) => self.end(watch, error),
+            Interruption::Lost(error) => self.lose_stream(watch, error),
+        }
+    }
+
+    /// A watch gets no more of its stream; on a socket the others go on.
+    pub(super) fn lose_stream(&mut self, watch: u64, error: Error) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        if let Link::Own(stream) = &entry.link {
+            self.channel.leave(&stream.endpoint.clone(), &error);
+        }
+        let (next, message) = (entry.account.next_revision(), error.full_message());
+        self.channel.logger().log(Level::Warn, format_args!("a watch is to go on from revision {next}: {message}"));
+        self.take_off(watch);
+        if let Some(entry) = self.watches.get_mut(&watch) {
+            entry.lose(&error);
+            // Who still waits for the start hears why it is delayed, as of any call.
+            if entry.is_awaited() && !matches!(error, Error::Deadline { .. }) && !self.channel.has_several_endpoints() {
+                return self.end(watch, error);
+            }
+        }
+        self.rest_watch(watch);
+    }
+
+    /// A server refuses the token that a watch was created with.
+    fn renew(&mut self, watch: u64, error: Error) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        entry.refusals += 1;
+        let may_repeat = entry.refusals <= limits::MAX_TOKEN_REFUSALS;
+        let (grant, key) = match &entry.link {
+            Link::Own(stream) => (stream.grant.clone(), None),
+            Link::Shared { socket, .. } => match self.sockets.get(socket) {
+                Some(shared) => (shared.grant.clone(), Some(*socket)),
+                None => return,
+            },
+            _ => return self.end(watch, error),
+        };
+        let renews = self.channel.renews_token(&grant, &error) && may_repeat;
+        match key {
+            None if !renews => self.end(watch, error),
+            None => {
+                self.take_off(watch);
+                if let Some(entry) = self.watches.get_mut(&watch) {
+                    entry.lose(&error);
+                }
+                self.place(watch);
+            }
+            // The others move along: there is one connection, and it has one token.
+            Some(key) => {
+                if !renews {
+                    // Whoever stands between may have lost the token: a stream can say for certain.
+                    if let Some(socket) = self.sockets.get(&key) {
+                        self.routes.avoid_socket(&socket.endpoint().clone());
+                    }
+                }
+                self.take_off(watch);
+                if let Some(entry) = self.watches.get_mut(&watch) {
+                    entry.suspend();
+                }
+                self.replace_socket(key);
+            }
+        }
+    }
+
+    /// All watches of a socket have come so far.
+    fn progress(&mut self, key: u64, header: Header) {
+        let Some(socket) = self.sockets.get(&key) else { return };
+        let (is_trusted, watches) = (socket.orders_progress, socket.watches());
+        for watch in watches {
+            let Some(entry) = self.watches.get_mut(&watch).filter(|entry| entry.account.is_created()) else { continue };
+            let is_asked_for = std::mem::take(&mut entry.asks_progress);
+            let ((), room) = entry.deliver(|account, deliver| {
+                account.requested_progress(header, is_trusted, is_asked_for, deliver);
+            });
+            if room == Room::Full {
+                self.fill(watch);
+            }
+        }
+    }
+
+    /// The owner of a watch wants to know how far it has come.
+    pub(super) fn ask_progress(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        entry.asks_progress = true;
+        if let Link::Shared { socket, .. } = entry.link {
+            self.request_progress(socket);
+        }
+    }
+
+    /// Asks, and asks again until there is an answer: a server gives none while a watch has not caught up.
+    fn request_progress(&mut self, key: u64) {
+        let Some(socket) = self.sockets.get_mut(&key).filter(|socket| socket.orders_progress) else { return };
+        self.unsent.push(key);
+        if !socket.has_asked_progress {
+            self.timers.set(limits::WATCH_PROGRESS_REPEAT, Timer::Answer(key));
+        }
+        if let Err(error) = socket.ask_progress() {
+            self.break_socket(key, &error);
+        }
+    }
+
+    pub(super) fn repeat_progress_request(&mut self, key: u64) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        let is_wanted = |watch: &u64| self.watches.get(watch).is_some_and(|entry| entry.asks_progress);
+        if socket.watches().iter().any(is_wanted) {
+            socket.has_asked_progress = false;
+            self.request_progress(key);
+        }
+    }
+
+    /// Moves the resume points of quiet watches past what may be compacted.
+    pub(super) fn ask_progress_of(&mut self, key: u64) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        self.timers.set(limits::WATCH_PROGRESS_INTERVAL, Timer::Progress(key));
+        if socket.orders_progress && !socket.is_idle() && socket.ask_progress().is_ok() {
+            self.unsent.push(key);
+        }
+    }
+
+    /// Sends what the sockets have taken.
+    pub(super) fn send_unsent(&mut self) {
+        let mut unsent = std::mem::take(&mut self.unsent);
+        unsent.sort_unstable();
+        unsent.dedup();
+        for key in unsent.drain(..) {
+            let Some(socket) = self.sockets.get_mut(&key) else { continue };
+            let flushed = socket.flush();
+            let waits = matches!(flushed, Ok(false));
+            if waits != socket.waits_for_room {
+                socket.waits_for_room = waits;
+                let fd = socket.as_raw_fd();
+                // A socket whose room can't be waited for is flushed with what it is sent next.
+                let _ = self.epoll.set_wants_write(fd, Ready::Socket(key).token(), waits);
+            }
+            if let Err(error) = flushed {
+                self.break_socket(key, &error);
+            }
+        }
+        if self.unsent.is_empty() {
+            self.unsent = unsent;
+        }
+    }
+
+    /// What the owner of a watch may ask of it, now that it is created.
+    pub(super) fn ask_again(&mut self, watch: u64) {
+        let asks = self.watches.get(&watch).is_some_and(|entry| entry.asks_progress);
+        if asks {
+            self.ask_progress(watch);
+        }
+    }
+}
