@@ -51,10 +51,10 @@
  * PROCESS. Threads of the library have all signals blocked, descriptors are close-on-exec, no call raises SIGPIPE, and
  * errno, locale and signal handlers are left as they are.
  *
- * FORK. In a child of fork every call with a client, watch, queue, transaction or token from before it is ETCDGW_FORKED at once,
- * whether or not it was used yet: with daemon(), make the client after it. The _free functions are safe there: they send
- * nothing, call nothing back, and the first of them closes all that the library had open. What the child makes works,
- * and the parent notices nothing.
+ * FORK. In a child of fork every call with a client, watch, queue, transaction or token from before it is
+ * ETCDGW_FORKED at once, whether or not it was used yet: with daemon(), make the client after it. The _free functions
+ * are safe there: they send nothing, call nothing back, and the first of them closes all that the library had open.
+ * What the child makes works, and the parent notices nothing.
  *
  * WRITES. A write that may have been done is never sent again by the library. Where one fails,
  * etcdgw_error_may_have_applied tells whether it may have been done.
@@ -537,7 +537,10 @@ typedef struct etcdgw_client_options {
    * 0: 64 MiB.
    */
   int64_t watch_buffer_total_bytes;
-  /** Not yet. */
+  /**
+   * How long a member may give no sign of itself before the watches at it go on at another; 0: 10,000; less than 0: for
+   * ever.
+   */
   int64_t watch_liveness_ms;
   /** The largest answer taken; 0: 1 GiB. */
   int64_t max_response_bytes;
@@ -550,7 +553,11 @@ typedef struct etcdgw_client_options {
   int32_t max_retries;
   /** Connections kept for later calls, per endpoint; 0: 32. */
   int32_t max_idle_connections;
-  /** One of `ETCDGW_WEBSOCKET_...`. `ALWAYS`: not yet; the others use HTTP streams. */
+  /**
+   * Whether watches share a WebSocket: one of `ETCDGW_WEBSOCKET_...`. `AUTO`: where that is safe, etcd 3.5 or newer
+   * mostly; elsewhere each watch has an HTTP stream. `ALWAYS`: also where a server is known to leave watches behind
+   * when a connection breaks, but never where an upgrade would end it; no watch starts where there is none.
+   */
   int32_t websocket;
   /** Takes lines of the log; NULL: nobody does. */
   etcdgw_log_callback log;

@@ -13,7 +13,7 @@ mod streams;
 
 pub(crate) use attempt::stream_error;
 pub(crate) use auth::Grant;
-pub(crate) use streams::{MemberState, OpenSocket, OpeningStream, Upgrade, must_wait};
+pub(crate) use streams::{MemberState, OpenSocket, OpeningStream, Upgrade, leaderless, must_wait};
 
 use crate::config::{Config, Credentials};
 use crate::error::{Error, Result};

@@ -4,7 +4,7 @@ use super::attempt::{Attempt, encode};
 use super::auth::Grant;
 use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, attempt};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Outcome, Reason, Result};
 use crate::gateway::frames::MessageStream;
 use crate::gateway::http::{self, AUTHORIZATION, Cause, Head, Outgoing, RequestHead, SWITCHING_PROTOCOLS};
 use crate::gateway::json::Encode;
@@ -39,10 +39,17 @@ const BEARER: &str = "Sec-WebSocket-Protocol: Bearer, ";
 
 impl Channel {
     /// Opens a WebSocket for a streaming method, at the member in use if that can be done safely there. `insist`: also
-    /// where its builds are known to leak what a broken connection leaves, or to refuse tokens.
-    pub(crate) fn open_socket(&self, method: Method<'_>, insist: bool, control: &Control) -> Result<Upgrade> {
+    /// where its builds are known to leak what a broken connection leaves, or to refuse tokens. `require_leader`: at a
+    /// member that has one; the header which says so to a stream is not passed on by an upgrade.
+    pub(crate) fn open_socket(
+        &self,
+        method: Method<'_>,
+        insist: bool,
+        require_leader: bool,
+        control: &Control,
+    ) -> Result<Upgrade> {
         self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| {
-            attempt.open_socket(method, insist).map(Answer::plain)
+            attempt.open_socket(method, insist, require_leader).map(Answer::plain)
         })
     }
 
@@ -63,9 +70,15 @@ impl Channel {
 impl Attempt<'_> {
     /// `GET /version` stands before the upgrade on its connection: so it is the same server that answers both, whatever
     /// was there a moment ago.
-    fn open_socket(&self, method: Method<'_>, insist: bool) -> Result<Upgrade> {
+    fn open_socket(&self, method: Method<'_>, insist: bool, require_leader: bool) -> Result<Upgrade> {
         self.with_token(method, |grant| {
             let mut connection = self.connect()?;
+            if require_leader {
+                let (status, body, _) = self.exchange_over(&mut connection, "GET", ["/health", ""])?;
+                if state_of(status, &body) == MemberState::Leaderless {
+                    return Err(leaderless(&self.endpoint.url));
+                }
+            }
             let Some(mut version) = self.version_over(&mut connection)? else {
                 return Ok(self.unfit("it closes its connections"));
             };
@@ -114,6 +127,7 @@ impl Attempt<'_> {
     fn version_over(&self, connection: &mut Connection) -> Result<Option<ServerVersion>> {
         let (status, mut body, keeps_connection) = self.exchange_over(connection, "GET", ["/version", ""])?;
         let version = self.version_of(status, &mut body)?;
+        self.channel.learn_api_path(&version);
         Ok(keeps_connection.then_some(version))
     }
 
@@ -236,6 +250,24 @@ pub(crate) fn must_wait(cause: &Cause) -> bool {
     matches!(cause, Cause::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// What the answer to `GET /health` says. 3.4 gives no reason, and a full disk is none to leave.
+fn state_of(status: u16, body: &[u8]) -> MemberState {
+    let says = |text: &str| body.windows(text.len()).any(|part| part == text.as_bytes());
+    if status == 503 && says("NO LEADER") { MemberState::Leaderless } else { MemberState::Serving }
+}
+
+/// As a member says of itself where a request requires a leader.
+pub(crate) fn leaderless(endpoint: &Arc<str>) -> Error {
+    Error::Server {
+        endpoint: endpoint.clone(),
+        http_status: 503,
+        code: Code::Unavailable,
+        message: "etcdserver: no leader".to_owned(),
+        reason: Reason::NoLeader,
+        outcome: Outcome::NotApplied,
+    }
+}
+
 /// What a member says of its own state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemberState {
@@ -251,9 +283,7 @@ impl Channel {
         let call = Call::probe(control);
         let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, endpoints: 1, share: None };
         let (status, body) = attempt.get("/health")?;
-        let says = |text: &str| body.windows(text.len()).any(|part| part == text.as_bytes());
-        // 3.4 gives no reason, and a full disk is none to leave.
-        Ok(if status == 503 && says("NO LEADER") { MemberState::Leaderless } else { MemberState::Serving })
+        Ok(state_of(status, &body))
     }
 
     /// The API path of a member that told its version.

@@ -2,11 +2,13 @@
 
 use super::bytes::{borrow_text, c_string, etcdgw_bytes};
 use super::callback::UserData;
-use super::constants::{ETCDGW_LOG_INFO, ETCDGW_LOG_TRACE, ETCDGW_WEBSOCKET_ALWAYS, ETCDGW_WEBSOCKET_AUTO};
+use super::constants::{
+    ETCDGW_LOG_INFO, ETCDGW_LOG_TRACE, ETCDGW_WEBSOCKET_ALWAYS, ETCDGW_WEBSOCKET_AUTO, ETCDGW_WEBSOCKET_NEVER,
+};
 use super::error::etcdgw_cancel;
-use super::options::{self, flag, option_struct, refuse, time_limit, unimplemented};
+use super::options::{self, flag, option_struct, refuse, time_limit};
 use crate::client::TimeLimit;
-use crate::config::{Config, Credentials, Pem, TlsConfig};
+use crate::config::{Config, Credentials, Pem, TlsConfig, WebSocketUse};
 use crate::error::{Error, Result};
 use crate::log::{Level, LogSink};
 use crate::secret::Secret;
@@ -113,7 +115,6 @@ pub(super) unsafe fn config(given: *const etcdgw_client_options) -> Result<Confi
     // SAFETY: the caller's promise.
     let (options, log_user_data) = unsafe { read(given) };
     let options = options?;
-    refuse_unimplemented(&options)?;
     let log = log_sink(&options, log_user_data)?;
     // SAFETY: what the options point to lives as long as the call.
     let (endpoints, credentials, api_path, key_prefix, tls) = unsafe {

@@ -198,7 +198,7 @@ impl SharedSocket {
             let refused = self.unanswered.pop_front();
             return Ok(refused.and_then(|(id, _)| self.watches.remove(&id)));
         }
-        if message.is_progress(&[]) {
+        if message.is_progress() {
             self.has_asked_progress = false;
             turn.progress = Some(message.header);
         }

@@ -5,9 +5,9 @@
 //! lost leader where the stream itself can't, its request's header not being passed on by an upgrade.
 
 use super::{Reactor, Timer};
-use crate::channel::MemberState;
+use crate::channel::{MemberState, leaderless};
 use crate::deadline::Deadline;
-use crate::error::{Code, Error, Outcome, Reason, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::limits;
 use crate::watch::entry::Link;
 use crate::watch::errand::Errand;
@@ -112,17 +112,5 @@ impl Reactor {
     pub(super) fn silence_of(&self, endpoint: &Arc<str>) -> Error {
         let source = Arc::new(io::Error::new(io::ErrorKind::TimedOut, "it has stopped answering"));
         Error::Lost { endpoint: endpoint.clone(), outcome: Outcome::NotApplied, source }
-    }
-}
-
-/// As a stream of that member says where it was asked to.
-fn leaderless(endpoint: &Arc<str>) -> Error {
-    Error::Server {
-        endpoint: endpoint.clone(),
-        http_status: 503,
-        code: Code::Unavailable,
-        message: "etcdserver: no leader".to_owned(),
-        reason: Reason::NoLeader,
-        outcome: Outcome::NotApplied,
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Reactor, Timer};
 use crate::deadline::Deadline;
-use crate::error::{Error, Outcome, Result};
+use crate::error::Result;
 use crate::limits;
 use crate::watch::entry::Link;
 use crate::watch::errand::Errand;
@@ -74,11 +74,9 @@ impl Reactor {
             entry.link = Link::Due;
             return self.place(watch);
         }
-        // What was seen before the read began, and not what has come since.
-        if let Some(seen) = entry.doubted.take().filter(|seen| revision < *seen) {
-            let endpoint = self.channel.base_url();
-            let outcome = Outcome::NotApplied;
-            self.end(watch, Error::RevisionRegressed { endpoint, seen, found: revision, outcome });
+        if let Err(interruption) = entry.account.judge_revision(revision, &self.channel.base_url()) {
+            return self.interrupt(watch, interruption);
         }
+        self.receive_doubted(watch);
     }
 }

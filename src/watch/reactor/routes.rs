@@ -173,7 +173,7 @@ impl Reactor {
     }
 
     /// Whether no other attempt would fare better.
-    fn is_final(&self, error: &Error) -> bool {
+    pub(super) fn is_final(&self, error: &Error) -> bool {
         match Interruption::from(error.clone()) {
             Interruption::Ended(_) | Interruption::Refused(_) => true,
             Interruption::Lost(error) => self.channel.is_of_the_other(&error),
@@ -332,8 +332,8 @@ impl Reactor {
                 self.place(watch);
             }
             Link::Own(stream) if !entry.account.is_created() => {
-                let error = self.silence_of(&stream.endpoint);
-                self.lose_stream(watch, error);
+                let endpoint = stream.endpoint.clone();
+                self.lose_stream(watch, self.silence_of(&endpoint));
             }
             _ => {}
         }

@@ -72,6 +72,9 @@ impl Reactor {
     /// Takes in what a server sent of a watch.
     fn receive(&mut self, watch: u64, frames: Frames, endpoint: &Arc<str>) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
+        if entry.account.is_behind() {
+            return self.doubt(watch, frames, endpoint);
+        }
         let (was_confirmed, was_created) = (entry.account.is_confirmed(), entry.account.is_created());
         let (received, room) = entry.deliver(|account, deliver| account.receive(frames, endpoint, deliver));
         entry.mailbox.begin_at(entry.account.next_revision());
@@ -79,7 +82,6 @@ impl Reactor {
         if is_created && !was_created {
             entry.confirm();
             if entry.account.is_behind() {
-                entry.doubted = Some(entry.account.seen_revision());
                 self.revisions.wait(watch);
                 self.read_revision();
             }
@@ -93,6 +95,23 @@ impl Reactor {
             Ok(()) if room == Room::Full => self.fill(watch),
             Ok(()) => {}
         }
+    }
+
+    /// Holds messages back that may be of a history which wasn't this watch's.
+    fn doubt(&mut self, watch: u64, frames: Frames, endpoint: &Arc<str>) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        entry.doubted.push(frames);
+        let held: usize = entry.doubted.iter().map(|frames| frames.arena.len()).sum();
+        if held > limits::WATCH_DOUBTED_BYTES {
+            self.lose_stream(watch, self.silence_of(endpoint));
+        }
+    }
+
+    /// Takes in what was held back.
+    pub(super) fn receive_doubted(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        let (frames, endpoint) = (std::mem::take(&mut entry.doubted), self.channel.base_url());
+        frames.into_iter().for_each(|frames| self.receive(watch, frames, &endpoint));
     }
 
     fn note_resume(&mut self, watch: u64, endpoint: &Arc<str>) {
@@ -185,7 +204,7 @@ impl Reactor {
             let Some(entry) = self.watches.get_mut(&watch).filter(|entry| entry.account.is_created()) else { continue };
             let is_asked_for = std::mem::take(&mut entry.asks_progress);
             let ((), room) = entry.deliver(|account, deliver| {
-                account.requested_progress(header, is_trusted, is_asked_for, deliver);
+                account.receive_requested_progress(header, is_trusted, is_asked_for, deliver);
             });
             if room == Room::Full {
                 self.fill(watch);
