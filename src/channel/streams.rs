@@ -25,6 +25,13 @@ pub(crate) enum Upgrade {
     Unfit { endpoint: Arc<str> },
 }
 
+/// Whether a member may be asked for a WebSocket.
+enum Fitness {
+    Fit(ServerVersion),
+    /// And why not.
+    Unfit(String),
+}
+
 /// A WebSocket just opened.
 pub(crate) struct OpenSocket {
     pub socket: WebSocket,
@@ -33,6 +40,9 @@ pub(crate) struct OpenSocket {
     /// Whether the member's answers to progress requests are in order with the events.
     pub orders_progress: bool,
 }
+
+/// Why a connection can't be upgraded after `GET /version`.
+const ENDS_CONNECTIONS: &str = "it ends its connections after each answer";
 
 /// Makes a token stand in an upgrade: the gateway passes `Authorization` on only for what isn't one.
 const BEARER: &str = "Sec-WebSocket-Protocol: Bearer, ";
@@ -68,40 +78,57 @@ impl Channel {
 }
 
 impl Attempt<'_> {
-    /// `GET /version` stands before the upgrade on its connection: so it is the same server that answers both, whatever
-    /// was there a moment ago.
     fn open_socket(&self, method: Method<'_>, insist: bool, require_leader: bool) -> Result<Upgrade> {
         self.with_token(method, |grant| {
             let mut connection = self.connect()?;
             if require_leader {
-                let (status, body, _) = self.exchange_over(&mut connection, "GET", ["/health", ""])?;
+                let Some((status, body)) = self.exchange_over(&mut connection, "GET", ["/health", ""])? else {
+                    return Ok(self.unfit(ENDS_CONNECTIONS));
+                };
                 if state_of(status, &body) == MemberState::Leaderless {
                     return Err(leaderless(&self.endpoint.url));
                 }
             }
-            let Some(mut version) = self.version_over(&mut connection)? else {
-                return Ok(self.unfit("it closes its connections"));
-            };
-            if !version.takes_upgrades() {
-                return Ok(self.unfit(format_args!("etcd {}", version.text)));
-            }
-            if grant.token().is_some() && !version.takes_tokens_on_upgrades() && !insist {
-                return Ok(self.unfit(format_args!("etcd {} takes no tokens there", version.text)));
-            }
-            if version.may_leak_watches() && !insist {
-                if !self.speaks_v1(&mut connection)? {
-                    return Ok(self.unfit(format_args!("this build of etcd {} leaks watches", version.text)));
-                }
-                let Some(again) = self.version_over(&mut connection)? else {
-                    return Ok(self.unfit("it closes its connections"));
-                };
-                version = again;
-                if !version.takes_upgrades() {
-                    return Ok(self.unfit("its version has changed"));
+            match self.fitness(&mut connection, grant, insist)? {
+                Fitness::Fit(version) => self.upgrade(connection, method, grant, &version),
+                Fitness::Unfit(why) => {
+                    self.channel.pool.give(&self.endpoint.url, connection);
+                    Ok(self.unfit(why))
                 }
             }
-            self.upgrade(connection, method, grant, &version)
         })
+    }
+
+    /// Whether the server behind a connection may be asked to upgrade it. `GET /version` is the last request before: so
+    /// it is the same server that answers both, whatever was there a moment ago.
+    fn fitness(&self, connection: &mut Connection, grant: &Grant, insist: bool) -> Result<Fitness> {
+        let unfit = |why: String| Ok(Fitness::Unfit(why));
+        let version = match self.version_over(connection)? {
+            Some(Ok(version)) => version,
+            // What stands before the server doesn't let everything through.
+            Some(Err(error)) => return unfit(error.full_message()),
+            None => return unfit(ENDS_CONNECTIONS.to_owned()),
+        };
+        let text = &version.text;
+        if !version.takes_upgrades() {
+            return unfit(format!("etcd {text}, or its cluster, is older than 3.5"));
+        }
+        if insist {
+            return Ok(Fitness::Fit(version));
+        }
+        if grant.token().is_some() && !version.takes_tokens_on_upgrades() {
+            return unfit(format!("etcd {text} takes no tokens there"));
+        }
+        if !version.may_leak_watches() {
+            return Ok(Fitness::Fit(version));
+        }
+        if !self.speaks_v1(connection)? {
+            return unfit(format!("this build of etcd {text} leaks watches"));
+        }
+        match self.version_over(connection)? {
+            Some(Ok(again)) if again.takes_upgrades() => Ok(Fitness::Fit(again)),
+            _ => unfit("its version has changed".to_owned()),
+        }
     }
 
     fn unfit(&self, why: impl std::fmt::Display) -> Upgrade {
@@ -110,8 +137,13 @@ impl Attempt<'_> {
         Upgrade::Unfit { endpoint }
     }
 
-    /// A whole exchange over a connection that goes on to be used. The last value: whether it can be.
-    fn exchange_over(&self, connection: &mut Connection, verb: &str, path: [&str; 2]) -> Result<(u16, Vec<u8>, bool)> {
+    /// A whole exchange over a connection that goes on to be used; `None`: it can't be.
+    fn exchange_over(
+        &self,
+        connection: &mut Connection,
+        verb: &str,
+        path: [&str; 2],
+    ) -> Result<Option<(u16, Vec<u8>)>> {
         let host = &self.endpoint.host;
         let head = RequestHead { verb, path, host, lines: "", token: None, token_name: AUTHORIZATION };
         let answered = self.request(connection, &head, Kind::Read, false, &mut |_| {});
@@ -120,22 +152,24 @@ impl Attempt<'_> {
         let (limit, control) = (limits::MAX_PLAIN_RESPONSE_BYTES, self.call.control);
         let read = body.read_all(connection, &mut bytes, limit, control);
         read.map_err(|cause| attempt::failed(cause, &self.endpoint.url, status, true).of_a_read())?;
-        Ok((status, bytes, keeps_connection))
+        Ok(keeps_connection.then_some((status, bytes)))
     }
 
-    /// The version of the server behind a connection; `None`: the connection is of no further use.
-    fn version_over(&self, connection: &mut Connection) -> Result<Option<ServerVersion>> {
-        let (status, mut body, keeps_connection) = self.exchange_over(connection, "GET", ["/version", ""])?;
-        let version = self.version_of(status, &mut body)?;
-        self.channel.learn_api_path(&version);
-        Ok(keeps_connection.then_some(version))
+    /// The version of the server behind a connection; `None`: the connection can't be used any more.
+    fn version_over(&self, connection: &mut Connection) -> Result<Option<Result<ServerVersion>>> {
+        let answer = self.exchange_over(connection, "GET", ["/version", ""])?;
+        let version = answer.map(|(status, mut body)| self.version_of(status, &mut body));
+        if let Some(Ok(version)) = &version {
+            self.channel.learn_api_path(version);
+        }
+        Ok(version)
     }
 
     /// Whether a gateway of 3.5 is upstream's: others leave watches behind when a WebSocket breaks.
     fn speaks_v1(&self, connection: &mut Connection) -> Result<bool> {
         let path = [&*self.api_path()?, "unknown"];
-        let (status, body, keeps_connection) = self.exchange_over(connection, "POST", path)?;
-        Ok(status == 404 && version::is_v1_not_found(&body) && keeps_connection)
+        let answer = self.exchange_over(connection, "POST", path)?;
+        Ok(answer.is_some_and(|(status, body)| status == 404 && version::is_v1_not_found(&body)))
     }
 
     fn upgrade(

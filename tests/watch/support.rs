@@ -203,8 +203,17 @@ pub fn watch_gateway(script: impl Fn(usize, &Request, &mut Reply<'_>) + Send + S
     FakeGateway::start(move |request, reply| match request.path.as_str() {
         "/v3/kv/range" => reply.json(r#"{"header":{"revision":"4"}}"#),
         "/v3/watch" => script(watches.fetch_add(1, Ordering::SeqCst), request, reply),
-        other => panic!("{other} was asked for"),
+        other => whereabouts(other, reply),
     })
+}
+
+/// What a gateway says of itself: it is of etcd 3.4, where each watch has a stream.
+pub fn whereabouts(path: &str, reply: &mut Reply<'_>) {
+    match path {
+        "/health" => reply.json(r#"{"health":"true"}"#),
+        "/version" => reply.json(r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#),
+        other => panic!("{other} was asked for"),
+    }
 }
 
 /// The revision that each watch asked to begin at.
