@@ -1771,12 +1771,14 @@ etcdgw_status etcdgw_watch_prefix_once(struct etcdgw_client *client,
                                        struct etcdgw_error **err);
 
 /**
- * Asks the server how far the watch has come; the answer arrives as `ETCDGW_WATCH_PROGRESS`.
+ * Asks the server how far the watch has come. The answer arrives as `ETCDGW_WATCH_PROGRESS` with `resume_revision`:
+ * everything below it has been delivered. It comes once all watches that share the connection have caught up; a watch
+ * that is without a connection asks when it has one again.
  *
  * `options` may be NULL. Any thread.
  *
- * Returns `ETCDGW_UNIMPLEMENTED` over an HTTP stream, which every watch of this version has; `options.progress_notify`
- * reports progress at the server's interval there.
+ * Returns `ETCDGW_UNIMPLEMENTED` where the watch has an HTTP stream, or a WebSocket to etcd before 3.5.8, whose answers
+ * can't be trusted; `options.progress_notify` of the watch reports progress at the server's interval there.
  */
 etcdgw_status etcdgw_watch_request_progress(struct etcdgw_watch_handle *watch,
                                             const struct etcdgw_call_options *options,

@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 /// What cancelling may take.
 pub const AT_ONCE: Duration = Duration::from_millis(100);
 
+/// Connections that a client of one watch keeps for its next calls: that of the range, and that on which the gateway has
+/// told its version.
+pub const IDLE_CONNECTIONS: usize = 2;
+
 pub fn request(keys: Keys<'static>, start_revision: i64) -> WatchRequest {
     WatchRequest { keys, start_revision, no_put: false, no_delete: false, prev_kv: false }
 }
