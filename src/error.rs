@@ -161,6 +161,16 @@ pub enum Error {
         /// The server's compact revision.
         compact_revision: i64,
     },
+    /// The cluster went back in time: what a watch has seen never happened in the store that is there now.
+    #[error("{endpoint}: the cluster was at revision {seen} and is now at {found}: it was restored from a backup")]
+    RevisionRegressed {
+        /// The URL of the endpoint that the watch was to go on at.
+        endpoint: Arc<str>,
+        /// A revision that the cluster had before.
+        seen: i64,
+        /// The revision that it has now.
+        found: i64,
+    },
     /// A lease is gone.
     #[error("lease {id} has expired or was revoked")]
     LeaseExpired {
@@ -270,7 +280,8 @@ impl Error {
             | Error::Protocol { endpoint, .. }
             | Error::ClusterMismatch { endpoint, .. }
             | Error::VersionDiscovery { endpoint, .. }
-            | Error::Compacted { endpoint, .. } => Some(endpoint),
+            | Error::Compacted { endpoint, .. }
+            | Error::RevisionRegressed { endpoint, .. } => Some(endpoint),
             Error::Deadline { endpoint, .. } => endpoint.as_ref(),
             _ => None,
         }

@@ -59,6 +59,7 @@ pub(super) fn status_of(error: &Error) -> etcdgw_status {
         Error::ClusterMismatch { .. } => ETCDGW_CLUSTER_MISMATCH,
         Error::VersionDiscovery { .. } => ETCDGW_VERSION_DISCOVERY_FAILED,
         Error::Compacted { .. } => ETCDGW_COMPACTED,
+        Error::RevisionRegressed { .. } => ETCDGW_REVISION_REGRESSED,
         Error::LeaseExpired { .. } => ETCDGW_LEASE_EXPIRED,
         Error::FailedPrecondition { .. } => ETCDGW_FAILED_PRECONDITION,
         Error::Unimplemented { .. } => ETCDGW_UNIMPLEMENTED,
@@ -202,4 +203,19 @@ pub unsafe extern "C" fn etcdgw_cancel_trigger(cancel: *mut etcdgw_cancel) {
 pub unsafe extern "C" fn etcdgw_cancel_free(cancel: *mut etcdgw_cancel) {
     // SAFETY: NULL or a token that the caller owns, says the header.
     infallible((), || unsafe { handle::free(cancel) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_went_back_in_time_has_its_status_and_says_so() {
+        let error = Error::RevisionRegressed { endpoint: Arc::from("http://a:2379"), seen: 20, found: 19 };
+        assert_eq!(status_of(&error), ETCDGW_REVISION_REGRESSED);
+        let value = ErrorValue::new(error);
+        let message = c"http://a:2379: the cluster was at revision 20 and is now at 19: it was restored from a backup";
+        assert_eq!(value.message.as_c_str(), message);
+        assert_eq!(value.endpoint.as_deref(), Some(c"http://a:2379"));
+    }
 }

@@ -109,3 +109,19 @@ pub(crate) fn message<T>(
     reader.finish()?;
     carried.ok_or_else(|| reader.expected("a result or an error"))
 }
+
+/// What a message carries, found by going into it and leaving the rest unread; `None`: it is an error. The message can
+/// still be decoded.
+#[allow(dead_code, reason = "for connections that watches share")]
+pub(crate) fn peek<T>(
+    arena: &mut [u8],
+    line: Range<usize>,
+    find: impl FnOnce(&mut Reader<'_>) -> Result<T, JsonError>,
+) -> Result<Option<T>, JsonError> {
+    let mut reader = Reader::over(arena, line.start, line.end);
+    match reader.find(&["result", "error"])? {
+        Some(0) => find(&mut reader).map(Some),
+        Some(_) => Ok(None),
+        None => Err(reader.expected("a result or an error")),
+    }
+}

@@ -3,17 +3,18 @@
 use super::keys::prefix_range_end;
 use super::kv::KeyValue;
 use std::borrow::Cow;
+use std::sync::Arc;
 
-/// The prefix of a client's keys; empty for most clients.
+/// The prefix of a client's keys; empty for most clients. Its clones share it: every watch has one.
 #[derive(Clone, Debug, Default)]
 pub struct Namespace {
-    prefix: Vec<u8>,
+    prefix: Arc<[u8]>,
 }
 
 impl Namespace {
     /// A namespace below `prefix`.
     pub fn new(prefix: Vec<u8>) -> Namespace {
-        Namespace { prefix }
+        Namespace { prefix: prefix.into() }
     }
 
     /// The prefix itself.

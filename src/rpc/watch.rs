@@ -56,11 +56,11 @@ impl Event {
         self.kvs().for_each(|kv| namespace.strip(kv));
     }
 
-    /// Follows its buffer, of which the first `count` bytes are gone.
-    pub(crate) fn move_down(&mut self, count: usize) {
+    /// Moves its keys and values from one buffer to the end of another.
+    pub(crate) fn move_to(&mut self, from: &[u8], to: &mut Vec<u8>) {
         for kv in self.kvs() {
-            kv.key = kv.key.moved_down(count);
-            kv.value = kv.value.moved_down(count);
+            kv.key = kv.key.copy(from, to);
+            kv.value = kv.value.copy(from, to);
         }
     }
 }
@@ -104,10 +104,15 @@ impl Encode for WatchCreate<'_> {
     }
 }
 
+/// The `watch_id` of what concerns no single watch: a refused create, and the answer to a progress request.
+pub(crate) const NO_WATCH: i64 = -1;
+
 /// One message of the server about a watch; its events go to the caller's list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WatchMessage {
     pub header: Header,
+    /// Which watch of a shared connection; [`NO_WATCH`]: none of them.
+    pub watch_id: i64,
     pub created: bool,
     pub canceled: bool,
     pub compact_revision: i64,
@@ -120,15 +125,17 @@ impl WatchMessage {
     /// Decodes one message, appending its events to `events`.
     pub(crate) fn decode(reader: &mut Reader<'_>, events: &mut Vec<Event>) -> Result<WatchMessage, JsonError> {
         let mut message = WatchMessage::default();
-        let names = &["header", "created", "canceled", "compact_revision", "cancel_reason", "fragment", "events"];
+        let names =
+            &["header", "watch_id", "created", "canceled", "compact_revision", "cancel_reason", "fragment", "events"];
         reader.object(names, |reader, field| {
             match field {
                 0 => message.header = Header::decode(reader)?,
-                1 => message.created = reader.boolean()?,
-                2 => message.canceled = reader.boolean()?,
-                3 => message.compact_revision = reader.int64()?,
-                4 => message.cancel_reason = reader.text()?,
-                5 => message.fragment = reader.boolean()?,
+                1 => message.watch_id = reader.int64()?,
+                2 => message.created = reader.boolean()?,
+                3 => message.canceled = reader.boolean()?,
+                4 => message.compact_revision = reader.int64()?,
+                5 => message.cancel_reason = reader.text()?,
+                6 => message.fragment = reader.boolean()?,
                 _ => reader.array(|reader| {
                     events.push(Event::default());
                     events.last_mut().map_or(Ok(()), |event| event.read(reader))
@@ -137,5 +144,78 @@ impl WatchMessage {
             Ok(())
         })?;
         Ok(message)
+    }
+
+    /// The `watch_id` of a message that is decoded later. Servers send it before the events, which aren't looked at
+    /// then.
+    #[allow(dead_code, reason = "for connections that watches share")]
+    pub(crate) fn peek_id(reader: &mut Reader<'_>) -> Result<i64, JsonError> {
+        match reader.find(&["watch_id"])? {
+            Some(_) => reader.int64(),
+            None => Ok(0),
+        }
+    }
+
+    /// Whether it says nothing but how far the server has come, if no events came with it.
+    pub(crate) fn is_progress(&self) -> bool {
+        let is_about_the_watch = self.created || self.canceled || self.fragment || self.compact_revision > 0;
+        !is_about_the_watch && self.header.revision > 0
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::gateway::frames;
+
+    fn peek(line: &str) -> Result<Option<i64>, JsonError> {
+        let mut arena = line.as_bytes().to_vec();
+        let found = frames::peek(&mut arena, 0..line.len(), WatchMessage::peek_id);
+        assert_eq!(arena, line.as_bytes(), "it can still be decoded");
+        found
+    }
+
+    #[test]
+    fn the_watch_that_a_message_is_of_is_found_without_decoding_it() {
+        let header = r#""header":{"cluster_id":"14841639068965178418","member_id":"1","revision":"5","raft_term":"2"}"#;
+        let events = r#""events":[{"kv":{"key":"aw==","mod_revision":"5","value":"fQ=="}}]"#;
+        for (line, watch_id) in [
+            (format!(r#"{{"result":{{{header},"watch_id":"5",{events}}}}}"#), 5),
+            // What follows the ID is not looked at.
+            (format!(r#"{{"result":{{{header},"watch_id":"77",???"#), 77),
+            (format!(r#"{{"result":{{{header},"watch_id":"-1"}}}}"#), -1),
+            (format!(r#"{{"result":{{{header}}}}}"#), 0),
+            (format!(r#"{{"result":{{{header},{events}}}}}"#), 0),
+            (format!(r#"{{"result":{{{events},{header},"watch_id":6}}}}"#), 6),
+            (format!(r#" {{ "result" : {{ {header} , "watch_id" : "8" , "created" : true }} }}"#), 8),
+            (format!(r#"{{"result":{{"watch_id":null,{header}}}}}"#), 0),
+            (r#"{"result":{"cancel_reason":"a \"reason\" \\","watch_id":"9"}}"#.to_owned(), 9),
+            (r#"{"result":{"cancel_reason":"\"watch_id\":\"4\"}"}}"#.to_owned(), 0),
+            (r#"{"result":{"\u0061":{"watch_id":"4"},"b":[{"watch_id":"4"}]}}"#.to_owned(), 0),
+            (r#"{"more":{"result":1},"result":{"watch_id":"3"}}"#.to_owned(), 3),
+            (r#"{"result":{}}"#.to_owned(), 0),
+        ] {
+            assert_eq!(peek(&line).unwrap(), Some(watch_id), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_from_a_message_and_garbage_from_both() {
+        assert_eq!(peek(r#"{"error":{"code":14,"message":"etcdserver: \"no leader\""}}"#).unwrap(), None);
+        assert_eq!(peek(r#"{"result":null,"error":{"code":14}}"#).unwrap(), None);
+        for garbage in ["", "{}", "[]", "<html>", r#"{"result":1}"#, r#"{"result":{"watch_id":"x"}}"#, r#"{"result":{"#]
+        {
+            peek(garbage).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_message_says_which_watch_it_is_of() {
+        for (line, watch_id) in [(r#"{"watch_id":"5"}"#, 5), (r#"{"watch_id":"-1"}"#, NO_WATCH), ("{}", 0)] {
+            let mut bytes = line.as_bytes().to_vec();
+            let message = WatchMessage::decode(&mut Reader::new(&mut bytes), &mut Vec::new()).unwrap();
+            assert_eq!(message.watch_id, watch_id);
+        }
     }
 }

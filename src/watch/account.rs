@@ -1,30 +1,38 @@
 //! The account of one watch: which revision is owed next, and what a server's messages add to it. No I/O, no threads.
 //!
-//! Exactly once, in order, whole revisions rests on three rules. The next revision is known before the first stream is
-//! opened, so that nothing depends on what a server's `created` message says. It advances only with whole messages, a
-//! message in fragments being whole with its last one, so that a stream lost in between is taken up before the first.
-//! And an event below it is never delivered.
+//! Exactly once, in order, whole revisions rests on four rules. The next revision is known before the first stream is
+//! opened, so that nothing depends on what a server's `created` message says. An event below it is never delivered.
+//! A revision is delivered when it is whole: when an event of a greater one has come, or the message has ended that it is
+//! in, which with fragments is the last of them. And the next revision is the one that is not whole, so that a stream
+//! lost in between is taken up at its first event.
 
 #[cfg(test)]
 mod tests;
 
-use super::batch::Batch;
+use super::batch::{Batch, OpenRevision};
 use super::interruption::Interruption;
 use super::response::{WatchKind, WatchResponse};
 use crate::error::{Code, Error, Outcome, Reason};
 use crate::gateway::frames::Frames;
 use crate::gateway::status::ServerStatus;
-use crate::rpc::watch::WatchMessage;
+use crate::rpc::watch::{NO_WATCH, WatchMessage};
 use crate::rpc::{Header, Namespace};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where the responses of a watch go.
 pub(super) type Deliver<'a> = &'a mut dyn FnMut(WatchResponse);
 
-/// The account of one watch.
+/// The account of one watch. There may be very many, nearly all of them idle: what is used at times only is allocated
+/// only then.
 pub(super) struct Account {
     /// The first revision that is still owed.
     next_revision: i64,
+    /// The highest revision that the cluster has provably had. The next one may be far above it: callers may wait for
+    /// the future.
+    seen_revision: i64,
+    /// What had been seen when a server that was behind it confirmed the watch; 0: none was.
+    doubted_revision: i64,
     /// The cluster whose revisions these are; 0: that isn't known yet.
     cluster_id: u64,
     settings: Settings,
@@ -32,7 +40,10 @@ pub(super) struct Account {
     is_confirmed: bool,
     /// Whether the server of the stream in use has.
     is_created: bool,
-    batch: Batch,
+    /// Whether the last fragment of a message is missing.
+    is_open: bool,
+    /// What has come of the next revision, in fragments.
+    open: Option<Box<OpenRevision>>,
 }
 
 /// What of a watch's options matters here.
@@ -40,21 +51,23 @@ pub(super) struct Settings {
     pub namespace: Namespace,
     pub shows_progress: bool,
     pub reports_connection: bool,
-    /// The most that fragments of one message may take.
-    pub max_message_bytes: usize,
+    /// The most that one revision may take, where it comes in fragments.
+    pub max_revision_bytes: usize,
 }
 
 impl Account {
     /// `start_revision` 0: to be set before a stream is opened.
     pub(super) fn new(start_revision: i64, settings: Settings) -> Account {
-        let batch = Batch::default();
         Account {
             next_revision: start_revision,
+            seen_revision: 0,
+            doubted_revision: 0,
             cluster_id: 0,
             settings,
             is_confirmed: false,
             is_created: false,
-            batch,
+            is_open: false,
+            open: None,
         }
     }
 
@@ -62,8 +75,15 @@ impl Account {
         self.next_revision
     }
 
-    /// Starts the account after what the store holds at `revision`.
+    /// The highest revision that the cluster has provably had.
+    #[allow(dead_code, reason = "for connections that watches share")]
+    pub(super) fn seen_revision(&self) -> i64 {
+        self.seen_revision
+    }
+
+    /// Starts the account after what the store holds at `revision`, which a linearizable read has told.
     pub(super) fn start_after(&mut self, revision: i64) {
+        self.see(revision);
         self.advance(revision);
     }
 
@@ -82,71 +102,106 @@ impl Account {
         self.is_created
     }
 
-    /// Takes in what a server sent. What it adds to the account is delivered, also where an error follows it.
+    /// Whether the server that has confirmed the watch is behind what was seen before: it lags, or the cluster went back
+    /// in time. Only [`judge_revision`](Account::judge_revision) tells which; until it has, nothing more should be
+    /// received, since it may be of a history that was not the watch's.
+    #[allow(dead_code, reason = "for connections that watches share")]
+    pub(super) fn is_behind(&self) -> bool {
+        self.doubted_revision > 0
+    }
+
+    /// Takes in the revision that a linearizable read has told, which began after the server that
+    /// [is behind](Account::is_behind) confirmed the watch.
+    #[allow(dead_code, reason = "for connections that watches share")]
+    pub(super) fn judge_revision(&mut self, found: i64, endpoint: &Arc<str>) -> Result<(), Interruption> {
+        let seen = std::mem::take(&mut self.doubted_revision);
+        if found < seen {
+            return Err(Interruption::Ended(Error::RevisionRegressed { endpoint: endpoint.clone(), seen, found }));
+        }
+        self.see(found);
+        Ok(())
+    }
+
+    /// What it holds back of events, in bytes: never more than one revision.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.held_bytes())
+    }
+
+    /// Takes in what a server sent about this watch. What it adds to the account is delivered, also where an error
+    /// follows it.
     pub(super) fn receive(
         &mut self,
         frames: Frames,
         endpoint: &Arc<str>,
         deliver: Deliver<'_>,
     ) -> Result<(), Interruption> {
-        let taken = self.take_lines(frames, endpoint, deliver);
-        if taken.is_err() {
-            self.batch.drop_fragments();
+        let Frames { arena, lines } = frames;
+        let mut batch = Batch::new(arena, lines.len());
+        let taken = lines.into_iter().try_for_each(|line| self.take_line(line, &mut batch, endpoint, deliver));
+        let open = batch.split_open();
+        self.flush_open(&mut batch, deliver);
+        if taken.is_ok() {
+            self.open = batch.keep(open, self.open.take());
+        } else {
+            self.drop_open();
         }
-        if !self.batch.is_open {
-            self.flush(deliver);
+        self.flush(batch, deliver);
+        taken.and_then(|()| self.check_size(endpoint))
+    }
+
+    /// Takes in the answer to a progress request, which is about all watches that the server has confirmed.
+    ///
+    /// `is_ordered`: the server sends it after all events up to its revision, as etcd does from 3.4.25 and 3.5.8 on
+    /// (etcd-io/etcd#15220); else it counts for nothing. `is_asked_for`: by the owner, who hears of it then.
+    #[allow(dead_code, reason = "for connections that watches share")]
+    pub(super) fn receive_requested_progress(
+        &mut self,
+        header: Header,
+        is_ordered: bool,
+        is_asked_for: bool,
+        deliver: Deliver<'_>,
+    ) {
+        let is_of_this_cluster = header.cluster_id == 0 || header.cluster_id == self.cluster_id;
+        if !is_ordered || !self.is_created || self.is_open || header.revision <= 0 || !is_of_this_cluster {
+            return;
         }
-        taken
+        self.see(header.revision);
+        self.advance(header.revision);
+        if self.settings.shows_progress || is_asked_for {
+            deliver(WatchResponse::new(WatchKind::Progress, header, self.next_revision));
+        }
     }
 
     /// Gives up the stream in use. What is delivered says so where that was asked for, once for each loss.
     pub(super) fn lose_stream(&mut self, error: &Error, deliver: Deliver<'_>) {
-        self.batch = Batch::default();
+        self.drop_open();
+        self.doubted_revision = 0;
         if std::mem::take(&mut self.is_created) && self.settings.reports_connection {
             deliver(WatchResponse::disconnected(error.clone(), self.next_revision));
         }
     }
 
-    fn take_lines(&mut self, frames: Frames, endpoint: &Arc<str>, deliver: Deliver<'_>) -> Result<(), Interruption> {
-        let Frames { arena, lines } = frames;
-        let malformed =
-            |what| Error::Protocol { endpoint: endpoint.clone(), http_status: 200, what, outcome: Outcome::NotApplied };
-        let added = self.batch.append(arena, lines.len(), self.settings.max_message_bytes).map_err(malformed)?;
-        let mut removed = 0;
-        for line in lines {
-            let line = line.start + added - removed..line.end + added - removed;
-            let start = line.start;
-            let message = self.batch.decode(line).map_err(malformed)?;
-            let message = message.map_err(|status| status.into_error(endpoint, 200).of_a_read())?;
-            if message.fragment && self.batch.has_whole_message() {
-                // What is whole can't wait for the other fragments: there may be many, and more messages behind them.
-                let rest = self.batch.split_off(start);
-                removed += start;
-                self.flush(deliver);
-                self.batch = rest;
-            }
-            self.take(message, endpoint, deliver)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, message: WatchMessage, endpoint: &Arc<str>, deliver: Deliver<'_>) -> Result<(), Interruption> {
+    fn take_line(
+        &mut self,
+        line: Range<usize>,
+        batch: &mut Batch,
+        endpoint: &Arc<str>,
+        deliver: Deliver<'_>,
+    ) -> Result<(), Interruption> {
+        let message = batch.decode(line).map_err(|what| malformed(what, endpoint))?;
+        let message = message.map_err(|status| status.into_error(endpoint, 200).of_a_read())?;
         self.check_cluster(message.header.cluster_id, endpoint)?;
-        if message.canceled {
+        if message.canceled || message.compact_revision > 0 {
             return Err(self.cancellation(message, endpoint));
         }
         if message.created {
+            batch.drop_decoded();
             self.create(message.header, deliver);
-            return Ok(());
-        }
-        self.batch.is_open = message.fragment;
-        if message.fragment {
-            return Ok(());
-        }
-        if self.batch.has_more_than_whole() {
-            self.complete(message.header);
-        } else if message.header.revision > 0 {
-            self.progress(message.header);
+        } else if message.fragment || !batch.decoded().is_empty() {
+            self.add_events(&message, batch);
+        } else if message.is_progress() {
+            self.progress(&message, batch);
         }
         Ok(())
     }
@@ -169,27 +224,46 @@ impl Account {
     fn create(&mut self, header: Header, deliver: Deliver<'_>) {
         let was_confirmed = std::mem::replace(&mut self.is_confirmed, true);
         let was_created = std::mem::replace(&mut self.is_created, true);
+        if !was_created && header.revision > 0 && header.revision < self.seen_revision {
+            self.doubted_revision = self.seen_revision;
+        }
+        self.see(header.revision);
         if was_confirmed && !was_created && self.settings.reports_connection {
             deliver(WatchResponse::new(WatchKind::Resumed, header, self.next_revision));
         }
     }
 
-    /// A message is whole: its events are accounted for.
-    fn complete(&mut self, header: Header) {
-        let Some(last) = self.batch.complete(header, self.next_revision, &self.settings.namespace) else { return };
-        self.advance(last);
+    /// Events have come, the last of which may be of a revision that has more.
+    fn add_events(&mut self, message: &WatchMessage, batch: &mut Batch) {
+        let (header, namespace) = (message.header, &self.settings.namespace);
+        if let Some(last) = batch.account_for(self.next_revision, header, namespace) {
+            self.next_revision = last;
+            self.see(last);
+        }
+        self.is_open = message.fragment;
+        let kept = self.open.as_ref().is_some_and(|open| open.revision == self.next_revision);
+        if !message.fragment && (batch.complete(header) || kept) {
+            self.advance(self.next_revision);
+        }
     }
 
     /// The server says that it has sent everything up to a revision.
     ///
-    /// That is believed here because nobody asked for it: what etcd sends at its interval takes the way of the events
-    /// and is in order with them. Only an answer to a progress request may overtake events that are still to come
-    /// (etcd-io/etcd#15220, before 3.4.25 and 3.5.8), and none is ever made on a stream of this kind.
-    fn progress(&mut self, header: Header) {
-        self.advance(header.revision);
-        if self.settings.shows_progress {
-            self.batch.progress = Some(header);
+    /// That is believed here because nobody asked for it: what etcd sends at its interval, with the watch's own ID, takes
+    /// the way of the events and is in order with them. It can't be among the fragments of a message.
+    fn progress(&mut self, message: &WatchMessage, batch: &mut Batch) {
+        if message.watch_id == NO_WATCH || self.is_open {
+            return;
         }
+        self.see(message.header.revision);
+        self.advance(message.header.revision);
+        if self.settings.shows_progress {
+            batch.progress = Some(message.header);
+        }
+    }
+
+    fn see(&mut self, revision: i64) {
+        self.seen_revision = self.seen_revision.max(revision);
     }
 
     /// A member that lags behind, or one that has just restarted, may speak of an older revision.
@@ -220,9 +294,17 @@ impl Account {
         if refused { Interruption::Ended(error) } else { Interruption::Lost(error) }
     }
 
+    /// Delivers the revision that was kept, if it is whole now, with what has come of it since.
+    fn flush_open(&mut self, batch: &mut Batch, deliver: Deliver<'_>) {
+        let whole = self.open.take_if(|open| open.revision < self.next_revision);
+        let Some(mut open) = whole else { return };
+        batch.move_first(&mut open);
+        let next = batch.events.first().map_or(self.next_revision, |event| event.kv.mod_revision);
+        deliver(WatchResponse::of_events(open.header, open.events, open.arena, next));
+    }
+
     /// Delivers what is whole.
-    fn flush(&mut self, deliver: Deliver<'_>) {
-        let batch = std::mem::take(&mut self.batch);
+    fn flush(&mut self, batch: Batch, deliver: Deliver<'_>) {
         if !batch.events.is_empty() {
             deliver(WatchResponse::of_events(batch.header, batch.events, batch.arena, self.next_revision));
         }
@@ -230,4 +312,23 @@ impl Account {
             deliver(WatchResponse::new(WatchKind::Progress, header, self.next_revision));
         }
     }
+
+    fn drop_open(&mut self) {
+        self.open = None;
+        self.is_open = false;
+    }
+
+    fn check_size(&mut self, endpoint: &Arc<str>) -> Result<(), Interruption> {
+        let limit = self.settings.max_revision_bytes;
+        if self.open.as_ref().is_none_or(|open| open.size() <= limit) {
+            return Ok(());
+        }
+        self.drop_open();
+        let what = format!("the events of revision {} are larger than {limit} bytes", self.next_revision);
+        Err(malformed(what, endpoint).into())
+    }
+}
+
+fn malformed(what: String, endpoint: &Arc<str>) -> Error {
+    Error::Protocol { endpoint: endpoint.clone(), http_status: 200, what, outcome: Outcome::NotApplied }
 }

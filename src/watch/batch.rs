@@ -1,5 +1,5 @@
-//! Messages that become one response. What arrives together is handed over together, which costs the same for one event
-//! and for hundreds.
+//! Events on their way from messages to a response. What arrives together is handed over together, which costs the same
+//! for one event and for hundreds.
 
 use crate::gateway::frames;
 use crate::gateway::http::excerpt;
@@ -8,35 +8,27 @@ use crate::rpc::watch::{Event, WatchMessage};
 use crate::rpc::{Header, Namespace};
 use std::ops::Range;
 
-/// The events of whole messages, and after them those of one whose last fragment is missing.
-#[derive(Default)]
+/// The events of messages that arrived together: first those of whole revisions, then those of one that may have more,
+/// then those that are decoded and not accounted for.
 pub(super) struct Batch {
     /// What the keys and values of the events lie in.
     pub arena: Vec<u8>,
     pub events: Vec<Event>,
-    /// So many of the events are of whole messages.
     whole: usize,
-    /// Whether the last fragment of a message is missing.
-    pub is_open: bool,
-    /// Of the last whole message with events.
+    accounted: usize,
+    /// Of the last message that made a revision whole.
     pub header: Header,
+    /// Of the last message with events.
+    open_header: Header,
     /// Of a progress message that no event came after.
     pub progress: Option<Header>,
 }
 
 impl Batch {
-    /// Takes in bytes of so many messages. Answers how far they were moved up, or why there are too many of them.
-    pub(super) fn append(&mut self, arena: Vec<u8>, messages: usize, limit: usize) -> Result<usize, String> {
-        let added = self.arena.len();
-        if added == 0 {
-            self.arena = arena;
-        } else if arena.len() > limit.saturating_sub(added) {
-            return Err(format!("the fragments of a message are larger than {limit} bytes"));
-        } else {
-            self.arena.extend_from_slice(&arena);
-        }
-        self.events.reserve(messages);
-        Ok(added)
+    /// Takes bytes of so many messages.
+    pub(super) fn new(arena: Vec<u8>, messages: usize) -> Batch {
+        let (events, header) = (Vec::with_capacity(messages), Header::default());
+        Batch { arena, events, whole: 0, accounted: 0, header, open_header: header, progress: None }
     }
 
     /// Decodes one message; its events come last.
@@ -50,49 +42,128 @@ impl Batch {
         })
     }
 
-    /// Whether something could be handed over while a message in fragments is not complete.
-    pub(super) fn has_whole_message(&self) -> bool {
-        self.whole > 0 && !self.is_open
+    /// The events that are not accounted for.
+    pub(super) fn decoded(&self) -> &[Event] {
+        self.events.get(self.accounted..).unwrap_or_default()
     }
 
-    /// Whether there are events that [`complete`](Batch::complete) has not been told of.
-    pub(super) fn has_more_than_whole(&self) -> bool {
-        self.events.len() > self.whole
+    /// Throws them away.
+    pub(super) fn drop_decoded(&mut self) {
+        self.events.truncate(self.accounted);
     }
 
-    /// The last message is whole. Drops its events below a revision; answers the revision of its last one, if one is
-    /// left.
-    pub(super) fn complete(&mut self, header: Header, next_revision: i64, namespace: &Namespace) -> Option<i64> {
-        let added = self.events.get(self.whole..).unwrap_or_default();
-        if added.iter().any(|event| event.kv.mod_revision < next_revision) {
-            let mut left = self.whole;
-            self.events.retain(|event| {
-                let is_accounted_for = left > 0;
-                left = left.saturating_sub(1);
-                is_accounted_for || event.kv.mod_revision >= next_revision
-            });
+    /// Accounts for them, but for those below the revision that is owed next, or below another that came before them.
+    /// An event of a greater revision makes what came before it whole. Answers the revision of the last event, which may
+    /// have more; `None`: no event was left.
+    pub(super) fn account_for(&mut self, next_revision: i64, header: Header, namespace: &Namespace) -> Option<i64> {
+        self.drop_old(next_revision);
+        if self.decoded().is_empty() {
+            return None;
         }
-        let added = self.events.get_mut(self.whole..).unwrap_or_default();
-        let last = added.last()?.kv.mod_revision;
-        if !namespace.is_empty() {
-            added.iter_mut().for_each(|event| event.strip(namespace));
+        let mut next_revision = next_revision;
+        let events = self.events.iter_mut().enumerate().skip(self.accounted);
+        for (index, event) in events {
+            if event.kv.mod_revision > next_revision {
+                next_revision = event.kv.mod_revision;
+                if index > self.whole {
+                    (self.whole, self.header, self.progress) = (index, header, None);
+                }
+            }
+            if !namespace.is_empty() {
+                event.strip(namespace);
+            }
         }
-        self.whole = self.events.len();
-        self.header = header;
-        self.progress = None;
-        Some(last)
+        self.accounted = self.events.len();
+        self.open_header = header;
+        Some(next_revision)
     }
 
-    /// Gives up a message whose last fragment is missing.
-    pub(super) fn drop_fragments(&mut self) {
-        self.events.truncate(self.whole);
-        self.is_open = false;
+    fn drop_old(&mut self, next_revision: i64) {
+        let mut newest = next_revision;
+        let mut is_old = |event: &Event| {
+            let is_old = event.kv.mod_revision < newest;
+            newest = newest.max(event.kv.mod_revision);
+            is_old
+        };
+        if !self.decoded().iter().any(&mut is_old) {
+            return;
+        }
+        let (mut accounted, mut newest) = (self.accounted, next_revision);
+        self.events.retain(|event| {
+            let is_kept = accounted > 0 || event.kv.mod_revision >= newest;
+            if accounted == 0 {
+                newest = newest.max(event.kv.mod_revision);
+            }
+            accounted = accounted.saturating_sub(1);
+            is_kept
+        });
     }
 
-    /// Splits off the message that begins at `start` and was decoded last.
-    pub(super) fn split_off(&mut self, start: usize) -> Batch {
-        let mut events = self.events.split_off(self.whole);
-        events.iter_mut().for_each(|event| event.move_down(start));
-        Batch { arena: self.arena.split_off(start), events, ..Batch::default() }
+    /// The last revision has no more events: it is whole. Answers whether there was one that was not.
+    pub(super) fn complete(&mut self, header: Header) -> bool {
+        let has_open = self.accounted > self.whole;
+        if has_open {
+            (self.whole, self.header, self.progress) = (self.accounted, header, None);
+        }
+        has_open
+    }
+
+    /// Takes out the events that are not of whole revisions.
+    pub(super) fn split_open(&mut self) -> Vec<Event> {
+        self.drop_decoded();
+        self.accounted = self.whole;
+        self.events.split_off(self.whole)
+    }
+
+    /// Keeps events that were taken out, together with those of the same revision that were kept before.
+    pub(super) fn keep(&self, events: Vec<Event>, open: Option<Box<OpenRevision>>) -> Option<Box<OpenRevision>> {
+        let Some(first) = events.first() else { return open };
+        let mut open = open.unwrap_or_else(|| Box::new(OpenRevision::new(first.kv.mod_revision)));
+        open.header = self.open_header;
+        open.add(events.into_iter(), &self.arena);
+        Some(open)
+    }
+
+    /// Moves the first events to the revision that was open before, where they are of it.
+    pub(super) fn move_first(&mut self, open: &mut OpenRevision) {
+        let count = self.events.iter().take_while(|event| event.kv.mod_revision == open.revision).count();
+        self.whole = self.whole.saturating_sub(count);
+        self.accounted = self.accounted.saturating_sub(count);
+        open.add(self.events.drain(..count), &self.arena);
+    }
+}
+
+/// The events of a revision that may have more, kept apart from the messages that they came in: of a large message with
+/// many revisions only the last is kept.
+pub(super) struct OpenRevision {
+    pub revision: i64,
+    /// Of the message that they are of.
+    pub header: Header,
+    pub arena: Vec<u8>,
+    pub events: Vec<Event>,
+}
+
+impl OpenRevision {
+    fn new(revision: i64) -> OpenRevision {
+        OpenRevision { revision, header: Header::default(), arena: Vec::new(), events: Vec::new() }
+    }
+
+    /// Moves events here, of whose bytes it takes a copy.
+    fn add(&mut self, events: impl Iterator<Item = Event>, arena: &[u8]) {
+        for mut event in events {
+            event.move_to(arena, &mut self.arena);
+            self.events.push(event);
+        }
+    }
+
+    /// How large it is.
+    pub(super) fn size(&self) -> usize {
+        self.arena.len() + self.events.len() * size_of::<Event>()
+    }
+
+    /// What it takes of memory, with room for more.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.arena.capacity() + self.events.capacity() * size_of::<Event>()
     }
 }

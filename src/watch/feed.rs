@@ -57,7 +57,7 @@ impl Feed {
             namespace: client.namespace().clone(),
             shows_progress: options.progress_notify,
             reports_connection: options.report_connection,
-            max_message_bytes: channel.max_response_bytes(),
+            max_revision_bytes: channel.max_response_bytes(),
         };
         Ok(Feed {
             account: Account::new(request.start_revision, settings),

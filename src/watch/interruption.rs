@@ -23,7 +23,8 @@ impl From<Error> for Interruption {
             Error::Cancelled { .. }
             | Error::Closed { .. }
             | Error::InvalidArgument { .. }
-            | Error::Compacted { .. } => Interruption::Ended(error),
+            | Error::Compacted { .. }
+            | Error::RevisionRegressed { .. } => Interruption::Ended(error),
             _ if error.reason() == Reason::AuthFailed => Interruption::Ended(error),
             Error::Server {
                 code: Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::OutOfRange,

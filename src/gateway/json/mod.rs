@@ -49,10 +49,11 @@ impl Span {
         Span { start: self.start + count, len: self.len - count }
     }
 
-    /// The same place once the first `count` bytes of the buffer are gone.
-    #[must_use]
-    pub(crate) fn moved_down(self, count: usize) -> Span {
-        Span { start: self.start.saturating_sub(count), len: self.len }
+    /// Copies the bytes at this place to the end of another buffer; answers their place there.
+    pub(crate) fn copy(self, from: &[u8], to: &mut Vec<u8>) -> Span {
+        let start = to.len();
+        to.extend_from_slice(self.of(from));
+        Span { start, len: to.len() - start }
     }
 }
 

@@ -135,6 +135,48 @@ impl<'a> Reader<'a> {
         true
     }
 
+    /// Goes into an object, up to the value of the first field that is named, and answers its number among `names`;
+    /// `None`: it has no such field. Nothing is written over, so that the whole can still be read.
+    #[inline(always)]
+    pub(crate) fn find(&mut self, names: &[&str]) -> Result<Option<usize>, JsonError> {
+        if !self.take(b'{') {
+            return Err(self.expected("an object"));
+        }
+        self.enter()?;
+        if self.take(b'}') {
+            self.depth -= 1;
+            return Ok(None);
+        }
+        loop {
+            let found = self.find_name(names)?;
+            match (found, self.peek()) {
+                (Some(number), Some(first)) if first != b'n' => return Ok(Some(number)),
+                _ => self.skip()?,
+            }
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break self.at += 1,
+                _ => return Err(self.expected("a comma or the object's end")),
+            }
+        }
+        self.depth -= 1;
+        Ok(None)
+    }
+
+    #[inline(always)]
+    fn find_name(&mut self, names: &[&str]) -> Result<Option<usize>, JsonError> {
+        self.peek();
+        for (number, name) in names.iter().enumerate() {
+            if self.take_name(name) {
+                return Ok(Some(number));
+            }
+        }
+        let place = self.raw_string()?;
+        let name = self.bytes.get(place).unwrap_or_default();
+        let found = names.iter().position(|wanted| wanted.as_bytes() == name);
+        if self.take(b':') { Ok(found) } else { Err(self.expected("a colon")) }
+    }
+
     /// Reads an array: `element` is called at each element.
     pub fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
         if !self.take(b'[') {
@@ -174,6 +216,26 @@ impl<'a> Reader<'a> {
             }
             Some(length) => self.escaped_string(start, start + length),
             None => Err(self.expected("the end of a string")),
+        }
+    }
+
+    /// The place of a string's content as it stands, which is left as it is.
+    fn raw_string(&mut self) -> Result<Range<usize>, JsonError> {
+        if !self.take(b'"') {
+            return Err(self.expected("a string"));
+        }
+        let start = self.at;
+        loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            match memchr::memchr2(b'"', b'\\', rest) {
+                Some(length) if rest.get(length) == Some(&b'"') => {
+                    let end = self.at + length;
+                    self.at = end + 1;
+                    return Ok(start..end);
+                }
+                Some(length) => self.at += length + 2,
+                None => return Err(self.expected("the end of a string")),
+            }
         }
     }
 
@@ -326,12 +388,12 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Passes over a value.
+    /// Passes over a value, which is left as it is.
     pub fn skip(&mut self) -> Result<(), JsonError> {
         match self.peek() {
-            Some(b'{') => self.object(&[], |_, _| Ok(())),
+            Some(b'{') => self.find(&[]).map(|_| ()),
             Some(b'[') => self.array(Reader::skip),
-            Some(b'"') => self.string().map(|_| ()),
+            Some(b'"') => self.raw_string().map(|_| ()),
             Some(b'-' | b'0'..=b'9') => self.skip_number(),
             _ if self.take_word(b"true") || self.take_word(b"false") || self.take_word(b"null") => Ok(()),
             _ => Err(self.expected("a value")),

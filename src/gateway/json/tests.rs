@@ -42,7 +42,9 @@ fn read<T>(text: &str, read: impl FnOnce(&mut Reader<'_>) -> Result<T, JsonError
 fn skips(bytes: &[u8]) -> bool {
     let mut copy = bytes.to_vec();
     let mut reader = Reader::new(&mut copy);
-    reader.skip().and_then(|()| reader.finish()).is_ok()
+    let is_whole = reader.skip().and_then(|()| reader.finish()).is_ok();
+    assert_eq!(bytes, copy, "what is passed over is left as it is");
+    is_whole
 }
 
 #[test]
