@@ -110,7 +110,6 @@ impl Batch {
 
     /// Takes out the events that are not of whole revisions.
     pub(super) fn split_open(&mut self) -> Vec<Event> {
-        self.drop_decoded();
         self.accounted = self.whole;
         self.events.split_off(self.whole)
     }
