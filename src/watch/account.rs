@@ -304,8 +304,9 @@ impl Account {
     }
 
     /// Delivers what is whole.
-    fn flush(&mut self, batch: Batch, deliver: Deliver<'_>) {
+    fn flush(&mut self, mut batch: Batch, deliver: Deliver<'_>) {
         if !batch.events.is_empty() {
+            batch.give_back_room();
             deliver(WatchResponse::of_events(batch.header, batch.events, batch.arena, self.next_revision));
         }
         if let Some(header) = batch.progress {

@@ -8,6 +8,9 @@ use crate::rpc::watch::{Event, WatchMessage};
 use crate::rpc::{Header, Namespace};
 use std::ops::Range;
 
+/// Of events.
+const MUCH_ROOM: usize = 64;
+
 /// The events of messages that arrived together: first those of whole revisions, then those of one that may have more,
 /// then those that are decoded and not accounted for.
 pub(super) struct Batch {
@@ -121,6 +124,13 @@ impl Batch {
         open.header = self.open_header;
         open.add(events.into_iter(), &self.arena);
         Some(open)
+    }
+
+    /// Gives back what was reserved for events that have not come, where that is much: a consumer may take its time.
+    pub(super) fn give_back_room(&mut self) {
+        if self.events.capacity() - self.events.len() > MUCH_ROOM {
+            self.events.shrink_to_fit();
+        }
     }
 
     /// Moves the first events to the revision that was open before, where they are of it.
