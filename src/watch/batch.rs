@@ -1,7 +1,7 @@
 //! Events on their way from messages to a response. What arrives together is handed over together, which costs the same
 //! for one event and for hundreds.
 
-use crate::gateway::frames;
+use crate::gateway::frames::{self, Frames};
 use crate::gateway::http::excerpt;
 use crate::gateway::status::ServerStatus;
 use crate::rpc::watch::{Event, WatchMessage};
@@ -43,6 +43,13 @@ impl Batch {
             let line = self.arena.get(start..end).unwrap_or_default();
             format!("a message of a watch is malformed: {error}: {}", excerpt(line))
         })
+    }
+
+    /// A copy of lines that are not decoded, apart from the others.
+    pub(super) fn copy_of(&self, lines: &[Range<usize>]) -> Option<Frames> {
+        let start = lines.first()?.start;
+        let arena = self.arena.get(start..).unwrap_or_default().to_vec();
+        Some(Frames { arena, lines: lines.iter().map(|line| line.start - start..line.end - start).collect() })
     }
 
     /// The events that are not accounted for.
@@ -171,7 +178,6 @@ impl OpenRevision {
     }
 
     /// What it takes of memory, with room for more.
-    #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
         self.arena.capacity() + self.events.capacity() * size_of::<Event>()
     }

@@ -86,6 +86,13 @@ impl Feed {
             return Ok(());
         }
         self.attempted = Instant::now();
+        let revision = self.read_revision(control)?;
+        self.account.start_after(revision);
+        Ok(())
+    }
+
+    /// The revision of the cluster, by a linearizable read.
+    fn read_revision(&self, control: &Control) -> Result<i64> {
         let request = FirstKey(&self.request, &self.namespace);
         let response: Response<RangeResponse> = self.channel.call(RANGE, &request, control)?;
         if response.header.revision <= 0 {
@@ -93,8 +100,7 @@ impl Feed {
             let endpoint = self.channel.base_url();
             return Err(Error::Protocol { endpoint, http_status: 200, what, outcome: Outcome::NotApplied });
         }
-        self.account.start_after(response.header.revision);
-        Ok(())
+        Ok(response.header.revision)
     }
 
     /// Opens a stream, the start being known, and waits until the server has confirmed the watch. An error is a refusal,
@@ -173,6 +179,11 @@ impl Feed {
         (self.stream, self.grant) = (Some(stream), grant);
         while !self.account.is_created() {
             self.read(control, deliver)?;
+        }
+        if self.account.is_behind() {
+            let found = self.read_revision(control)?;
+            let endpoint = self.stream.as_ref().map_or_else(|| self.channel.base_url(), |s| s.endpoint().clone());
+            self.account.judge_revision(found, &endpoint, deliver)?;
         }
         if resumes {
             self.channel.counters().resumes.add(1);

@@ -107,6 +107,11 @@ impl Watched {
         account.receive_requested_progress(header, is_ordered, is_asked_for, &mut deliver);
     }
 
+    fn judge(&mut self, found: i64) -> Result<(), Interruption> {
+        let Watched { account, responses } = self;
+        account.judge_revision(found, &endpoint(), &mut |response| responses.push(response))
+    }
+
     fn said(&mut self) -> Vec<(WatchKind, String, i64)> {
         self.responses.drain(..).map(|response| said(&response)).collect()
     }
@@ -212,7 +217,7 @@ fn fragments_of_a_lost_stream_are_forgotten() {
     watched.lose();
     let expected = [events("5:a", 6), (WatchKind::Disconnected, String::new(), 6)];
     assert_eq!(watched.said(), expected);
-    watched.receive(&[created(8), puts(&[(6, "a"), (6, "b")], false)]).unwrap();
+    watched.receive(&[created(9), puts(&[(6, "a"), (6, "b")], false)]).unwrap();
     assert_eq!(watched.said(), [(WatchKind::Resumed, String::new(), 6), events("6:a 6:b", 7)]);
 }
 
@@ -330,13 +335,11 @@ fn a_member_that_lags_is_told_from_a_cluster_that_went_back_in_time() {
         watched
     };
     let mut lags = confirmed_at_8_after_20();
-    // What comes before the judgement doesn't count in it.
-    lags.receive(&[puts(&[(22, "a")], false)]).unwrap();
-    lags.account.judge_revision(20, &endpoint()).unwrap();
+    lags.judge(20).unwrap();
     assert!(!lags.account.is_behind());
 
     let mut restored = confirmed_at_8_after_20();
-    match restored.account.judge_revision(19, &endpoint()) {
+    match restored.judge(19) {
         Err(Interruption::Ended(error @ Error::RevisionRegressed { seen: 20, found: 19, .. })) => {
             assert_eq!(error.endpoint().map(|url| &**url), Some("http://a:2379"));
             assert!(!error.is_retryable() && !error.may_have_applied());
@@ -350,6 +353,40 @@ fn a_member_that_lags_is_told_from_a_cluster_that_went_back_in_time() {
     assert!(!lost.account.is_behind());
     lost.receive(&[created(20)]).unwrap();
     assert!(!lost.account.is_behind());
+}
+
+#[test]
+fn what_a_server_sends_that_is_behind_is_withheld_until_it_is_judged() {
+    let behind = || {
+        let mut watched = Watched::from_5();
+        watched.receive(&[puts(&[(20, "a")], false)]).unwrap();
+        watched.lose();
+        watched.receive(&[created(8), puts(&[(21, "a")], false), puts(&[(22, "a")], true)]).unwrap();
+        watched.receive(&[puts(&[(22, "b")], false)]).unwrap();
+        watched.request_progress(30, true, true);
+        let expected =
+            [events("20:a", 21), (WatchKind::Disconnected, String::new(), 21), (WatchKind::Resumed, String::new(), 21)];
+        assert_eq!(watched.said(), expected);
+        assert!(watched.account.held_bytes() > 0);
+        watched
+    };
+    let mut lags = behind();
+    lags.judge(20).unwrap();
+    assert_eq!(lags.said(), [events("21:a", 22), events("22:a 22:b", 23)]);
+
+    let mut restored = behind();
+    restored.judge(8).unwrap_err();
+    let mut lost = behind();
+    lost.lose();
+    for watched in [&mut restored, &mut lost] {
+        assert!(watched.said().iter().all(|(kind, ..)| *kind != WatchKind::Events));
+        assert_eq!((watched.account.next_revision(), watched.account.held_bytes()), (21, 0));
+    }
+
+    let mut broken = behind();
+    broken.receive(&["<html>".to_owned()]).unwrap();
+    assert!(matches!(broken.judge(20), Err(Interruption::Lost(Error::Protocol { .. }))));
+    assert_eq!(broken.said(), [events("21:a", 22), events("22:a 22:b", 23)]);
 }
 
 #[test]

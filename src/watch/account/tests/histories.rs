@@ -117,10 +117,15 @@ impl Told<'_> {
                 }
             }
             self.receive(&lines);
+            if dice.is_one_in(3) {
+                self.watched.judge(self.history.last()).unwrap();
+                self.check();
+            }
         }
         if dice.is_one_in(2) {
             let broken = [r#"{"result":{"events":[{"kv":{"mod_revision":"99"}}"#.to_owned()];
-            self.watched.receive(&broken).unwrap_err();
+            let refused = self.watched.receive(&broken).and_then(|()| self.watched.judge(self.history.last()));
+            refused.unwrap_err();
         }
         self.watched.lose();
         self.check();
