@@ -108,11 +108,6 @@ pub(super) fn refuse(is_set: bool, name: &str, why: &str) -> Result<()> {
     if is_set { Err(Error::invalid(format!("{name} {why}"))) } else { Ok(()) }
 }
 
-/// Refuses what this version of the library can't do; `what` names the option.
-pub(super) fn unimplemented(is_set: bool, what: &'static str) -> Result<()> {
-    if is_set { Err(Error::Unimplemented { what }) } else { Ok(()) }
-}
-
 pub(super) fn time_limit(timeout_ms: i64) -> TimeLimit {
     match u64::try_from(timeout_ms) {
         Ok(0) => TimeLimit::Default,

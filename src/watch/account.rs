@@ -31,8 +31,6 @@ pub(super) struct Account {
     /// The highest revision that the cluster has provably had. The next one may be far above it: callers may wait for
     /// the future.
     seen_revision: i64,
-    /// What had been seen when a server that was behind it confirmed the watch; 0: none was.
-    doubted_revision: i64,
     /// The cluster whose revisions these are; 0: that isn't known yet.
     cluster_id: u64,
     settings: Settings,
@@ -46,6 +44,16 @@ pub(super) struct Account {
     is_open: bool,
     /// What has come of the next revision, in fragments.
     open: Option<Box<OpenRevision>>,
+    /// Whether the cluster has gone back in time.
+    doubt: Option<Box<Doubt>>,
+}
+
+/// A server that is behind what was seen has confirmed the watch.
+struct Doubt {
+    /// What had been seen then.
+    seen_revision: i64,
+    /// What it has sent since, which may be of a history that is not the watch's.
+    withheld: Vec<Frames>,
 }
 
 /// What of a watch's options matters here.
@@ -63,7 +71,6 @@ impl Account {
         Account {
             next_revision: start_revision,
             seen_revision: 0,
-            doubted_revision: 0,
             cluster_id: 0,
             settings,
             is_confirmed: false,
@@ -71,6 +78,7 @@ impl Account {
             is_suspended: false,
             is_open: false,
             open: None,
+            doubt: None,
         }
     }
 
@@ -79,7 +87,7 @@ impl Account {
     }
 
     /// The highest revision that the cluster has provably had.
-    #[allow(dead_code, reason = "for connections that watches share")]
+    #[cfg(test)]
     pub(super) fn seen_revision(&self) -> i64 {
         self.seen_revision
     }
@@ -106,29 +114,34 @@ impl Account {
     }
 
     /// Whether the server that has confirmed the watch is behind what was seen before: it lags, or the cluster went back
-    /// in time. Only [`judge_revision`](Account::judge_revision) tells which; until it has, nothing more should be
-    /// received, since it may be of a history that was not the watch's.
-    #[allow(dead_code, reason = "for connections that watches share")]
+    /// in time. Until [`judge_revision`](Account::judge_revision) tells which, what it sends is withheld.
     pub(super) fn is_behind(&self) -> bool {
-        self.doubted_revision > 0
+        self.doubt.is_some()
     }
 
     /// Takes in the revision that a linearizable read has told, which began after the server that
-    /// [is behind](Account::is_behind) confirmed the watch.
-    #[allow(dead_code, reason = "for connections that watches share")]
-    pub(super) fn judge_revision(&mut self, found: i64, endpoint: &Arc<str>) -> Result<(), Interruption> {
-        let seen = std::mem::take(&mut self.doubted_revision);
+    /// [is behind](Account::is_behind) confirmed the watch. Delivers what was withheld, or says that the cluster went
+    /// back in time.
+    pub(super) fn judge_revision(
+        &mut self,
+        found: i64,
+        endpoint: &Arc<str>,
+        deliver: Deliver<'_>,
+    ) -> Result<(), Interruption> {
+        let Some(doubt) = self.doubt.take() else { return Ok(()) };
+        let seen = doubt.seen_revision;
         if found < seen {
             return Err(Interruption::Ended(Error::RevisionRegressed { endpoint: endpoint.clone(), seen, found }));
         }
         self.see(found);
-        Ok(())
+        doubt.withheld.into_iter().try_for_each(|frames| self.receive(frames, endpoint, deliver))
     }
 
-    /// What it holds back of events, in bytes: never more than one revision.
-    #[cfg(test)]
+    /// What it holds back, in bytes: of events never more than one revision, and what is withheld while the server is
+    /// behind.
     pub(super) fn held_bytes(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.held_bytes())
+        let withheld = self.doubt.iter().flat_map(|doubt| &doubt.withheld).map(|frames| frames.arena.capacity());
+        self.open.as_ref().map_or(0, |open| open.held_bytes()) + withheld.sum::<usize>()
     }
 
     /// Takes in what a server sent about this watch. What it adds to the account is delivered, also where an error
@@ -139,9 +152,13 @@ impl Account {
         endpoint: &Arc<str>,
         deliver: Deliver<'_>,
     ) -> Result<(), Interruption> {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.withheld.push(frames);
+            return Ok(());
+        }
         let Frames { arena, lines } = frames;
         let mut batch = Batch::new(arena, lines.len());
-        let taken = lines.into_iter().try_for_each(|line| self.take_line(line, &mut batch, endpoint, deliver));
+        let taken = self.take_lines(lines, &mut batch, endpoint, deliver);
         let open = batch.split_open();
         self.flush_open(&mut batch, deliver);
         if taken.is_ok() {
@@ -156,8 +173,8 @@ impl Account {
     /// Takes in the answer to a progress request, which is about all watches that the server has confirmed.
     ///
     /// `is_ordered`: the server sends it after all events up to its revision, as etcd does from 3.4.25 and 3.5.8 on
-    /// (etcd-io/etcd#15220); else it counts for nothing. `is_asked_for`: by the owner, who hears of it then.
-    #[allow(dead_code, reason = "for connections that watches share")]
+    /// (etcd-io/etcd#15220); else it counts for nothing. `is_asked_for`: by the owner, who hears of it then. It counts
+    /// for nothing, too, before the confirmation, among fragments, and while the server is behind.
     pub(super) fn receive_requested_progress(
         &mut self,
         header: Header,
@@ -166,7 +183,8 @@ impl Account {
         deliver: Deliver<'_>,
     ) {
         let is_of_this_cluster = header.cluster_id == 0 || header.cluster_id == self.cluster_id;
-        if !is_ordered || !self.is_created || self.is_open || header.revision <= 0 || !is_of_this_cluster {
+        let is_up_to_date = self.is_created && !self.is_open && self.doubt.is_none();
+        if !is_ordered || !is_up_to_date || !is_of_this_cluster || header.revision <= 0 {
             return;
         }
         self.see(header.revision);
@@ -179,16 +197,35 @@ impl Account {
     /// Gives up the stream in use. What is delivered says so where that was asked for, once for each loss.
     pub(super) fn lose_stream(&mut self, error: &Error, deliver: Deliver<'_>) {
         self.drop_open();
-        self.doubted_revision = 0;
+        self.doubt = None;
         if std::mem::take(&mut self.is_created) && self.settings.reports_connection {
             deliver(WatchResponse::disconnected(error.clone(), self.next_revision));
         }
     }
 
+    /// Takes in lines, up to one that raises a doubt: what follows it is withheld.
+    fn take_lines(
+        &mut self,
+        lines: Vec<Range<usize>>,
+        batch: &mut Batch,
+        endpoint: &Arc<str>,
+        deliver: Deliver<'_>,
+    ) -> Result<(), Interruption> {
+        let mut lines = lines.into_iter();
+        while let Some(line) = lines.next() {
+            self.take_line(line, batch, endpoint, deliver)?;
+            if let Some(doubt) = &mut self.doubt {
+                doubt.withheld.extend(batch.copy_of(lines.as_slice()));
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives up the stream in use by intent. Nobody is told, of its end or of the next one's beginning.
     pub(super) fn suspend(&mut self) {
         self.drop_open();
-        self.doubted_revision = 0;
+        self.doubt = None;
         self.is_suspended |= std::mem::take(&mut self.is_created);
     }
 
@@ -235,7 +272,7 @@ impl Account {
         let was_confirmed = std::mem::replace(&mut self.is_confirmed, true);
         let was_created = std::mem::replace(&mut self.is_created, true);
         if !was_created && header.revision > 0 && header.revision < self.seen_revision {
-            self.doubted_revision = self.seen_revision;
+            self.doubt = Some(Box::new(Doubt { seen_revision: self.seen_revision, withheld: Vec::new() }));
         }
         self.see(header.revision);
         let was_suspended = std::mem::take(&mut self.is_suspended);
@@ -315,8 +352,9 @@ impl Account {
     }
 
     /// Delivers what is whole.
-    fn flush(&mut self, batch: Batch, deliver: Deliver<'_>) {
+    fn flush(&mut self, mut batch: Batch, deliver: Deliver<'_>) {
         if !batch.events.is_empty() {
+            batch.give_back_room();
             deliver(WatchResponse::of_events(batch.header, batch.events, batch.arena, self.next_revision));
         }
         if let Some(header) = batch.progress {

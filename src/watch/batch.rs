@@ -1,12 +1,15 @@
 //! Events on their way from messages to a response. What arrives together is handed over together, which costs the same
 //! for one event and for hundreds.
 
-use crate::gateway::frames;
+use crate::gateway::frames::{self, Frames};
 use crate::gateway::http::excerpt;
 use crate::gateway::status::ServerStatus;
 use crate::rpc::watch::{Event, WatchMessage};
 use crate::rpc::{Header, Namespace};
 use std::ops::Range;
+
+/// Of events.
+const MUCH_ROOM: usize = 64;
 
 /// The events of messages that arrived together: first those of whole revisions, then those of one that may have more,
 /// then those that are decoded and not accounted for.
@@ -40,6 +43,13 @@ impl Batch {
             let line = self.arena.get(start..end).unwrap_or_default();
             format!("a message of a watch is malformed: {error}: {}", excerpt(line))
         })
+    }
+
+    /// A copy of lines that are not decoded, apart from the others.
+    pub(super) fn copy_of(&self, lines: &[Range<usize>]) -> Option<Frames> {
+        let start = lines.first()?.start;
+        let arena = self.arena.get(start..).unwrap_or_default().to_vec();
+        Some(Frames { arena, lines: lines.iter().map(|line| line.start - start..line.end - start).collect() })
     }
 
     /// The events that are not accounted for.
@@ -110,7 +120,6 @@ impl Batch {
 
     /// Takes out the events that are not of whole revisions.
     pub(super) fn split_open(&mut self) -> Vec<Event> {
-        self.drop_decoded();
         self.accounted = self.whole;
         self.events.split_off(self.whole)
     }
@@ -122,6 +131,13 @@ impl Batch {
         open.header = self.open_header;
         open.add(events.into_iter(), &self.arena);
         Some(open)
+    }
+
+    /// Gives back what was reserved for events that have not come, where that is much: a consumer may take its time.
+    pub(super) fn give_back_room(&mut self) {
+        if self.events.capacity() - self.events.len() > MUCH_ROOM {
+            self.events.shrink_to_fit();
+        }
     }
 
     /// Moves the first events to the revision that was open before, where they are of it.
@@ -162,7 +178,6 @@ impl OpenRevision {
     }
 
     /// What it takes of memory, with room for more.
-    #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
         self.arena.capacity() + self.events.capacity() * size_of::<Event>()
     }

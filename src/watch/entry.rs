@@ -7,7 +7,6 @@ use super::confirmation::Confirmation;
 use super::mailbox::Mailbox;
 use super::stream::OwnStream;
 use crate::error::Error;
-use crate::gateway::frames::Frames;
 use crate::rpc::watch::WatchRequest;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -37,9 +36,6 @@ pub(super) struct Entry {
     pub backoff: Backoff,
     /// Streams refused for their token since one that has held for a while.
     pub refusals: u32,
-    /// What has arrived since a member confirmed the watch that is behind what was seen, and until it is known whether the
-    /// cluster went back in time.
-    pub doubted: Vec<Frames>,
     /// The owner wants to know how far it has come.
     pub asks_progress: bool,
 }
@@ -75,7 +71,6 @@ impl Entry {
             link,
             backoff: Backoff::new(),
             refusals: 0,
-            doubted: Vec::new(),
             asks_progress: false,
         };
         (start.watch, entry)
@@ -107,7 +102,6 @@ impl Entry {
     /// Takes the watch off what has carried it, which is lost or left.
     pub(super) fn lose(&mut self, error: &Error) {
         self.way.set(Carrier::None);
-        self.doubted = Vec::new();
         // Full or not: nothing more comes of what is lost.
         let _ = self.deliver(|account, deliver| account.lose_stream(error, deliver));
     }
@@ -115,7 +109,6 @@ impl Entry {
     /// The same where nothing was lost: it will be put on another connection, and its owner need not know.
     pub(super) fn suspend(&mut self) {
         self.way.set(Carrier::None);
-        self.doubted = Vec::new();
         self.account.suspend();
     }
 }

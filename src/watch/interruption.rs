@@ -54,10 +54,4 @@ impl Interruption {
             _ => Interruption::Ended(error),
         }
     }
-
-    pub(super) fn into_error(self) -> Error {
-        match self {
-            Interruption::Ended(error) | Interruption::Lost(error) | Interruption::Refused(error) => error,
-        }
-    }
 }

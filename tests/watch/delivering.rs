@@ -178,7 +178,7 @@ fn a_consumer_that_does_not_consume_costs_bounded_memory_and_loses_nothing() {
     const LAST: i64 = 124;
     let gateway = watch_gateway(move |_, request, reply| {
         reply.stream_head();
-        reply.chunk(CREATED);
+        reply.chunk(format!("{{\"result\":{{\"header\":{{\"revision\":\"{LAST}\"}},\"created\":true}}}}\n"));
         let value = base64_simd::STANDARD.encode_to_string(vec![b'v'; 600_000]);
         let start: i64 = request.json()["create_request"]["start_revision"].as_str().unwrap().parse().unwrap();
         for revision in start..=LAST {
@@ -194,7 +194,9 @@ fn a_consumer_that_does_not_consume_costs_bounded_memory_and_loses_nothing() {
     wait_until(LONG, || start_revisions(&gateway) == [5] && gateway.open_connections() <= IDLE_CONNECTIONS);
     let mut next_revision = 5;
     while next_revision <= LAST {
-        for change in next(&watch).changes {
+        let said = next(&watch);
+        assert_eq!(said.kind, WatchKind::Events, "{:?}", said.error);
+        for change in said.changes {
             assert_eq!(change.revision, next_revision);
             next_revision += 1;
         }

@@ -4,6 +4,7 @@ use crate::common::{FakeGateway, LONG, client, timed, wait_until, within};
 use crate::support::*;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::watch::{WatchKind, WatchOptions};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -376,4 +377,45 @@ fn what_is_no_watch_at_all_is_the_error_of_the_call() {
     let gateway = FakeGateway::answering("{}");
     let error = refusal(client(gateway.url()).watch_open(one(b"k")));
     assert!(error.to_string().contains("no revision"), "{error}");
+}
+
+/// A gateway of a cluster that is at revision 20, says the first stream, and then at `found`, says a linearizable read;
+/// the member of the second stream is at 9.
+fn behind_after_20(found: i64) -> FakeGateway {
+    let watches = AtomicUsize::new(0);
+    FakeGateway::start(move |request, reply| match request.path.as_str() {
+        "/v3/kv/range" if watches.load(Ordering::SeqCst) == 0 => reply.json(r#"{"header":{"revision":"4"}}"#),
+        "/v3/kv/range" => reply.json(&format!(r#"{{"header":{{"revision":"{found}"}}}}"#)),
+        _ => {
+            reply.stream_head();
+            if watches.fetch_add(1, Ordering::SeqCst) == 0 {
+                reply.chunk([CREATED.to_owned(), puts(&[20])].concat());
+                reply.close();
+            } else {
+                reply.chunk([CREATED.to_owned(), puts(&[21])].concat());
+                reply.hold();
+            }
+        }
+    })
+}
+
+#[test]
+fn a_watch_goes_on_at_a_member_that_lags() {
+    let gateway = behind_after_20(20);
+    let (seen, consumer) = Seen::new();
+    let watch = client(gateway.url()).watch(prefix(b"k"), consumer).unwrap();
+    watch.start();
+    assert_eq!(values(&seen.wait_for_changes(2)), ["20", "21"]);
+    assert_eq!(start_revisions(&gateway), [5, 21]);
+}
+
+#[test]
+fn a_watch_ends_when_the_cluster_went_back_in_time() {
+    let gateway = behind_after_20(19);
+    let watch = client(gateway.url()).watch_open(prefix(b"k")).unwrap();
+    let next = || watch.next(Some(LONG)).unwrap().unwrap();
+    assert_eq!(next().resume_revision, 21);
+    let ended = next();
+    assert_eq!((ended.kind, ended.resume_revision), (WatchKind::Ended, 21));
+    assert!(matches!(ended.error, Some(Error::RevisionRegressed { seen: 20, found: 19, .. })), "{:?}", ended.error);
 }

@@ -1,6 +1,9 @@
 //! Every rule of the account, on messages as servers send them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod fragments;
+mod histories;
+
 use super::*;
 use base64_simd::STANDARD;
 
@@ -13,7 +16,7 @@ fn settings() -> Settings {
         namespace: Namespace::default(),
         shows_progress: true,
         reports_connection: true,
-        max_message_bytes: 1 << 20,
+        max_revision_bytes: 1 << 20,
     }
 }
 
@@ -97,6 +100,18 @@ impl Watched {
         account.lose_stream(&error, &mut |response| responses.push(response));
     }
 
+    fn request_progress(&mut self, revision: i64, is_ordered: bool, is_asked_for: bool) {
+        let header = Header { cluster_id: 12811601696947692177, revision, ..Header::default() };
+        let Watched { account, responses } = self;
+        let mut deliver = |response| responses.push(response);
+        account.receive_requested_progress(header, is_ordered, is_asked_for, &mut deliver);
+    }
+
+    fn judge(&mut self, found: i64) -> Result<(), Interruption> {
+        let Watched { account, responses } = self;
+        account.judge_revision(found, &endpoint(), &mut |response| responses.push(response))
+    }
+
     fn said(&mut self) -> Vec<(WatchKind, String, i64)> {
         self.responses.drain(..).map(|response| said(&response)).collect()
     }
@@ -129,18 +144,30 @@ fn what_is_older_than_the_next_revision_is_never_delivered() {
 }
 
 #[test]
-fn fragments_are_delivered_together_when_the_last_one_is_there() {
+fn a_revision_in_fragments_is_delivered_when_an_event_of_a_greater_one_has_come() {
     let mut watched = Watched::from_5();
     watched.receive(&[puts(&[(5, "a"), (5, "b")], true)]).unwrap();
-    watched.receive(&[puts(&[(5, "c"), (6, "a")], true)]).unwrap();
-    assert_eq!(watched.said(), []);
-    assert_eq!(watched.account.next_revision(), 5);
-    watched.receive(&[puts(&[(6, "b")], false), puts(&[(7, "a")], false)]).unwrap();
-    assert_eq!(watched.said(), [events("5:a 5:b 5:c 6:a 6:b 7:a", 8)]);
+    assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 5));
+    watched.receive(&[puts(&[(5, "c"), (6, "a"), (8, "a")], true)]).unwrap();
+    assert_eq!(watched.said(), [events("5:a 5:b 5:c", 6), events("6:a", 8)]);
+    watched.receive(&[puts(&[(8, "b")], true)]).unwrap();
+    watched.receive(&[puts(&[(9, "a")], true)]).unwrap();
+    assert_eq!(watched.said(), [events("8:a 8:b", 9)]);
 }
 
 #[test]
-fn what_is_whole_does_not_wait_for_the_fragments_behind_it() {
+fn the_last_fragment_makes_the_last_revision_whole() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(5, "a"), (6, "a")], true)]).unwrap();
+    assert_eq!(watched.said(), [events("5:a", 6)]);
+    watched.receive(&[puts(&[(6, "b")], false), puts(&[(7, "a")], false), progress(9)]).unwrap();
+    let expected = [events("6:a 6:b", 7), events("7:a", 10), (WatchKind::Progress, String::new(), 10)];
+    assert_eq!(watched.said(), expected);
+    assert_eq!(watched.account.held_bytes(), 0);
+}
+
+#[test]
+fn fragments_that_arrive_together_are_one_response() {
     let mut watched = Watched::from_5();
     watched
         .receive(&[
@@ -150,9 +177,37 @@ fn what_is_whole_does_not_wait_for_the_fragments_behind_it() {
             puts(&[(7, "a")], true),
         ])
         .unwrap();
-    assert_eq!(watched.said(), [events("5:a", 6), events("6:a 6:b 6:c", 7)]);
+    assert_eq!(watched.said(), [events("5:a 6:a 6:b 6:c", 7)]);
     watched.receive(&[puts(&[(7, "b")], false)]).unwrap();
     assert_eq!(watched.said(), [events("7:a 7:b", 8)]);
+}
+
+#[test]
+fn an_event_out_of_order_is_never_delivered() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(5, "a"), (6, "a"), (5, "b"), (6, "b")], true)]).unwrap();
+    assert_eq!(watched.said(), [events("5:a", 6)]);
+    watched.receive(&[puts(&[(5, "c"), (6, "c"), (7, "a"), (6, "d")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("6:a 6:b 6:c", 7), events("7:a", 8)]);
+    watched.receive(&[puts(&[(8, "a"), (8, "b"), (7, "b")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("8:a 8:b", 9)]);
+    // All that is left of the last fragment is that it was the last.
+    watched.receive(&[puts(&[(9, "a")], true)]).unwrap();
+    watched.receive(&[puts(&[(8, "c")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("9:a", 10)]);
+}
+
+#[test]
+fn a_cancellation_comes_after_the_revisions_that_are_whole() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(5, "a")], true)]).unwrap();
+    let compacted = r#"{"result":{"canceled":true,"compact_revision":"21"}}"#.to_owned();
+    match watched.receive(&[puts(&[(5, "b"), (6, "a"), (7, "a")], true), compacted]) {
+        Err(Interruption::Ended(Error::Compacted { wanted: 7, compact_revision: 21, .. })) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(watched.said(), [events("5:a 5:b", 6), events("6:a", 7)]);
+    assert_eq!(watched.account.held_bytes(), 0);
 }
 
 #[test]
@@ -162,13 +217,13 @@ fn fragments_of_a_lost_stream_are_forgotten() {
     watched.lose();
     let expected = [events("5:a", 6), (WatchKind::Disconnected, String::new(), 6)];
     assert_eq!(watched.said(), expected);
-    watched.receive(&[created(8), puts(&[(6, "a"), (6, "b")], false)]).unwrap();
+    watched.receive(&[created(9), puts(&[(6, "a"), (6, "b")], false)]).unwrap();
     assert_eq!(watched.said(), [(WatchKind::Resumed, String::new(), 6), events("6:a 6:b", 7)]);
 }
 
 #[test]
-fn fragments_without_end_are_refused() {
-    let mut watched = Watched::with(Settings { max_message_bytes: 1000, ..settings() });
+fn a_revision_without_end_is_refused() {
+    let mut watched = Watched::with(Settings { max_revision_bytes: 1000, ..settings() });
     let mut refused = Ok(());
     for _ in 0..20 {
         refused = watched.receive(&[puts(&[(5, "a")], true)]);
@@ -202,6 +257,136 @@ fn progress_is_shown_where_it_was_asked_for_and_says_something_new() {
     watched.receive(&[puts(&[(7, "a")], false), progress(9)]).unwrap();
     let expected = [events("6:a", 7), events("7:a", 10), (WatchKind::Progress, String::new(), 10)];
     assert_eq!(watched.said(), expected);
+}
+
+#[test]
+fn no_progress_passes_over_a_message_that_is_not_complete() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(5, "a"), (6, "a")], true), progress(90)]).unwrap();
+    watched.request_progress(90, true, true);
+    assert_eq!((watched.said(), watched.account.next_revision()), (vec![events("5:a", 6)], 6));
+    watched.receive(&[puts(&[(6, "b")], false), progress(90)]).unwrap();
+    assert_eq!(watched.said(), [events("6:a 6:b", 91), (WatchKind::Progress, String::new(), 91)]);
+}
+
+#[test]
+fn requested_progress_counts_where_it_is_in_order_with_the_events() {
+    let shown = |resume| vec![(WatchKind::Progress, String::new(), resume)];
+    let mut watched = Watched::with(Settings { shows_progress: false, ..settings() });
+    watched.request_progress(20, false, true);
+    assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 5));
+    watched.request_progress(20, true, false);
+    assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 21));
+    watched.request_progress(8, true, true);
+    assert_eq!(watched.said(), shown(21));
+    watched.request_progress(0, true, true);
+    assert_eq!(watched.said(), []);
+
+    let mut watched = Watched::from_5();
+    watched.request_progress(20, true, false);
+    assert_eq!(watched.said(), shown(21));
+}
+
+#[test]
+fn requested_progress_is_not_about_a_watch_that_the_server_has_not_confirmed() {
+    let mut watched = Watched::from_5();
+    watched.lose();
+    watched.said();
+    watched.request_progress(20, true, true);
+    assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 5));
+    let foreign = Header { cluster_id: 7, revision: 20, ..Header::default() };
+    watched.receive(&[created(9)]).unwrap();
+    watched.said();
+    watched.account.receive_requested_progress(foreign, true, true, &mut |response| panic!("{response:?}"));
+    assert_eq!(watched.account.next_revision(), 5);
+}
+
+#[test]
+fn an_answer_that_nobody_has_vouched_for_is_no_progress() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[format!(r#"{{"result":{{{},"watch_id":"-1"}}}}"#, header(20))]).unwrap();
+    assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 5));
+}
+
+#[test]
+fn what_was_seen_is_what_the_cluster_has_had_and_not_what_is_waited_for() {
+    let mut account = Account::new(0, settings());
+    account.start_after(4);
+    assert_eq!((account.seen_revision(), account.next_revision()), (4, 5));
+
+    let mut watched = Watched { account: Account::new(1000, settings()), responses: Vec::new() };
+    watched.receive(&[created(9)]).unwrap();
+    assert_eq!((watched.account.seen_revision(), watched.account.is_behind()), (9, false));
+    watched.receive(&[progress(12)]).unwrap();
+    watched.request_progress(14, true, false);
+    assert_eq!((watched.account.seen_revision(), watched.account.next_revision()), (14, 1000));
+    watched.receive(&[puts(&[(1001, "a")], true)]).unwrap();
+    assert_eq!(watched.account.seen_revision(), 1001);
+}
+
+#[test]
+fn a_member_that_lags_is_told_from_a_cluster_that_went_back_in_time() {
+    let confirmed_at_8_after_20 = || {
+        let mut watched = Watched::from_5();
+        watched.receive(&[puts(&[(20, "a")], false)]).unwrap();
+        watched.lose();
+        watched.receive(&[created(8)]).unwrap();
+        assert!(watched.account.is_behind());
+        watched
+    };
+    let mut lags = confirmed_at_8_after_20();
+    lags.judge(20).unwrap();
+    assert!(!lags.account.is_behind());
+
+    let mut restored = confirmed_at_8_after_20();
+    match restored.judge(19) {
+        Err(Interruption::Ended(error @ Error::RevisionRegressed { seen: 20, found: 19, .. })) => {
+            assert_eq!(error.endpoint().map(|url| &**url), Some("http://a:2379"));
+            assert!(!error.is_retryable() && !error.may_have_applied());
+            assert!(matches!(Interruption::from(error), Interruption::Ended(_)));
+        }
+        other => panic!("{other:?}"),
+    }
+
+    let mut lost = confirmed_at_8_after_20();
+    lost.lose();
+    assert!(!lost.account.is_behind());
+    lost.receive(&[created(20)]).unwrap();
+    assert!(!lost.account.is_behind());
+}
+
+#[test]
+fn what_a_server_sends_that_is_behind_is_withheld_until_it_is_judged() {
+    let behind = || {
+        let mut watched = Watched::from_5();
+        watched.receive(&[puts(&[(20, "a")], false)]).unwrap();
+        watched.lose();
+        watched.receive(&[created(8), puts(&[(21, "a")], false), puts(&[(22, "a")], true)]).unwrap();
+        watched.receive(&[puts(&[(22, "b")], false)]).unwrap();
+        watched.request_progress(30, true, true);
+        let expected =
+            [events("20:a", 21), (WatchKind::Disconnected, String::new(), 21), (WatchKind::Resumed, String::new(), 21)];
+        assert_eq!(watched.said(), expected);
+        assert!(watched.account.held_bytes() > 0);
+        watched
+    };
+    let mut lags = behind();
+    lags.judge(20).unwrap();
+    assert_eq!(lags.said(), [events("21:a", 22), events("22:a 22:b", 23)]);
+
+    let mut restored = behind();
+    restored.judge(8).unwrap_err();
+    let mut lost = behind();
+    lost.lose();
+    for watched in [&mut restored, &mut lost] {
+        assert!(watched.said().iter().all(|(kind, ..)| *kind != WatchKind::Events));
+        assert_eq!((watched.account.next_revision(), watched.account.held_bytes()), (21, 0));
+    }
+
+    let mut broken = behind();
+    broken.receive(&["<html>".to_owned()]).unwrap();
+    assert!(matches!(broken.judge(20), Err(Interruption::Lost(Error::Protocol { .. }))));
+    assert_eq!(broken.said(), [events("21:a", 22), events("22:a 22:b", 23)]);
 }
 
 #[test]
@@ -348,4 +533,11 @@ fn what_another_cluster_says_is_lost_and_never_delivered() {
     assert!(watched.receive(&[foreign(created(900))]).is_err() && !watched.account.is_created());
     watched.receive(&[created(9), puts(&[(6, "b")], false)]).unwrap();
     assert_eq!(watched.account.next_revision(), 7);
+}
+
+#[test]
+fn an_idle_account_is_small() {
+    let watched = Watched::from_5();
+    assert!(size_of::<Account>() <= 96, "{}", size_of::<Account>());
+    assert_eq!(watched.account.held_bytes(), 0);
 }

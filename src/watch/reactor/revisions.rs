@@ -74,9 +74,8 @@ impl Reactor {
             entry.link = Link::Due;
             return self.place(watch);
         }
-        if let Err(interruption) = entry.account.judge_revision(revision, &self.channel.base_url()) {
-            return self.interrupt(watch, interruption);
-        }
-        self.receive_doubted(watch);
+        let endpoint = self.channel.base_url();
+        let (judged, room) = entry.deliver(|account, deliver| account.judge_revision(revision, &endpoint, deliver));
+        self.go_on_after(watch, judged, room, &endpoint);
     }
 }

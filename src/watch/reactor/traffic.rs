@@ -7,7 +7,7 @@ use crate::limits;
 use crate::log::Level;
 use crate::rpc::Header;
 use crate::watch::backlog::Room;
-use crate::watch::entry::Link;
+use crate::watch::entry::{Entry, Link};
 use crate::watch::interruption::Interruption;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -72,9 +72,6 @@ impl Reactor {
     /// Takes in what a server sent of a watch.
     fn receive(&mut self, watch: u64, frames: Frames, endpoint: &Arc<str>) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
-        if entry.account.is_behind() {
-            return self.doubt(watch, frames, endpoint);
-        }
         let (was_confirmed, was_created) = (entry.account.is_confirmed(), entry.account.is_created());
         let (received, room) = entry.deliver(|account, deliver| account.receive(frames, endpoint, deliver));
         entry.mailbox.begin_at(entry.account.next_revision());
@@ -90,28 +87,31 @@ impl Reactor {
             }
             self.ask_again(watch);
         }
+        self.go_on_after(watch, received, room, endpoint);
+    }
+
+    /// Draws the consequences of what a watch has received.
+    pub(super) fn go_on_after(
+        &mut self,
+        watch: u64,
+        received: Result<(), Interruption>,
+        room: Room,
+        endpoint: &Arc<str>,
+    ) {
         match received {
             Err(interruption) => self.interrupt(watch, interruption),
             Ok(()) if room == Room::Full => self.fill(watch),
-            Ok(()) => {}
+            Ok(()) => self.bound_doubt(watch, endpoint),
         }
     }
 
-    /// Holds messages back that may be of a history which wasn't this watch's.
-    fn doubt(&mut self, watch: u64, frames: Frames, endpoint: &Arc<str>) {
-        let Some(entry) = self.watches.get_mut(&watch) else { return };
-        entry.doubted.push(frames);
-        let held: usize = entry.doubted.iter().map(|frames| frames.arena.len()).sum();
-        if held > limits::WATCH_DOUBTED_BYTES {
+    /// What is withheld while it isn't known whether the cluster went back in time can't become ever more.
+    fn bound_doubt(&mut self, watch: u64, endpoint: &Arc<str>) {
+        let is_behind = |entry: &&Entry| entry.account.is_behind();
+        let withheld = self.watches.get(&watch).filter(is_behind).map_or(0, |entry| entry.account.held_bytes());
+        if withheld > limits::WATCH_DOUBTED_BYTES {
             self.lose_stream(watch, self.silence_of(endpoint));
         }
-    }
-
-    /// Takes in what was held back.
-    pub(super) fn receive_doubted(&mut self, watch: u64) {
-        let Some(entry) = self.watches.get_mut(&watch) else { return };
-        let (frames, endpoint) = (std::mem::take(&mut entry.doubted), self.channel.base_url());
-        frames.into_iter().for_each(|frames| self.receive(watch, frames, &endpoint));
     }
 
     fn note_resume(&mut self, watch: u64, endpoint: &Arc<str>) {
