@@ -47,6 +47,13 @@ fn spawn_io(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinH
     sys::with_signals_blocked(|| std::thread::Builder::new().name(name.to_owned()).spawn(run))
 }
 
+/// Whether a descriptor is readable now.
+#[cfg(test)]
+pub(crate) fn is_readable(fd: std::os::fd::RawFd) -> bool {
+    let now = crate::deadline::Deadline::after(std::time::Duration::ZERO);
+    sys::wait([(fd, sys::Ready::Read)], now).is_ok_and(|[is_ready]| is_ready)
+}
+
 /// A random positive number, for IDs that nobody else picks.
 pub(crate) fn random_id() -> Result<i64> {
     let bits = sys::random().map_err(|source| Error::System { what: "random bits", source: Arc::new(source) })?;

@@ -1,8 +1,5 @@
 //! What lies between the feeder of a watch and its consumer: responses in order, bounded in bytes, and the end.
 
-#[cfg(test)]
-mod tests;
-
 use super::buffers::Buffers;
 use super::response::WatchResponse;
 use crate::deadline::Deadline;

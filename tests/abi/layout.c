@@ -206,6 +206,20 @@ AT(etcdgw_watch_options, report_connection, 76);
 AT(etcdgw_watch_options, no_require_leader, 80);
 AT(etcdgw_watch_options, no_wait_created, 84);
 
+GROWS(etcdgw_keepalive_event, 24);
+AT(etcdgw_keepalive_event, lease, 0);
+AT(etcdgw_keepalive_event, ttl_s, 8);
+AT(etcdgw_keepalive_event, lost, 16);
+
+GROWS(etcdgw_event, 48);
+AT(etcdgw_event, source, 0);
+AT(etcdgw_event, reserved0, 4);
+AT(etcdgw_event, user_data, 8);
+AT(etcdgw_event, watch, 16);
+AT(etcdgw_event, keepalive, 24);
+AT(etcdgw_event, election, 32);
+AT(etcdgw_event, mirror, 40);
+
 GROWS(etcdgw_member_list_options, 32);
 AT(etcdgw_member_list_options, struct_size, 0);
 AT(etcdgw_member_list_options, timeout_ms, 8);

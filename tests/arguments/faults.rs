@@ -2,6 +2,7 @@
 
 use etcdgw::ffi::*;
 use std::ptr;
+use std::sync::OnceLock;
 
 const INVALID: etcdgw_status = ETCDGW_INVALID_ARGUMENT;
 const LACKING: etcdgw_status = ETCDGW_UNIMPLEMENTED;
@@ -103,7 +104,6 @@ impl Faulty for etcdgw_watch_options {
             ("start_revision", INVALID, |o| o.start_revision = -1),
             ("options.range_end", INVALID, |o| o.range_end = BAD_BYTES[0]()),
             ("options.range_end", INVALID, |o| o.range_end = BAD_BYTES[1]()),
-            ("options.queue", LACKING, |o| o.queue = ptr::dangling_mut()),
         ]
     }
 }
@@ -158,12 +158,23 @@ impl Faulty for etcdgw_client_options {
             ("options.log_level", INVALID, |o| o.log_level = -1),
             ("options.log_level", INVALID, |o| o.log_level = 6),
             ("options.reserved0", INVALID, |o| o.reserved0 = 1),
-            ("options.watch_buffer_bytes", LACKING, |o| o.watch_buffer_bytes = 1),
-            ("options.watch_buffer_total_bytes", LACKING, |o| o.watch_buffer_total_bytes = 1),
+            ("options.watch_buffer_bytes", INVALID, |o| o.watch_buffer_bytes = -1),
+            ("options.watch_buffer_total_bytes", INVALID, |o| o.watch_buffer_total_bytes = -1),
             ("options.watch_liveness_ms", LACKING, |o| o.watch_liveness_ms = 1),
             ("options.websocket", LACKING, |o| o.websocket = ETCDGW_WEBSOCKET_ALWAYS),
         ]
     }
+}
+
+/// A queue that lives as long as the process.
+fn queue() -> *mut etcdgw_queue {
+    static QUEUE: OnceLock<usize> = OnceLock::new();
+    let make = || {
+        let mut queue = ptr::null_mut();
+        assert_eq!(unsafe { etcdgw_queue_new(&mut queue, ptr::null_mut()) }, ETCDGW_OK);
+        queue.expose_provenance()
+    };
+    ptr::with_exposed_provenance_mut(*QUEUE.get_or_init(make))
 }
 
 const BOTH_ENDS: &str = "options.range_end";
@@ -174,16 +185,27 @@ pub const GET_BOTH: &[Fault<etcdgw_get_options>] =
 /// The same.
 pub const DELETE_BOTH: &[Fault<etcdgw_delete_options>] =
     &[(BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
-/// The same.
-pub const WATCH_BOTH: &[Fault<etcdgw_watch_options>] =
-    &[(BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
+/// The same, or a queue together with the callback.
+pub const WATCH_BOTH: &[Fault<etcdgw_watch_options>] = &[
+    (BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z"))),
+    ("callback", INVALID, |o| o.queue = queue()),
+];
+/// The same, or a queue where none can be.
+pub const PULL_BOTH: &[Fault<etcdgw_watch_options>] = &[
+    (BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z"))),
+    ("options.queue", INVALID, |o| o.queue = queue()),
+];
 
 /// A range end in a function that is about a prefix.
 pub const GET_END: &[Fault<etcdgw_get_options>] = &[(BOTH_ENDS, INVALID, |o| o.range_end = bytes(b"z"))];
 /// The same.
 pub const DELETE_END: &[Fault<etcdgw_delete_options>] = &[(BOTH_ENDS, INVALID, |o| o.range_end = bytes(b"z"))];
-/// The same.
-pub const WATCH_END: &[Fault<etcdgw_watch_options>] = &[(BOTH_ENDS, INVALID, |o| o.range_end = bytes(b"z"))];
+/// The same, or a queue together with the callback.
+pub const WATCH_END: &[Fault<etcdgw_watch_options>] =
+    &[(BOTH_ENDS, INVALID, |o| o.range_end = bytes(b"z")), ("callback", INVALID, |o| o.queue = queue())];
+/// The same, or a queue where none can be.
+pub const PULL_END: &[Fault<etcdgw_watch_options>] =
+    &[(BOTH_ENDS, INVALID, |o| o.range_end = bytes(b"z")), ("options.queue", INVALID, |o| o.queue = queue())];
 
 /// What a create or replace has no use for.
 pub const ONLY_LEASE: &[Fault<etcdgw_put_options>] = &[

@@ -2,12 +2,13 @@
 //! and freeing them takes nothing from the parent.
 
 use crate::faults;
-use crate::probe::{Probe, Target};
+use crate::probe::{Probe, Target, count_up};
 use crate::rows::rows;
 use etcdgw::ffi::*;
 use std::io::Read;
 use std::os::fd::FromRawFd;
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Longer than anything in a child takes; one that hangs is ended by it.
 const CHILD_LIMIT_S: u32 = 30;
@@ -119,5 +120,46 @@ fn in_a_child_every_free_of_an_inherited_handle_closes_what_was_open_and_an_erro
         etcdgw_txn_free(txn);
         etcdgw_cancel_free(token);
         etcdgw_error_free(err);
+    }
+}
+
+#[test]
+fn in_a_child_an_inherited_queue_gives_nothing_and_its_events_free_nothing_of_the_callers() {
+    let target = Target::new();
+    let freed = AtomicUsize::new(0);
+    let (mut watch, mut event, mut late) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+    let options =
+        etcdgw_watch_options { queue: target.queue(), no_wait_created: 1, ..faults::zero::<etcdgw_watch_options>(88) };
+    let user_data = ptr::from_ref(&freed).cast_mut().cast();
+    let (key, free) = (faults::bytes(b"key"), Some(count_up as unsafe extern "C" fn(_)));
+    unsafe {
+        let closed = target.closed();
+        let status = etcdgw_watch(closed, key, &options, None, user_data, free, &mut watch, ptr::null_mut());
+        assert_eq!(status, ETCDGW_OK);
+        // That its client is closed.
+        assert_eq!(etcdgw_queue_next(target.queue(), -1, &mut event, ptr::null_mut()), ETCDGW_OK);
+        assert_eq!(((*event).source, (*event).user_data), (ETCDGW_SOURCE_WATCH, user_data));
+        assert_eq!((*(*event).watch).kind, ETCDGW_WATCH_ENDED);
+    }
+    let fd = unsafe { etcdgw_queue_fd(target.queue()) };
+    assert!(fd >= 0);
+    in_a_child(|claim| unsafe {
+        claim(etcdgw_queue_fd(target.queue()) == -1, "the descriptor of an inherited queue");
+        claim(etcdgw_queue_next(target.queue(), -1, &mut late, ptr::null_mut()) == ETCDGW_FORKED, "a wait");
+        let mut client = ptr::null_mut();
+        claim(etcdgw_client_new(ptr::null(), &mut client, ptr::null_mut()) == ETCDGW_OK, "a new client");
+        let status = etcdgw_watch(client, key, &options, None, ptr::null_mut(), None, &mut watch, ptr::null_mut());
+        claim(status == ETCDGW_FORKED, "an inherited queue in options");
+        etcdgw_client_free(client);
+        etcdgw_event_free(event);
+        etcdgw_queue_free(target.queue());
+        claim(libc::fcntl(fd, libc::F_GETFD) == -1, "the descriptor after a free");
+        claim(freed.load(Ordering::SeqCst) == 0, "user_data_free");
+    });
+    unsafe {
+        assert_eq!((freed.load(Ordering::SeqCst), etcdgw_queue_fd(target.queue())), (0, fd));
+        etcdgw_event_free(event);
+        assert_eq!(freed.load(Ordering::SeqCst), 1);
+        etcdgw_watch_free(watch);
     }
 }

@@ -14,6 +14,7 @@ pub struct Target {
     closed: *mut etcdgw_client,
     /// Its client is another one: that of the watch does connect.
     watch: *mut etcdgw_watch_handle,
+    queue: *mut etcdgw_queue,
     _watched: TcpListener,
 }
 
@@ -22,8 +23,12 @@ impl Target {
         let (listener, watched) = (listener(), listener());
         let client = client_of(&listener);
         let closed = client_of(&listener);
-        unsafe { etcdgw_client_close(closed) };
-        Target { client, closed, watch: watch_at(&watched), listener, _watched: watched }
+        let mut queue = ptr::null_mut();
+        unsafe {
+            etcdgw_client_close(closed);
+            assert_eq!(etcdgw_queue_new(&mut queue, ptr::null_mut()), ETCDGW_OK);
+        }
+        Target { client, closed, watch: watch_at(&watched), queue, listener, _watched: watched }
     }
 
     pub fn client(&self) -> *mut etcdgw_client {
@@ -32,6 +37,15 @@ impl Target {
 
     pub fn watch(&self) -> *mut etcdgw_watch_handle {
         self.watch
+    }
+
+    /// A client that is closed.
+    pub fn closed(&self) -> *mut etcdgw_client {
+        self.closed
+    }
+
+    pub fn queue(&self) -> *mut etcdgw_queue {
+        self.queue
     }
 
     /// How many connections were opened.
@@ -44,6 +58,7 @@ impl Drop for Target {
     fn drop(&mut self) {
         unsafe {
             etcdgw_watch_free(self.watch);
+            etcdgw_queue_free(self.queue);
             etcdgw_client_free(self.closed);
             etcdgw_client_free(self.client);
         }
@@ -97,6 +112,7 @@ type Release = unsafe fn(*mut c_void);
 pub struct Probe {
     client: *mut etcdgw_client,
     watch: *mut etcdgw_watch_handle,
+    queue: *mut etcdgw_queue,
     txn: *mut etcdgw_txn,
     /// Which of the faults that the arguments offer one after another is taken; none: none.
     wanted: Option<usize>,
@@ -114,7 +130,7 @@ pub struct Probe {
 static COUNTS: [AtomicUsize; 2000] = [const { AtomicUsize::new(0) }; 2000];
 static NEXT_COUNT: AtomicUsize = AtomicUsize::new(0);
 
-unsafe extern "C" fn count_up(user_data: *mut c_void) {
+pub unsafe extern "C" fn count_up(user_data: *mut c_void) {
     unsafe { &*user_data.cast::<AtomicUsize>() }.fetch_add(1, Ordering::SeqCst);
 }
 
@@ -137,6 +153,7 @@ impl Probe {
         Probe {
             client,
             watch: target.watch,
+            queue: target.queue,
             txn,
             wanted,
             seen: 0,
@@ -154,7 +171,7 @@ impl Probe {
         self.seen
     }
 
-    /// Whether the call takes a client, a watch or a transaction.
+    /// Whether the call takes a client, a watch, a queue or a transaction.
     pub fn gives_handle(&self) -> bool {
         self.gives_handle
     }
@@ -186,6 +203,11 @@ impl Probe {
     pub fn watch(&mut self) -> *mut etcdgw_watch_handle {
         self.gives_handle = true;
         if self.is_null("watch") { ptr::null_mut() } else { self.watch }
+    }
+
+    pub fn queue(&mut self) -> *mut etcdgw_queue {
+        self.gives_handle = true;
+        if self.is_null("queue") { ptr::null_mut() } else { self.queue }
     }
 
     pub fn txn(&mut self, name: &'static str) -> *mut etcdgw_txn {

@@ -102,13 +102,15 @@ fn watches() -> Vec<(&'static str, Call)> {
         etcdgw_watch_prefix(
             p.client(), p.bytes("prefix"), p.options(WATCH_END), p.callback(), p.user_data(), p.user_data_free(),
             p.output("out"), p.err()) etcdgw_watch_free;
-        etcdgw_watch_open(p.client(), p.bytes("key"), p.options(WATCH_BOTH), p.output("out"), p.err())
+        etcdgw_watch_open(p.client(), p.bytes("key"), p.options(PULL_BOTH), p.output("out"), p.err())
             etcdgw_watch_free;
         etcdgw_watch_next(p.watch(), 0, p.optional_output(), p.err());
-        etcdgw_watch_once(p.client(), p.bytes("key"), p.options(WATCH_BOTH), p.optional_output(), p.err());
-        etcdgw_watch_prefix_once(p.client(), p.bytes("prefix"), p.options(WATCH_END), p.optional_output(), p.err());
+        etcdgw_watch_once(p.client(), p.bytes("key"), p.options(PULL_BOTH), p.optional_output(), p.err());
+        etcdgw_watch_prefix_once(p.client(), p.bytes("prefix"), p.options(PULL_END), p.optional_output(), p.err());
         etcdgw_watch_request_progress(p.watch(), p.options(&[]), p.err());
         etcdgw_watch_join(p.watch(), 0, p.err());
+        etcdgw_queue_new(p.output("out"), p.err()) etcdgw_queue_free;
+        etcdgw_queue_next(p.queue(), 0, p.optional_output(), p.err());
     }
 }
 

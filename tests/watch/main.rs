@@ -9,5 +9,6 @@ mod delivering;
 mod ending;
 mod events;
 mod faults;
+mod queues;
 mod resuming;
 mod support;

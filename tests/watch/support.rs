@@ -7,6 +7,7 @@ use etcdgw::rpc::Keys;
 use etcdgw::rpc::watch::{EventType, WatchRequest};
 use etcdgw::watch::{Consumer, Watch, WatchKind, WatchOptions, WatchResponse};
 use std::borrow::Cow;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -177,9 +178,14 @@ pub fn next(watch: &Watch) -> Said {
 }
 
 /// Whether the watch's descriptor is readable within this time.
-#[allow(unsafe_code)]
 pub fn is_readable(watch: &Watch, within: Duration) -> bool {
-    let mut polled = libc::pollfd { fd: watch.fd().unwrap(), events: libc::POLLIN, revents: 0 };
+    is_fd_readable(watch.fd().unwrap(), within)
+}
+
+/// Whether a descriptor is readable within this time.
+#[allow(unsafe_code)]
+pub fn is_fd_readable(fd: RawFd, within: Duration) -> bool {
+    let mut polled = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: the one element is live.
     let count = unsafe { libc::poll(&raw mut polled, 1, i32::try_from(within.as_millis()).unwrap()) };
     assert!(count >= 0);
