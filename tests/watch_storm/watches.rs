@@ -134,7 +134,10 @@ impl Live {
 
     /// Takes what a watch without a callback has to tell.
     fn pull(&mut self) {
-        while self.is_pulled {
+        if !self.is_pulled {
+            return;
+        }
+        loop {
             match self.watch.next(Some(Duration::ZERO)) {
                 Ok(Some(response)) => self.account.lock().unwrap().take(&response),
                 Ok(None) | Err(Error::Closed { .. }) => return,
