@@ -145,6 +145,24 @@ impl Etcd {
         self.port
     }
 
+    /// Where it serves clients that connect to 127.0.0.1.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The number that a line of its metrics begins with this name for; 0 where there is none.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let answer = http_get(SocketAddr::from(([127, 0, 0, 1], self.metrics_port)), "/metrics").expect("it serves");
+        let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// The memory that it holds: its resident set.
+    pub fn resident_bytes(&self) -> usize {
+        super::sys::resident_bytes(self.guardian.as_ref().expect("it runs").etcd_pid)
+    }
+
     /// Ends it at once and waits until it is gone; its data stay.
     pub fn kill(&mut self) {
         self.guardian.take().expect("it runs").end();
@@ -325,7 +343,7 @@ pub(super) fn free_port() -> u16 {
 }
 
 /// A plain GET, answered in full by a server that closes when asked to.
-pub(super) fn http_get(address: SocketAddr, path: &str) -> Option<String> {
+pub fn http_get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;

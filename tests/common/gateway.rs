@@ -82,20 +82,20 @@ impl Listener {
 }
 
 /// A connection, as the gateway sees it.
-enum Stream {
+pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Stream {
-    fn shutdown(&self, how: Shutdown) {
+    pub(super) fn shutdown(&self, how: Shutdown) {
         let _ = match self {
             Stream::Tcp(stream) => stream.shutdown(how),
             Stream::Unix(stream) => stream.shutdown(how),
         };
     }
 
-    fn read(&self, buffer: &mut [u8]) -> usize {
+    pub(super) fn read(&self, buffer: &mut [u8]) -> usize {
         let read = match self {
             Stream::Tcp(stream) => (&*stream).read(buffer),
             Stream::Unix(stream) => (&*stream).read(buffer),
@@ -104,7 +104,16 @@ impl Stream {
         read.unwrap_or(0)
     }
 
-    fn write(&self, bytes: &[u8]) -> bool {
+    /// Lets reads end with nothing after so long; `None`: never.
+    pub(super) fn limit_reads(&self, limit: Option<Duration>) {
+        let set = match self {
+            Stream::Tcp(stream) => stream.set_read_timeout(limit),
+            Stream::Unix(stream) => stream.set_read_timeout(limit),
+        };
+        set.unwrap();
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) -> bool {
         let written = match self {
             Stream::Tcp(stream) => (&*stream).write_all(bytes),
             Stream::Unix(stream) => (&*stream).write_all(bytes),
@@ -115,8 +124,8 @@ impl Stream {
 
 /// Where a script puts its answer to one request. What the client no longer takes is dropped.
 pub struct Reply<'a> {
-    stream: &'a Stream,
-    is_open: bool,
+    pub(super) stream: &'a Stream,
+    pub(super) is_open: bool,
 }
 
 impl Reply<'_> {

@@ -7,24 +7,28 @@ mod calls;
 mod certificates;
 mod cluster;
 mod etcd;
+mod etcd_face;
 mod gateway;
 mod proxy;
 mod random;
 mod served_captures;
 mod sys;
+mod websocket;
 
 pub use black_hole::BlackHole;
 pub use calls::*;
 pub use certificates::{Certificates, Identity};
 pub use cluster::Cluster;
 pub use etcd::{
-    Etcd, EtcdOptions, for_each_version, for_each_version_with, on_each_version, versions, with_each_version,
+    Etcd, EtcdOptions, for_each_version, for_each_version_with, http_get, on_each_version, versions, with_each_version,
 };
+pub use etcd_face::{Dialect, EtcdFace};
 pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};
 pub use proxy::{Direction, End, Fault, Proxy};
 pub use random::Random;
 pub use served_captures::ServedCaptures;
-pub use sys::shrink_receive_buffer;
+pub use sys::{resident_bytes, shrink_receive_buffer};
+pub use websocket::{Frame, Socket};
 
 use etcdgw::client::{CallOptions, Client, TimeLimit};
 use etcdgw::config::Config;

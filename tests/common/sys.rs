@@ -35,3 +35,10 @@ pub fn stop_listening(listener: &TcpListener) {
     let result = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
     assert_eq!(result, 0);
 }
+
+/// The resident set of a process (`VmRSS`).
+pub fn resident_bytes(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
