@@ -5,6 +5,7 @@ mod fragments;
 mod histories;
 
 use super::*;
+use crate::error::{Code, Reason};
 use base64_simd::STANDARD;
 
 fn endpoint() -> Arc<str> {
