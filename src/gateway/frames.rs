@@ -105,7 +105,6 @@ pub(crate) fn message<T>(
 
 /// What a message carries, found by going into it and leaving the rest unread; `None`: it is an error. The message can
 /// still be decoded.
-#[allow(dead_code, reason = "for connections that watches share")]
 pub(crate) fn peek<T>(
     arena: &mut [u8],
     line: Range<usize>,

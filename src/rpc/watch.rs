@@ -173,7 +173,6 @@ impl WatchMessage {
 
     /// The `watch_id` of a message that is decoded later. Servers send it before the events, which aren't looked at
     /// then.
-    #[allow(dead_code, reason = "for connections that watches share")]
     pub(crate) fn peek_id(reader: &mut Reader<'_>) -> Result<i64, JsonError> {
         match reader.find(&["watch_id"])? {
             Some(_) => reader.int64(),

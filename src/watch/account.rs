@@ -12,9 +12,8 @@ mod tests;
 use super::batch::{Batch, OpenRevision};
 use super::interruption::Interruption;
 use super::response::{WatchKind, WatchResponse};
-use crate::error::{Code, Error, Outcome, Reason};
+use crate::error::{Error, Outcome};
 use crate::gateway::frames::Frames;
-use crate::gateway::status::ServerStatus;
 use crate::rpc::watch::{NO_WATCH, WatchMessage};
 use crate::rpc::{Header, Namespace};
 use std::ops::Range;
@@ -240,7 +239,7 @@ impl Account {
         let message = message.map_err(|status| status.into_error(endpoint, 200).of_a_read())?;
         self.check_cluster(message.header.cluster_id, endpoint)?;
         if message.canceled || message.compact_revision > 0 {
-            return Err(self.cancellation(message, endpoint));
+            return Err(Interruption::of_cancellation(&message, self.next_revision, endpoint));
         }
         if message.created {
             batch.drop_decoded();
@@ -317,29 +316,6 @@ impl Account {
     /// A member that lags behind, or one that has just restarted, may speak of an older revision.
     fn advance(&mut self, revision: i64) {
         self.next_revision = self.next_revision.max(revision.saturating_add(1));
-    }
-
-    fn cancellation(&self, message: WatchMessage, endpoint: &Arc<str>) -> Interruption {
-        let endpoint = endpoint.clone();
-        if message.compact_revision > 0 {
-            let (wanted, compact_revision) = (self.next_revision, message.compact_revision);
-            return Interruption::Ended(Error::Compacted { endpoint, wanted, compact_revision });
-        }
-        if !message.cancel_reason.is_empty() {
-            let status = ServerStatus::from_cancel_reason(&message.cancel_reason);
-            return Interruption::of_refusal(status.into_error(&endpoint, 200).of_a_read());
-        }
-        let refused = message.created;
-        let what = if refused { "the watch is refused without a reason" } else { "the server cancelled the watch" };
-        let error = Error::Server {
-            endpoint,
-            http_status: 200,
-            code: if refused { Code::Unknown } else { Code::Cancelled },
-            message: what.to_owned(),
-            reason: Reason::Other,
-            outcome: Outcome::NotApplied,
-        };
-        if refused { Interruption::Ended(error) } else { Interruption::Lost(error) }
     }
 
     /// Delivers the revision that was kept, if it is whole now, with what has come of it since.

@@ -1,7 +1,9 @@
 //! Which errors end a watch, and which only its stream.
 
-use crate::error::{Code, Error, Reason};
-use crate::gateway::status;
+use crate::error::{Code, Error, Outcome, Reason};
+use crate::gateway::status::{self, ServerStatus};
+use crate::rpc::watch::WatchMessage;
+use std::sync::Arc;
 
 /// Why a stream carries no more of a watch.
 #[derive(Debug)]
@@ -53,5 +55,29 @@ impl Interruption {
             } => Interruption::Lost(error),
             _ => Interruption::Ended(error),
         }
+    }
+
+    /// What a message says that ends a watch at the server, or refuses it.
+    pub(super) fn of_cancellation(message: &WatchMessage, next_revision: i64, endpoint: &Arc<str>) -> Interruption {
+        let endpoint = endpoint.clone();
+        if message.compact_revision > 0 {
+            let (wanted, compact_revision) = (next_revision, message.compact_revision);
+            return Interruption::Ended(Error::Compacted { endpoint, wanted, compact_revision });
+        }
+        if !message.cancel_reason.is_empty() {
+            let status = ServerStatus::from_cancel_reason(&message.cancel_reason);
+            return Interruption::of_refusal(status.into_error(&endpoint, 200).of_a_read());
+        }
+        let refused = message.created;
+        let what = if refused { "the watch is refused without a reason" } else { "the server cancelled the watch" };
+        let error = Error::Server {
+            endpoint,
+            http_status: 200,
+            code: if refused { Code::Unknown } else { Code::Cancelled },
+            message: what.to_owned(),
+            reason: Reason::Other,
+            outcome: Outcome::NotApplied,
+        };
+        if refused { Interruption::Ended(error) } else { Interruption::Lost(error) }
     }
 }

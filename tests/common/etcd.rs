@@ -168,6 +168,13 @@ impl Etcd {
         self.guardian.take().expect("it runs").end();
     }
 
+    /// Ends it and removes its data: started again, it is the same cluster (whose ID is made of its URLs) with a past
+    /// that is gone, as after the restoration of a backup.
+    pub fn lose_data(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.dir.path().join("data")).unwrap();
+    }
+
     /// Starts it again on the same port with the same data, after [`kill`](Etcd::kill) or with one.
     pub fn restart(&mut self) {
         if self.guardian.is_some() {

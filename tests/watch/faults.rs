@@ -385,7 +385,7 @@ fn behind_after_20(found: i64) -> FakeGateway {
     let watches = AtomicUsize::new(0);
     FakeGateway::start(move |request, reply| match request.path.as_str() {
         "/v3/kv/range" if watches.load(Ordering::SeqCst) == 0 => reply.json(r#"{"header":{"revision":"4"}}"#),
-        "/v3/kv/range" => reply.json(&format!(r#"{{"header":{{"revision":"{found}"}}}}"#)),
+        "/v3/kv/range" => reply.json(format!(r#"{{"header":{{"revision":"{found}"}}}}"#)),
         _ => {
             reply.stream_head();
             if watches.fetch_add(1, Ordering::SeqCst) == 0 {

@@ -1,12 +1,13 @@
 //! Exactly once and in order, over members that are killed, stopped, restarted and left.
 
 use crate::common::{
-    Certificates, Cluster, Etcd, EtcdOptions, LONG, client, config, for_each_version, plain, put, put_revision, timed,
-    versions, wait_until, within,
+    Certificates, Cluster, Etcd, EtcdOptions, LONG, client, config, for_each_version, on_each_version, plain, put,
+    put_revision, timed, versions, wait_until, within,
 };
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Pem, TlsConfig};
+use etcdgw::error::Error;
 use etcdgw::rpc::kv::PutRequest;
 use etcdgw::rpc::txn::{TxnOp, TxnRequest};
 use etcdgw::watch::{WatchKind, WatchOptions};
@@ -111,6 +112,56 @@ fn a_watch_resumes_after_the_server_was_killed_and_restarted() {
         assert!(count(WatchKind::Disconnected) >= 3);
         assert_eq!(count(WatchKind::Disconnected), count(WatchKind::Resumed));
         assert!(said.iter().filter(|said| said.kind == WatchKind::Disconnected).all(|said| said.error.is_some()));
+    });
+}
+
+#[test]
+fn a_watch_ends_when_its_cluster_was_restored_from_a_backup() {
+    for_each_version(|mut etcd| {
+        let client = client(&etcd.url());
+        for _ in 0..10 {
+            put(&client, b"resume/1", b"1").unwrap();
+        }
+        let watch = client.watch_open(prefix(b"resume/")).unwrap();
+        let revision = put_revision(&client, b"resume/2", b"2");
+        assert_eq!(values(&next(&watch).changes), ["2"]);
+        etcd.lose_data();
+        etcd.restart();
+        let ended = next(&watch);
+        assert_eq!((ended.kind, ended.resume_revision), (WatchKind::Ended, revision + 1));
+        let expected =
+            |error: &Error| matches!(error, Error::RevisionRegressed { seen, found: 1, .. } if *seen == revision);
+        assert!(ended.error.as_ref().is_some_and(expected), "{ended:?}");
+    });
+}
+
+#[test]
+fn a_catch_up_of_many_megabytes_comes_in_whole_revisions_as_they_arrive() {
+    on_each_version(|etcd| {
+        let client = client(&etcd.url());
+        let first = put_revision(&client, b"large/before", b"") + 1;
+        let value = vec![b'v'; 100_000];
+        let put = |key: usize| {
+            let (key, value) = (Cow::Owned(format!("large/{key}").into_bytes()), Cow::Borrowed(&value[..]));
+            TxnOp::Put(PutRequest { key, value, ..PutRequest::default() })
+        };
+        for _ in 0..20 {
+            let request = TxnRequest { success: (0..9).map(put).collect(), ..TxnRequest::default() };
+            client.txn(&request, &plain()).unwrap();
+        }
+        let watch = client.watch_open(from(prefix(b"large/"), first)).unwrap();
+        let mut responses = 0;
+        let mut revisions = Vec::new();
+        while revisions.len() < 20 * 9 {
+            let said = next(&watch);
+            responses += 1;
+            revisions.extend(said.changes.iter().map(|change| change.revision));
+            assert_eq!((revisions.len() % 9, said.changes.len() % 9), (0, 0), "all keys of each revision");
+            assert_eq!(said.resume_revision, first + revisions.len() as i64 / 9);
+        }
+        assert!(revisions.is_sorted());
+        // etcd's fragments take 2 MB at most.
+        assert!(responses >= 9, "{responses}");
     });
 }
 

@@ -5,6 +5,7 @@ mod fragments;
 mod histories;
 
 use super::*;
+use crate::error::{Code, Reason};
 use base64_simd::STANDARD;
 
 fn endpoint() -> Arc<str> {
@@ -201,7 +202,8 @@ fn an_event_out_of_order_is_never_delivered() {
 fn a_cancellation_comes_after_the_revisions_that_are_whole() {
     let mut watched = Watched::from_5();
     watched.receive(&[puts(&[(5, "a")], true)]).unwrap();
-    let compacted = r#"{"result":{"canceled":true,"compact_revision":"21"}}"#.to_owned();
+    // What was compacted away is lost, whether or not the message says more.
+    let compacted = r#"{"result":{"compact_revision":"21"}}"#.to_owned();
     match watched.receive(&[puts(&[(5, "b"), (6, "a"), (7, "a")], true), compacted]) {
         Err(Interruption::Ended(Error::Compacted { wanted: 7, compact_revision: 21, .. })) => {}
         other => panic!("{other:?}"),

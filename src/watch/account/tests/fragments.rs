@@ -54,3 +54,12 @@ fn one_large_revision_takes_its_own_size_and_no_more_than_as_much_again() {
     assert_eq!(responses.iter().map(|response| response.events.len()).collect::<Vec<_>>(), [1001, 1]);
     assert_eq!(account.held_bytes(), 0);
 }
+
+#[test]
+fn a_fragment_that_makes_a_revision_whole_outdates_progress_before_it_and_lends_it_its_header() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[progress(5), puts(&[(6, "a"), (7, "a")], true)]).unwrap();
+    watched.receive(&[puts(&[(7, "b"), (8, "a")], true)]).unwrap();
+    assert!(watched.responses.iter().all(|response| response.header.revision == 900));
+    assert_eq!(watched.said(), [events("6:a", 7), events("7:a 7:b", 8)]);
+}
