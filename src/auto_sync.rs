@@ -58,8 +58,7 @@ impl Drop for AutoSync {
 
 impl Running {
     fn start(channel: Arc<Channel>, interval: Duration) -> Result<Running> {
-        let token = CancelToken::new()
-            .map_err(net::no_descriptor)?;
+        let token = CancelToken::new().map_err(net::no_descriptor)?;
         let stop = Arc::new(token);
         let control = Control { deadline: Deadline::NEVER, cancel: Some(stop.clone()) };
         let thread = net::spawn("etcdgw-sync", move || {

@@ -155,8 +155,7 @@ impl Auth {
         if let Some(fetch) = state.fetches.iter().find(|fetch| fetch.endpoint == *endpoint) {
             return Ok(Turn::Wait(fetch.clone()));
         }
-        let done =
-            EventFd::new().map_err(net::no_descriptor)?;
+        let done = EventFd::new().map_err(net::no_descriptor)?;
         let fetch = Arc::new(Fetch { endpoint: endpoint.clone(), done, error: Mutex::default() });
         state.fetches.push(fetch.clone());
         let (credentials, generation) = (state.credentials.clone(), state.generation);

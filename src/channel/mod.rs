@@ -125,8 +125,7 @@ impl Channel {
             path::normalize(given).ok_or_else(|| Error::invalid(format!("api_path can't stand in a URL: {given:?}")))
         });
         let api_path = given.transpose()?.map(Arc::from);
-        let lifeline = Lifeline::new()
-            .map_err(net::no_descriptor)?;
+        let lifeline = Lifeline::new().map_err(net::no_descriptor)?;
         Ok(Channel {
             connector: Connector {
                 lifeline: Arc::new(lifeline),

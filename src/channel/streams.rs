@@ -147,7 +147,8 @@ impl Attempt<'_> {
         let host = &self.endpoint.host;
         let head = RequestHead { verb, path, host, lines: "", token: None, token_name: AUTHORIZATION };
         let answered = self.request(connection, &head, Kind::Read, false, &mut |_| {});
-        let Head { status, body, keeps_connection, .. } = answered.map_err(|failure| self.failure(failure).of_a_read())?;
+        let Head { status, body, keeps_connection, .. } =
+            answered.map_err(|failure| self.failure(failure).of_a_read())?;
         let mut bytes = Vec::new();
         let (limit, control) = (limits::MAX_PLAIN_RESPONSE_BYTES, self.call.control);
         let read = body.read_all(connection, &mut bytes, limit, control);
@@ -193,7 +194,9 @@ impl Attempt<'_> {
                 let orders_progress = version.orders_requested_progress();
                 Ok(Upgrade::Open(OpenSocket { socket, grant: grant.clone(), orders_progress }))
             }
-            Ok(Head { status, .. }) => Ok(self.unfit(format_args!("the upgrade is answered with HTTP status {status}"))),
+            Ok(Head { status, .. }) => {
+                Ok(self.unfit(format_args!("the upgrade is answered with HTTP status {status}")))
+            }
             // What stands in between may close the connection without a word, or let it hang.
             Err(error @ (Error::Lost { .. } | Error::Protocol { .. })) => Ok(self.unfit(error.full_message())),
             Err(error) => Err(error),
@@ -232,7 +235,11 @@ pub(crate) struct OpeningStream {
 enum Stage {
     Head(Connection),
     /// The server says why there is none.
-    Refusal { connection: Connection, head: Head, body: Vec<u8> },
+    Refusal {
+        connection: Connection,
+        head: Head,
+        body: Vec<u8>,
+    },
     Over,
 }
 

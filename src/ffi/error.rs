@@ -176,8 +176,7 @@ pub unsafe extern "C" fn etcdgw_cancel_new(out: *mut *mut etcdgw_cancel, err: *m
     unsafe {
         fallible(err, || {
             let out = Output::cleared(out).required("out")?;
-            let token = CancelToken::new()
-                .map_err(net::no_descriptor)?;
+            let token = CancelToken::new().map_err(net::no_descriptor)?;
             out.set(handle::new(Arc::new(token)));
             Ok(())
         })

@@ -84,7 +84,8 @@ mod tests {
     use super::*;
 
     fn version(server: &str, cluster: &str) -> ServerVersion {
-        let mut body = format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"3.6.0"}}"#).into_bytes();
+        let mut body =
+            format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"3.6.0"}}"#).into_bytes();
         ServerVersion::of_answer(&mut body).unwrap()
     }
 

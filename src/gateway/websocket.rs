@@ -29,7 +29,9 @@ impl Handshake {
     /// The lines of the request.
     pub(crate) fn lines(&self) -> String {
         let key = &self.key;
-        format!("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n")
+        format!(
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+        )
     }
 
     /// Whether the `Sec-WebSocket-Accept` of an answer fits.
@@ -57,7 +59,11 @@ pub(crate) enum Received {
 
 impl WebSocket {
     /// Over a connection whose server has accepted the upgrade.
-    pub(crate) fn new(endpoint: Arc<str>, mut connection: Connection, max_message_bytes: usize) -> io::Result<WebSocket> {
+    pub(crate) fn new(
+        endpoint: Arc<str>,
+        mut connection: Connection,
+        max_message_bytes: usize,
+    ) -> io::Result<WebSocket> {
         connection.stop_waiting()?;
         let early = connection.buffered().to_vec();
         connection.consume(early.len());

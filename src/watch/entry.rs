@@ -89,7 +89,10 @@ impl Entry {
     }
 
     /// Changes the account. What comes of it goes to the mailbox, which may then be full.
-    pub(super) fn deliver<T>(&mut self, change: impl FnOnce(&mut Account, super::account::Deliver<'_>) -> T) -> (T, Room) {
+    pub(super) fn deliver<T>(
+        &mut self,
+        change: impl FnOnce(&mut Account, super::account::Deliver<'_>) -> T,
+    ) -> (T, Room) {
         let (mailbox, mut room) = (&self.mailbox, Room::Left);
         let changed = change(&mut self.account, &mut |response| {
             if mailbox.push(response) == Room::Full {

@@ -30,11 +30,23 @@ pub(super) enum Errand {
 
 /// What came of an errand.
 pub(super) enum Report {
-    Socket { require_leader: bool, upgrade: Result<Upgrade> },
-    Stream { watch: u64, opening: Result<OpeningStream> },
+    Socket {
+        require_leader: bool,
+        upgrade: Result<Upgrade>,
+    },
+    Stream {
+        watch: u64,
+        opening: Result<OpeningStream>,
+    },
     /// Read with the rights of this watch.
-    Revision { watch: u64, revision: Result<i64> },
-    Member { endpoint: Arc<str>, state: Result<MemberState> },
+    Revision {
+        watch: u64,
+        revision: Result<i64>,
+    },
+    Member {
+        endpoint: Arc<str>,
+        state: Result<MemberState>,
+    },
 }
 
 /// Helpers at work at once, but for those that probe, of which there is one for each member. More would only wait longer

@@ -7,7 +7,7 @@ use super::reactor::{Reactor, Settings};
 use super::switchboard::{Message, Switchboard};
 use crate::channel::Channel;
 use crate::config::WebSocketUse;
-use crate::error::{Error, Outcome, Result};
+use crate::error::Result;
 use crate::net::{self, lock};
 use crate::rpc::Namespace;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,13 +61,14 @@ impl Hub {
     /// What drives the client's watches, started where there were none.
     pub(super) fn engine(&self) -> Result<Arc<Engine>> {
         let mut state = lock(&self.state);
-        if state.is_closed {
-            return Err(Error::Closed { outcome: Outcome::NotApplied });
-        }
-        if let Some(engine) = state.engine.upgrade() {
+        if let Some(engine) = state.engine.upgrade().filter(|engine| !engine.board.is_dead()) {
             return Ok(engine);
         }
         let board = Arc::new(Switchboard::new()?);
+        if state.is_closed {
+            // Its watches hear of that as of everything else.
+            board.send(Message::Close);
+        }
         let (namespace, websocket, liveness) = (self.namespace.clone(), self.websocket, self.liveness);
         let settings = Settings { namespace, websocket, liveness };
         let reactor = Reactor::new(self.channel.clone(), board.clone(), settings)?;

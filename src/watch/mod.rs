@@ -130,8 +130,7 @@ impl Client {
 
     /// Waits for the first changes, within the time that the call's options allow.
     pub fn watch_once(&self, options: WatchOptions) -> Result<WatchResponse> {
-        let options =
-            WatchOptions { progress_notify: false, report_connection: false, wait_created: true, ..options };
+        let options = WatchOptions { progress_notify: false, report_connection: false, wait_created: true, ..options };
         let control = self.control(&options.call);
         let watch = self.begin_watch_within(&options, &control, |_, origin| Ok(Mailbox::pulled(origin)))?;
         loop {
@@ -199,7 +198,7 @@ impl Watch {
         }
         mailbox.begin_at(account.next_revision());
         let confirmation = options.wait_created.then(|| Arc::new(Confirmation::new(control.deadline)));
-        engine.board.start(Start {
+        let is_driven = engine.board.send(Message::Start(Box::new(Start {
             watch: *watch,
             mailbox: mailbox.clone(),
             account,
@@ -207,7 +206,10 @@ impl Watch {
             require_leader: options.require_leader,
             confirmation: confirmation.clone(),
             way: way.clone(),
-        })?;
+        })));
+        if !is_driven {
+            return Err(Error::Panic("the thread that drives watches panicked".to_owned()));
+        }
         confirmation.map_or(Ok(()), |confirmation| confirmation.wait(channel, control))
     }
 

@@ -1,9 +1,9 @@
 //! What the watches of a client tell the thread that drives them.
 
-use super::errand::Report;
 use super::entry::Start;
+use super::errand::Report;
 use super::mailbox::Feeder;
-use crate::error::{Error, Outcome, Result};
+use crate::error::Result;
 use crate::net::{CancelToken, EventFd, lock, no_descriptor};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
@@ -48,27 +48,23 @@ impl Switchboard {
         Ok(Switchboard { messages: Mutex::default(), wake, stop })
     }
 
-    /// Leaves a message. It is dropped where nobody would take it.
-    pub(super) fn send(&self, message: Message) {
+    /// Leaves a message. False: nobody will take it.
+    pub(super) fn send(&self, message: Message) -> bool {
         let mut messages = lock(&self.messages);
         if messages.is_dead {
-            return;
+            return false;
         }
         messages.waiting.push(message);
         // The thread takes them all at once.
         if messages.waiting.len() == 1 {
             self.wake.signal();
         }
+        true
     }
 
-    /// Leaves a new watch, which an error says nobody would drive.
-    pub(super) fn start(&self, start: Start) -> Result<()> {
-        let is_dead = lock(&self.messages).is_dead;
-        if is_dead {
-            return Err(Error::Closed { outcome: Outcome::NotApplied });
-        }
-        self.send(Message::Start(Box::new(start)));
-        Ok(())
+    /// Whether the thread is gone.
+    pub(super) fn is_dead(&self) -> bool {
+        lock(&self.messages).is_dead
     }
 
     /// Takes all messages, into a list that is empty.

@@ -75,12 +75,10 @@ mod tests {
         }
         assert_eq!(timers.take(start + Duration::from_secs(9)), None);
         let end = start + Duration::from_secs(60);
-        assert_eq!([timers.take(end), timers.take(end), timers.take(end), timers.take(end)], [
-            Some(10),
-            Some(20),
-            Some(30),
-            None
-        ]);
+        assert_eq!(
+            [timers.take(end), timers.take(end), timers.take(end), timers.take(end)],
+            [Some(10), Some(20), Some(30), None]
+        );
         assert!(timers.next().remaining().is_none());
     }
 

@@ -160,8 +160,6 @@ impl Faulty for etcdgw_client_options {
             ("options.reserved0", INVALID, |o| o.reserved0 = 1),
             ("options.watch_buffer_bytes", INVALID, |o| o.watch_buffer_bytes = -1),
             ("options.watch_buffer_total_bytes", INVALID, |o| o.watch_buffer_total_bytes = -1),
-            ("options.watch_liveness_ms", LACKING, |o| o.watch_liveness_ms = 1),
-            ("options.websocket", LACKING, |o| o.websocket = ETCDGW_WEBSOCKET_ALWAYS),
         ]
     }
 }

@@ -69,7 +69,9 @@ pub(super) struct Reactor {
 /// What is to be looked at later.
 enum Timer {
     /// A route that rests, of the watches that require a leader or of the others.
-    Route { require_leader: bool },
+    Route {
+        require_leader: bool,
+    },
     /// A watch that rests, or whose stream should have confirmed it by then.
     Watch(u64),
     /// The liveness of a socket.

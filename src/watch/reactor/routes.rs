@@ -104,9 +104,10 @@ impl Reactor {
     }
 
     fn due(&self, require_leader: bool) -> Vec<u64> {
-        let due = self.watches.iter().filter(|(_, entry)| {
-            matches!(entry.link, Link::Due) && entry.require_leader == require_leader
-        });
+        let due = self
+            .watches
+            .iter()
+            .filter(|(_, entry)| matches!(entry.link, Link::Due) && entry.require_leader == require_leader);
         due.map(|(watch, _)| *watch).collect()
     }
 
