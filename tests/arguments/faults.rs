@@ -5,7 +5,6 @@ use std::ptr;
 use std::sync::OnceLock;
 
 const INVALID: etcdgw_status = ETCDGW_INVALID_ARGUMENT;
-const LACKING: etcdgw_status = ETCDGW_UNIMPLEMENTED;
 
 /// The argument at fault, the status that it calls for, and how to make it so.
 pub type Fault<T> = (&'static str, etcdgw_status, fn(&mut T));
