@@ -271,7 +271,8 @@ impl OpeningStream {
                     match head.body.read(&mut connection, &mut body, limit, &Control::UNBOUNDED) {
                         Ok(true) => self.stage = Stage::Refusal { connection, head, body },
                         Ok(false) => {
-                            return Err(channel.refused(&self.endpoint, method, &self.grant, head.status, &mut body));
+                            let refused = channel.refused(&self.endpoint, method, &self.grant, head.status, &mut body);
+                            return Err(refused.of_a_read());
                         }
                         Err(cause) if must_wait(&cause) => {
                             self.stage = Stage::Refusal { connection, head, body };

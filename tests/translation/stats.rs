@@ -76,7 +76,7 @@ fn watches_events_and_resumes_are_counted() {
         }
         let revision = 9 + count.fetch_add(1, Ordering::SeqCst);
         reply.stream_head();
-        reply.chunk("{\"result\":{\"header\":{\"revision\":\"8\"},\"created\":true}}\n");
+        reply.chunk("{\"result\":{\"header\":{\"revision\":\"20\"},\"created\":true}}\n");
         let event = r#"{"kv":{"key":"YQ==","mod_revision":"REV"}}"#.replace("REV", &revision.to_string());
         reply.chunk(format!("{{\"result\":{{\"header\":{{\"revision\":\"{revision}\"}},\"events\":[{event}]}}}}\n"));
         if revision == 9 { reply.close() } else { reply.hold() }

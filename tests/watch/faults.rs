@@ -386,7 +386,7 @@ fn behind_after_20(found: i64) -> FakeGateway {
     FakeGateway::start(move |request, reply| match request.path.as_str() {
         "/v3/kv/range" if watches.load(Ordering::SeqCst) == 0 => reply.json(r#"{"header":{"revision":"4"}}"#),
         "/v3/kv/range" => reply.json(format!(r#"{{"header":{{"revision":"{found}"}}}}"#)),
-        _ => {
+        "/v3/watch" => {
             reply.stream_head();
             if watches.fetch_add(1, Ordering::SeqCst) == 0 {
                 reply.chunk([CREATED.to_owned(), puts(&[20])].concat());
@@ -396,6 +396,7 @@ fn behind_after_20(found: i64) -> FakeGateway {
                 reply.hold();
             }
         }
+        other => whereabouts(other, reply),
     })
 }
 

@@ -139,7 +139,9 @@ impl Reactor {
                     let error = Error::System { what: "a wait", source: Arc::new(source) };
                     return self.fail_route(require_leader, error);
                 }
-                self.attend(socket.endpoint());
+                let endpoint = socket.endpoint().clone();
+                self.channel.logger().log(Level::Info, format_args!("watches share a WebSocket to {endpoint}"));
+                self.attend(&endpoint);
                 self.timers.set(self.tick(), Timer::Socket(key));
                 self.timers.set(limits::WATCH_PROGRESS_INTERVAL, Timer::Progress(key));
                 self.sockets.insert(key, socket);

@@ -118,7 +118,9 @@ impl Reactor {
         self.channel.counters().resumes.add(1);
         if let Some(entry) = self.watches.get_mut(&watch) {
             let next = entry.account.next_revision();
-            self.channel.logger().log(Level::Debug, format_args!("a watch goes on from revision {next} at {endpoint}"));
+            // Of a connection with many watches its own line tells.
+            let level = if matches!(entry.link, Link::Own(_)) { Level::Info } else { Level::Debug };
+            self.channel.logger().log(level, format_args!("a watch goes on from revision {next} at {endpoint}"));
         }
     }
 
