@@ -63,8 +63,9 @@ check:
 soak:
 	@.ci/soak
 
+# BENCH='watches latency': only that.
 bench: all
-	@benches/run.sh
+	@benches/run.sh $(BENCH)
 
 # Builds nothing, so that it can run as another user than the one who has the Rust toolchain.
 install:
@@ -95,7 +96,7 @@ help:
 	@echo 'make demo        run examples-c/quickstart.c against a throw-away etcd'
 	@echo 'make check       run every test, on every etcd version in tests/etcd/versions'
 	@echo 'make soak        20 minutes of random faults (ETCDGW_SOAK_SECONDS) under threads that write and watch'
-	@echo 'make bench       measure against a raw socket and against libcurl with cJSON'
+	@echo 'make bench       measure against a raw socket and against libcurl with cJSON, and watches on real servers'
 	@echo 'make install     copy library, header and etcdgw.pc below PREFIX=$(PREFIX) (also: DESTDIR, LIBDIR, INCLUDEDIR)'
 	@echo 'make uninstall   remove what install has copied'
 	@echo 'make clean       remove what was built'
