@@ -28,7 +28,7 @@ class Row:
         return "aim" if self.aim is not None and self.etcdgw <= self.aim else "ok"
 
 
-SCALES = {"ns": ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")), "bytes": ((1e6, "MB"), (1, "bytes"))}
+SCALES = {"ns": ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")), "bytes": ((1e6, "MB"), (1e3, "kB"), (1, "bytes"))}
 
 
 def figure(number, unit):

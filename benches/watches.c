@@ -10,7 +10,7 @@
  *   count EVENTS                     the instant at which so many had come, and how many events have
  *   lag                              the longest time from just before a put to its event, and the median
  *   put PREFIX COUNT BYTES PAUSE_US  writes so many keys one after another, each until it succeeds; how long it took
- *   fill PREFIX COUNT BYTES          the same in transactions of 128; the first revision, and how long it took
+ *   fill PREFIX COUNT BYTES OPS      the same in transactions of OPS; the first revision, and how long it took
  *   latency COUNT                    the median time from just before a put to its event, one after another
  *   cpu                              what the process has used of processors
  *   allocated                        bytes that it has allocated */
@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LAGS = 1 << 20, STAMP = 20, OPS = 128 };
+enum { LAGS = 1 << 20, STAMP = 20 };
 
 /* What has come. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -246,7 +246,7 @@ static void put(const char *prefix, size_t count, size_t len, unsigned pause_us)
     answer(now_ns() - started, 0);
 }
 
-static void fill(const char *prefix, size_t count, size_t len)
+static void fill(const char *prefix, size_t count, size_t len, size_t ops)
 {
     char *room = room_for(len);
     int64_t started = now_ns(), first = 0;
@@ -255,7 +255,7 @@ static void fill(const char *prefix, size_t count, size_t len)
         etcdgw_txn *txn;
         etcdgw_txn_response *response;
         check(etcdgw_txn_new(client, &txn, &error), error);
-        for (size_t op = 0; op < OPS && done < count; op++, done++) {
+        for (size_t op = 0; op < ops && done < count; op++, done++) {
             char key[64];
             snprintf(key, sizeof key, "%s%06zu", prefix, done);
             check(etcdgw_txn_then_put(txn, etcdgw_str(key), stamped(room, len), NULL, &error), error);
@@ -314,8 +314,8 @@ static void obey(const char *line)
         answer(wait_for(a), events);
     else if (sscanf(line, "put %31s %lld %lld %lld", prefix, &a, &b, &c) == 4)
         put(prefix, (size_t)a, (size_t)b, (unsigned)c);
-    else if (sscanf(line, "fill %31s %lld %lld", prefix, &a, &b) == 3)
-        fill(prefix, (size_t)a, (size_t)b);
+    else if (sscanf(line, "fill %31s %lld %lld %lld", prefix, &a, &b, &c) == 4)
+        fill(prefix, (size_t)a, (size_t)b, (size_t)c);
     else if (sscanf(line, "latency %lld", &a) == 1)
         latency((size_t)a);
     else if (strcmp(line, "arm\n") == 0) {

@@ -18,7 +18,7 @@ from servers import Cluster, Etcd, Proxy, go_on, resident_bytes, stop, wait_unti
 
 NEWEST, OLDER = "3.7.3", "3.5.35"
 WATCHES, MANY = 1_000, 10_000
-EVENTS = 200_000
+EVENTS = 100_000
 BACKLOG_VALUE, BACKLOG_COUNT = 1_000_000, 200
 IDLE_SECONDS = 60
 SECOND = 1_000_000_000
@@ -90,7 +90,7 @@ def scale_on(folder, version):
         wait_until(lambda: etcd.watchers() == WATCHES + 1)
         each = WATCHES
         source = f"etcd {version}"
-        yield figure(source, f"{WATCHES:,} watches: threads of the library", "", client.threads() - 1, 2)
+        yield figure(source, f"{WATCHES:,} watches, etcd {version}: threads", "", client.threads() - 1, 2)
         yield figure(source, "… connections for watches", "", client.connections() - connections + 1, 1)
         yield figure(source, "… client memory each, resident", "bytes", (resident_bytes(client.pid) - before) / each, 2048)
         yield figure(source, "… client memory each, allocated", "bytes", (client.ask("allocated") - allocated) / each, 2048)
@@ -120,20 +120,20 @@ def many_on(folder, version, source):
         client.ask("open warm/ 1 1 1")
         before, server = resident_bytes(client.pid), etcd.resident_bytes()
         taken = client.ask(f"open many/ {MANY} 8 1")
-        yield figure(source, f"{MANY:,} watches: client memory each, resident", "bytes",
+        yield figure(source, f"{MANY:,} watches, etcd {version}: client memory each", "bytes",
                      (resident_bytes(client.pid) - before) / MANY, 2048)
         yield figure(source, "… server memory each", "bytes", (etcd.resident_bytes() - server) / MANY, 3 * 1024)
         yield figure(source, "… confirmed, begun by 8 threads, each", "ns", taken / MANY, SECOND / 20_000)
         client.ask("arm")
         begin = time.monotonic_ns()
-        writer.ask(f"fill many/ {MANY} 64")
+        writer.ask(f"fill many/ {MANY} 64 128")
         yield figure(source, "… an event for each, written and delivered", "ns", client.ask(f"count {MANY}") - begin)
         client.ask("arm")
         etcd.kill()
         etcd.start()
         etcd.wait_until_healthy()
         begin = time.monotonic_ns()
-        writer.ask(f"fill many/ {MANY} 64")
+        writer.ask(f"fill many/ {MANY} 64 128")
         yield figure(source, "… the same after kill -9 and restart", "ns", client.ask(f"count {MANY}") - begin)
 
 
@@ -154,7 +154,8 @@ def events(folder):
     """The processor time of an event that is delivered, of a watch that catches up."""
     progress("CPU of an event")
     with started(NEWEST) as etcd, Watcher(folder, etcd.url) as writer:
-        first, _ = writer.obey(f"fill cpu/ {EVENTS} 64")
+        # Few events in a revision: what etcd takes to put a message into fragments grows with the square of their number.
+        first, _ = writer.obey(f"fill cpu/ {EVENTS} 64 5")
         costs = []
         for _ in range(5):
             with Watcher(folder, etcd.url) as client:
