@@ -21,7 +21,7 @@ compile() {
 
 build_programs() {
     cd "$here"
-    compile server server.c base64.c
+    compile server server.c websocket.c base64.c sha1.c
     compile limit client.c limit.c base64.c
     compile curl client.c curl.c base64.c -lcurl -lcjson
     compile etcdgw client.c etcdgw.c "${library_flags[@]}"
