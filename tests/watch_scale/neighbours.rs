@@ -30,14 +30,22 @@ fn pile_up(writing: &Client, mut after_each: impl FnMut(usize)) -> Vec<i64> {
     (0..COUNT).map(put).collect()
 }
 
-/// Everything that the watch tells until it has come to the last of these revisions, or has ended; and how it ended.
+/// How a watch ended.
+struct End {
+    error: Option<Error>,
+    resume_revision: i64,
+    compact_revision: i64,
+}
+
+/// Everything that the watch tells until it has come to the last of these revisions, or has ended.
 #[track_caller]
-fn read(watch: &Watch, revisions: &[i64]) -> (Vec<i64>, Option<(Option<Error>, i64, i64)>) {
+fn read(watch: &Watch, revisions: &[i64]) -> (Vec<i64>, Option<End>) {
     let mut told = Vec::new();
     while told.last() != revisions.last() {
         let response = watch.next(Some(LONG)).unwrap().expect("more is to come");
         if response.kind == WatchKind::Ended {
-            return (told, Some((response.error.clone(), response.resume_revision, response.compact_revision)));
+            let (resume_revision, compact_revision) = (response.resume_revision, response.compact_revision);
+            return (told, Some(End { error: response.error.clone(), resume_revision, compact_revision }));
         }
         told.extend(response.events.iter().map(|event| event.kv.mod_revision));
     }
@@ -82,7 +90,7 @@ fn what_is_compacted_while_nobody_reads_is_reported_and_not_skipped() {
         writing.compact(compacted, true, &within(LONG)).unwrap();
         let (told, end) = read(&unread, &revisions);
         assert_eq!(told, revisions[..told.len()], "what was told has no gap");
-        if let Some((error, resume_revision, compact_revision)) = end {
+        if let Some(End { error, resume_revision, compact_revision }) = end {
             assert!(matches!(error, Some(Error::Compacted { .. })), "{error:?}");
             assert_eq!(compact_revision, compacted);
             // Nothing between the last event told and where it would go on was owed.
