@@ -16,6 +16,7 @@ from programs import CLIENTS, BenchError, Client, Server, one_processor
 from report import Row
 
 EVENTS = 100_000
+WITH_WEBSOCKETS = ("limit", "etcdgw")
 EVENTS_IN_A_MESSAGE = 1_000
 
 
@@ -29,6 +30,7 @@ class Work:
     aim: float | None = None
     """Whether the clients that decode must have received the same."""
     has_sum: bool = True
+    clients: tuple = CLIENTS
 
 
 CANNED_WORKS = [
@@ -45,6 +47,10 @@ CANNED_WORKS = [
     Work("watch that catches up, per event", f"watch catchup 2 {EVENTS} {EVENTS // EVENTS_IN_A_MESSAGE}", 2.5, 2),
     Work("watch, an event a message, per event", f"watch single 2 {EVENTS} {EVENTS}"),
     Work("watch, from sending to delivery", "latency paced 200", has_sum=False),
+    Work("… over a WebSocket: that catches up, per event",
+         f"websocket watch catchup 2 {EVENTS} {EVENTS // EVENTS_IN_A_MESSAGE}", 2.5, 2, clients=WITH_WEBSOCKETS),
+    Work("… an event a message, per event", f"websocket watch single 2 {EVENTS} {EVENTS}", clients=WITH_WEBSOCKETS),
+    Work("… from sending to delivery", "websocket latency paced 200", has_sum=False, clients=WITH_WEBSOCKETS),
 ]
 
 
@@ -60,22 +66,24 @@ def time_works(works, folder, address, processors, rounds, source):
 
 def time_work(work, clients, rounds, source):
     print(f"  {work.name}", file=sys.stderr)
-    times = {name: [] for name in CLIENTS}
+    times = {name: [] for name in work.clients}
     for number in range(rounds + 1):
         sums = {}
-        for name in CLIENTS[number % 3:] + CLIENTS[:number % 3]:
+        turn = number % len(work.clients)
+        for name in work.clients[turn:] + work.clients[:turn]:
             nanoseconds, sums[name] = clients[name].obey(work.command)
             # The first round only warms up.
             if number > 0:
                 times[name].append(nanoseconds)
-        if work.has_sum and sums["curl"] != sums["etcdgw"]:
+        if work.has_sum and sums.get("curl", sums["etcdgw"]) != sums["etcdgw"]:
             raise BenchError(f"{work.command}: curl and etcdgw have not received the same")
 
     # What disturbs a round only makes it slower, so the faster ones tell what a work costs.
-    quartiles = {name: statistics.quantiles(times[name], n=4) for name in CLIENTS}
-    limit, curl, etcdgw = (quartiles[name][0] for name in CLIENTS)
+    quartiles = {name: statistics.quantiles(times[name], n=4) for name in work.clients}
+    limit, etcdgw = quartiles["limit"][0], quartiles["etcdgw"][0]
+    curl = quartiles["curl"][0] / limit if "curl" in quartiles else None
     noise = max(median / lower - 1 for lower, median, _ in quartiles.values())
-    return Row(source, work.name, "times", "ns", limit, curl / limit, etcdgw / limit, work.at_most, work.aim, noise)
+    return Row(source, work.name, "times", "ns", limit, curl, etcdgw / limit, work.at_most, work.aim, noise)
 
 
 def count_rows(folder, library, address, processors):

@@ -7,6 +7,7 @@
  *   throughput THREADS COUNT       nanoseconds per put of 64 bytes, COUNT by each thread
  *   watch PREFIX REVISION EVENTS MESSAGES   nanoseconds per event
  *   latency PREFIX EVENTS          median nanoseconds from sending to delivery
+ *   websocket watch|latency ...    the same over a WebSocket
  *   peak                           kilobytes of the largest resident set so far */
 #define _GNU_SOURCE
 #include "client.h"
@@ -171,18 +172,18 @@ static void throughput(struct client *client, size_t threads, size_t count)
     answer(count > 0 ? taken / (int64_t)(threads * count) : 0, threads * count);
 }
 
-static void watch(struct client *client, const char *prefix, int64_t revision, size_t events, size_t messages)
+static void watch(struct client *client, enum transport transport, const char *prefix, int64_t revision, size_t events, size_t messages)
 {
     struct watch_log log = {.wanted = events};
     int64_t started = now_ns();
-    client_watch(client, prefix, revision, messages, &log);
+    client_watch(client, transport, prefix, revision, messages, &log);
     answer((log.finished_ns - started) / (int64_t)events, log.sum);
 }
 
-static void latency(struct client *client, const char *prefix, size_t events)
+static void latency(struct client *client, enum transport transport, const char *prefix, size_t events)
 {
     struct watch_log log = {.wanted = events, .delays = allocate(events * sizeof *log.delays)};
-    client_watch(client, prefix, 0, events, &log);
+    client_watch(client, transport, prefix, 0, events, &log);
     answer(median(log.delays, events), events);
     free(log.delays);
 }
@@ -203,6 +204,9 @@ static void obey(struct client *client, const char *line)
 {
     char key[64];
     long long a, b, c;
+    enum transport transport = strncmp(line, "websocket ", 10) == 0 ? WEBSOCKET : HTTP_STREAM;
+    if (transport == WEBSOCKET)
+        line += 10;
     if (sscanf(line, "get %63s %lld", key, &a) == 2)
         calls(client, GET, key, 0, (size_t)a);
     else if (sscanf(line, "put %63s %lld %lld", key, &a, &b) == 3)
@@ -212,9 +216,9 @@ static void obey(struct client *client, const char *line)
     else if (sscanf(line, "throughput %lld %lld", &a, &b) == 2)
         throughput(client, (size_t)a, (size_t)b);
     else if (sscanf(line, "watch %63s %lld %lld %lld", key, &a, &b, &c) == 4 && b > 0)
-        watch(client, key, a, (size_t)b, (size_t)c);
+        watch(client, transport, key, a, (size_t)b, (size_t)c);
     else if (sscanf(line, "latency %63s %lld", key, &a) == 2 && a > 0)
-        latency(client, key, (size_t)a);
+        latency(client, transport, key, (size_t)a);
     else if (strcmp(line, "peak\n") == 0)
         peak();
     else

@@ -26,10 +26,13 @@ struct watch_log {
     int64_t *delays; /* of each event since it was sent; NULL: not asked for */
 };
 
+/* What a watch's events come over. */
+enum transport { HTTP_STREAM, WEBSOCKET };
+
 /* Watches the keys with a prefix from a revision on (0: from now on) until `log->wanted` events were delivered.
  * `messages` is the number of messages that they come in. */
-void client_watch(struct client *client, const char *prefix, int64_t start_revision, size_t messages,
-                  struct watch_log *log);
+void client_watch(struct client *client, enum transport transport, const char *prefix, int64_t start_revision,
+                  size_t messages, struct watch_log *log);
 
 /* Counts one event. `sent_ns`: the key's version, which is the time of sending in the stream `paced`. */
 void watch_log_event(struct watch_log *log, uint64_t sum, int64_t sent_ns);

@@ -252,10 +252,12 @@ static size_t take_stream(char *bytes, size_t size, size_t count, void *argument
     return stream->log->seen == stream->log->wanted ? 0 : size * count;
 }
 
-void client_watch(struct client *client, const char *prefix, int64_t start_revision, size_t messages,
-                  struct watch_log *log)
+void client_watch(struct client *client, enum transport transport, const char *prefix, int64_t start_revision,
+                  size_t messages, struct watch_log *log)
 {
     (void)messages;
+    if (transport != HTTP_STREAM)
+        die("this client has HTTP streams only");
     char revision[32];
     snprintf(revision, sizeof revision, "%lld", (long long)start_revision);
     struct client *own = client_for_thread(client);

@@ -13,22 +13,38 @@ static void check(etcdgw_status status, etcdgw_error *error)
         die("%s: %s", etcdgw_status_name(status), etcdgw_error_message(error));
 }
 
-/* The library's handle is shared by threads as it is. */
+/* The library's handles are shared by threads as they are. The first has HTTP streams only; what the second has is the
+ * library's choice, which is a WebSocket on the canned server. */
+struct client {
+    etcdgw_client *handle, *over_websocket;
+};
+
 static etcdgw_client *handle_of(struct client *client)
 {
-    return (etcdgw_client *)client;
+    return client->handle;
+}
+
+static etcdgw_client *new_handle(const char *endpoint, int32_t websocket)
+{
+    etcdgw_client_options options = ETCDGW_CLIENT_OPTIONS_INIT;
+    etcdgw_client *handle;
+    etcdgw_error *error;
+    options.endpoints = endpoint;
+    options.websocket = websocket;
+    check(etcdgw_client_new(&options, &handle, &error), error);
+    return handle;
 }
 
 struct client *client_open(const char *host, const char *port)
 {
     char endpoint[256];
-    etcdgw_client_options options = ETCDGW_CLIENT_OPTIONS_INIT;
-    etcdgw_client *client;
-    etcdgw_error *error;
+    struct client *client = malloc(sizeof *client);
+    if (client == NULL)
+        die("no memory");
     snprintf(endpoint, sizeof endpoint, "http://%s:%s", host, port);
-    options.endpoints = endpoint;
-    check(etcdgw_client_new(&options, &client, &error), error);
-    return (struct client *)client;
+    client->handle = new_handle(endpoint, ETCDGW_WEBSOCKET_NEVER);
+    client->over_websocket = new_handle(endpoint, ETCDGW_WEBSOCKET_AUTO);
+    return client;
 }
 
 struct client *client_for_thread(struct client *client)
@@ -38,7 +54,9 @@ struct client *client_for_thread(struct client *client)
 
 void client_close(struct client *client)
 {
-    etcdgw_client_free(handle_of(client));
+    etcdgw_client_free(client->handle);
+    etcdgw_client_free(client->over_websocket);
+    free(client);
 }
 
 static uint64_t sum_of(const etcdgw_kv *kv)
@@ -110,8 +128,8 @@ static void take_events(const etcdgw_watch_response *response, void *user_data)
     }
 }
 
-void client_watch(struct client *client, const char *prefix, int64_t start_revision, size_t messages,
-                  struct watch_log *log)
+void client_watch(struct client *client, enum transport transport, const char *prefix, int64_t start_revision,
+                  size_t messages, struct watch_log *log)
 {
     (void)messages;
     struct delivery delivery = {log, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
@@ -120,7 +138,8 @@ void client_watch(struct client *client, const char *prefix, int64_t start_revis
     etcdgw_error *error;
     options.start_revision = start_revision;
     etcdgw_bytes key = etcdgw_str(prefix);
-    check(etcdgw_watch_prefix(handle_of(client), key, &options, take_events, &delivery, NULL, &watch, &error), error);
+    etcdgw_client *handle = transport == WEBSOCKET ? client->over_websocket : client->handle;
+    check(etcdgw_watch_prefix(handle, key, &options, take_events, &delivery, NULL, &watch, &error), error);
     pthread_mutex_lock(&delivery.mutex);
     while (!delivery.is_complete)
         pthread_cond_wait(&delivery.changed, &delivery.mutex);

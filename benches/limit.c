@@ -275,8 +275,85 @@ static void take(struct stream *stream, const char *bytes, size_t len)
     }
 }
 
-void client_watch(struct client *client, const char *prefix, int64_t start_revision, size_t messages,
-                  struct watch_log *log)
+/* The length of the frame's head at `at`, and through `len` that of its payload; 0: the head isn't there yet. */
+static size_t frame_head(const char *input, size_t at, size_t have, size_t *len)
+{
+    const uint8_t *head = (const uint8_t *)input + at;
+    if (have - at < 2)
+        return 0;
+    size_t bytes = head[1] == 126 ? 2 : head[1] == 127 ? 8 : 0;
+    if (have - at < 2 + bytes)
+        return 0;
+    *len = bytes == 0 ? head[1] : 0;
+    for (size_t i = 0; i < bytes; i++)
+        *len = *len << 8 | head[2 + i];
+    return 2 + bytes;
+}
+
+/* A frame's payload is a whole message. It is put together, as a chunk's content is. */
+static void take_frames(struct client *client, struct stream *stream, size_t messages, size_t have, size_t at)
+{
+    size_t head, len, content, left = 0;
+    for (;;) {
+        /* What is left of the frame that has begun, and then those that begin here. */
+        content = left < have - at ? left : have - at;
+        add_to_message(stream, client->input + at, content);
+        at += content;
+        left -= content;
+        if (left == 0 && stream->message_len > 0)
+            take_message(stream);
+        if (stream->messages == messages)
+            return;
+        if (left == 0 && (head = frame_head(client->input, at, have, &len)) > 0) {
+            at += head;
+            left = len;
+            continue;
+        }
+        memmove(client->input, client->input + at, have - at);
+        have -= at;
+        at = 0;
+        have += receive(client->fd, client->input + have, client->room - 1 - have);
+    }
+}
+
+/* Sends the upgrade, and the create in a frame whose mask is zeros, which leaves it as it is. */
+static void watch_over_websocket(struct client *client, struct stream *stream, size_t messages)
+{
+    const char *body = strstr(client->request, "\r\n\r\n") + 4;
+    size_t len = strlen(body), have = 0;
+    char *upgrade, *end = NULL, frame[512] = {(char)0x81, (char)(0x80 | (len < 126 ? len : 126))};
+    size_t head = len < 126 ? 6 : 8;
+    if (len >= 126) {
+        frame[2] = (char)(len >> 8);
+        frame[3] = (char)len;
+    }
+    int upgrade_len = asprintf(&upgrade, "GET /v3/watch HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\n"
+                               "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                               "Sec-WebSocket-Key: c2l4dGVlbiBieXRlcyBvaw==\r\n\r\n", client->host, client->port);
+    if (upgrade_len < 0 || len > sizeof frame - head)
+        die("a create of %zu bytes", len);
+    send_request(client->fd, upgrade, (size_t)upgrade_len);
+    free(upgrade);
+    for (; end == NULL; end = memmem(client->input, have, "\r\n\r\n", 4))
+        have += receive(client->fd, client->input + have, client->room - 1 - have);
+    if (strncmp(client->input, "HTTP/1.1 101 ", 13) != 0)
+        die("refused: %.*s", (int)have, client->input);
+    memcpy(frame + head, body, len);
+    send_request(client->fd, frame, head + len);
+    take_frames(client, stream, messages, have, (size_t)(end - client->input) + 4);
+}
+
+static void watch_over_http(struct client *client, struct stream *stream, size_t messages)
+{
+    send_request(client->fd, client->request, client->request_len);
+    size_t have, at = receive_head(client, &have);
+    take(stream, client->input + at, have - at);
+    while (stream->messages < messages)
+        take(stream, client->input, receive(client->fd, client->input, client->room - 1));
+}
+
+void client_watch(struct client *client, enum transport transport, const char *prefix, int64_t start_revision,
+                  size_t messages, struct watch_log *log)
 {
     char more[256], field[128];
     range_end_field(prefix, field, sizeof field);
@@ -284,14 +361,12 @@ void client_watch(struct client *client, const char *prefix, int64_t start_revis
     /* A stream has a connection of its own, which ends with it. */
     struct client *own = client_for_thread(client);
     prepare(own, "/watch", prefix, more, NULL, 0);
-    send_request(own->fd, own->request, own->request_len);
-    size_t have, at = receive_head(own, &have);
-
     struct stream stream = {.log = log};
-    take(&stream, own->input + at, have - at);
     /* The first message only says that the watch is created. */
-    while (stream.messages < messages + 1)
-        take(&stream, own->input, receive(own->fd, own->input, own->room - 1));
+    if (transport == WEBSOCKET)
+        watch_over_websocket(own, &stream, messages + 1);
+    else
+        watch_over_http(own, &stream, messages + 1);
     log->finished_ns = now_ns();
     free(stream.message);
     client_close(own);

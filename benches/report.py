@@ -28,7 +28,7 @@ class Row:
         return "aim" if self.aim is not None and self.etcdgw <= self.aim else "ok"
 
 
-SCALES = {"ns": ((1e6, "ms"), (1e3, "µs"), (1, "ns")), "bytes": ((1e6, "MB"), (1, "bytes"))}
+SCALES = {"ns": ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")), "bytes": ((1e6, "MB"), (1e3, "kB"), (1, "bytes"))}
 
 
 def figure(number, unit):
@@ -55,8 +55,13 @@ def cells(row):
 TITLES = ["", "limit", "libcurl + cJSON", "etcdgw", "noise", "at most", "aim", ""]
 
 
-def table(rows):
-    lines = [TITLES, *map(cells, rows)]
+"""The columns of a table; those of figures that have nothing to be compared with, or only plain sockets."""
+COMPARED = range(len(TITLES))
+FIGURES = [0, 1, 3, 5, 7]
+
+
+def table(rows, columns=COMPARED):
+    lines = [[line[column] for column in columns] for line in (TITLES, *map(cells, rows))]
     widths = [max(map(len, column)) for column in zip(*lines)]
     for line in lines:
         first, *others = (cell.ljust(width) if at == 0 else cell.rjust(width)
@@ -64,9 +69,9 @@ def table(rows):
         yield "  ".join([first, *others]).rstrip()
 
 
-def show(title, rows):
+def show(title, rows, columns=COMPARED):
     print(f"\n{title}\n")
-    for line in table(rows):
+    for line in table(rows, columns):
         print(f"  {line}")
 
 

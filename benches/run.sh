@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh: builds the programs of the bench, measures the built library with them, and prints tables. README.md here
-# says how to read these.
+# run.sh [canned|etcd|watches [ROW...]]: builds the programs of the bench, measures the built library with them, and
+# prints tables: all, or one of them, or some rows of that about watches. README.md here says how to read these.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,6 +12,7 @@ etcd_version=3.6.16
 build=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")/release
 library=$build/libetcdgw.so
 folder=$build/bench
+library_flags=("-I$root/include" "-L$build" "-Wl,-rpath,$build" -letcdgw)
 
 compile() {
     local name=$1; shift
@@ -20,10 +21,14 @@ compile() {
 
 build_programs() {
     cd "$here"
-    compile server server.c base64.c
+    compile server server.c websocket.c base64.c sha1.c
     compile limit client.c limit.c base64.c
     compile curl client.c curl.c base64.c -lcurl -lcjson
-    compile etcdgw client.c etcdgw.c -I"$root/include" -L"$build" -Wl,-rpath,"$build" -letcdgw
+    compile etcdgw client.c etcdgw.c "${library_flags[@]}"
+    compile watches watches.c "${library_flags[@]}"
+    compile raw raw.c
+    # Comes with the mirror.
+    [ ! -e mirror.c ] || compile mirror mirror.c "${library_flags[@]}"
 }
 
 [ -e "$build/etcdgw.pc" ] || die "$library is not built: run make first"
@@ -35,7 +40,12 @@ rm -f "$folder/results.jsonl"
 build_programs
 
 export PYTHONDONTWRITEBYTECODE=1
-say "measuring; this takes about two minutes"
-python3 "$here/bench.py" canned "$folder" "$library"
-"$root/tests/etcd/with-etcd.sh" "$etcd_version" python3 "$here/bench.py" etcd "$folder" "$library"
-printf '\n  each row as JSON: %s\n' "$folder/results.jsonl"
+case ${1:-all} in
+    all | canned | etcd) [ $# -le 1 ] || die "usage: run.sh [canned|etcd|watches [ROW...]]" ;;&
+    all) say "measuring; this takes about six minutes" ;;&
+    all | canned) python3 "$here/bench.py" canned "$folder" "$library" ;;&
+    all | etcd) "$root/tests/etcd/with-etcd.sh" "$etcd_version" python3 "$here/bench.py" etcd "$folder" "$library" ;;&
+    all | watches) python3 "$here/watches.py" "$folder" "${@:2}" ;;&
+    all | canned | etcd | watches) printf '\n  each row as JSON: %s\n' "$folder/results.jsonl" ;;
+    *) die "usage: run.sh [canned|etcd|watches [ROW...]]" ;;
+esac

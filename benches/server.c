@@ -2,9 +2,9 @@
  * the client. Usage: server EVENTS; prints its port on 127.0.0.1 and serves until it is ended.
  *
  * Which answer is meant is told by the path and by the key in the request: getN for a value of N bytes, range/ for
- * 10,000 keys, and the streams catchup, single and paced. */
+ * 10,000 keys, and the streams catchup, single and paced. The same streams come over a WebSocket (websocket.c). */
 #define _GNU_SOURCE
-#include "base64.h"
+#include "server.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,33 +23,22 @@
 enum {
     RANGE_KEYS = 10000,
     RANGE_VALUE_BYTES = 100,
-    EVENT_VALUE_BYTES = 64,
-    EVENTS_IN_A_MESSAGE = 1000, /* revisions that a catching-up etcd puts into one message */
-    PACE_MICROSECONDS = 1000,
     LENGTH_BELOW_BYTES = 2048, /* Go's server announces the length of bodies below this and chunks the others */
     REQUEST_BYTES = 4 << 20,
 };
 
-#define HEADER "\"header\":{\"cluster_id\":\"2552853633495084577\",\"member_id\":\"5067628275720717069\"," \
-               "\"revision\":\"%zu\",\"raft_term\":\"2\"}"
 #define HEAD "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Headers: accept, content-type, authorization\r\n" \
              "Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\nAccess-Control-Allow-Origin: *\r\n" \
              "Content-Type: application/json\r\nGrpc-Metadata-Content-Type: application/grpc\r\n" \
              "Date: Mon, 23 Nov 2026 04:56:21 GMT\r\n"
 
-static void die(const char *what)
+void die(const char *what)
 {
     perror(what);
     exit(1);
 }
 
-/* Text that grows. */
-struct text {
-    char *bytes;
-    size_t len, room;
-};
-
-static void add(struct text *text, const char *bytes, size_t len)
+void add(struct text *text, const char *bytes, size_t len)
 {
     if (text->room - text->len < len) {
         text->room = (text->room + len) * 2;
@@ -61,7 +50,7 @@ static void add(struct text *text, const char *bytes, size_t len)
     text->len += len;
 }
 
-__attribute__((format(printf, 2, 3))) static void addf(struct text *text, const char *format, ...)
+void addf(struct text *text, const char *format, ...)
 {
     char line[1024];
     va_list arguments;
@@ -74,7 +63,7 @@ __attribute__((format(printf, 2, 3))) static void addf(struct text *text, const 
 }
 
 /* Appends what encodes `len` bytes that are not all alike. */
-static void add_value(struct text *text, size_t len)
+void add_value(struct text *text, size_t len)
 {
     uint8_t *value = malloc(len);
     char *encoded = malloc(BASE64_ROOM(len));
@@ -87,7 +76,7 @@ static void add_value(struct text *text, size_t len)
     free(encoded);
 }
 
-static void add_kv(struct text *text, const char *key, size_t revision, size_t value_len)
+void add_kv(struct text *text, const char *key, size_t revision, size_t value_len)
 {
     char encoded[BASE64_ROOM(64)];
     base64_encode((const uint8_t *)key, strlen(key), encoded);
@@ -124,6 +113,13 @@ static struct text version_answer(void)
 {
     struct text body = {0};
     addf(&body, "{\"etcdserver\":\"3.6.16\",\"etcdcluster\":\"3.6.0\",\"storage\":\"3.6.0\"}");
+    return answer(body);
+}
+
+static struct text health_answer(void)
+{
+    struct text body = {0};
+    addf(&body, "{\"health\":\"true\",\"reason\":\"\"}");
     return answer(body);
 }
 
@@ -211,7 +207,7 @@ static struct text event_stream(const char *name, size_t count, size_t in_a_mess
     return stream;
 }
 
-static int64_t now_ns(void)
+int64_t now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -219,7 +215,7 @@ static int64_t now_ns(void)
 }
 
 /* Returns false once the peer is gone, which ends a stream and is no failure. */
-static bool send_all(int fd, const char *bytes, size_t len)
+bool send_all(int fd, const char *bytes, size_t len)
 {
     while (len > 0) {
         ssize_t sent = send(fd, bytes, len, MSG_NOSIGNAL);
@@ -283,6 +279,8 @@ static void can_everything(size_t events)
     can("/watch ", "catchup", event_stream("catchup", events, EVENTS_IN_A_MESSAGE));
     can("/watch ", "single", event_stream("single", events, 1));
     can("/watch ", "paced", (struct text){0});
+    can(" /health ", NULL, health_answer());
+    prepare_frames(events);
 }
 
 static bool answer_request(int fd, const char *head, size_t head_len, const char *body, size_t body_len)
@@ -331,6 +329,10 @@ static bool serve_request(int fd, char *buffer)
             die("a request is too large");
         if (have < wanted && strcasestr(buffer, "\r\nExpect: 100-continue") != NULL)
             send_all(fd, CONTINUE, sizeof CONTINUE - 1);
+    }
+    if (strcasestr(buffer, "\r\nUpgrade: websocket") != NULL) {
+        serve_websocket(fd, buffer);
+        return false;
     }
     return answer_request(fd, buffer, head_len, buffer + head_len, have - head_len);
 }

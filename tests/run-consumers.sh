@@ -48,6 +48,8 @@ c_programs() {
     # What a thread is given at its start counts as possibly lost, hence only the kinds that prove a leak.
     run "c/consumer under valgrind" valgrind -q --error-exitcode=9 --leak-check=full \
         --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect "$built/consumer"
+    run "c/watches under valgrind" valgrind -q --error-exitcode=9 --leak-check=full --max-threads=1000 \
+        --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect "$built/watches"
     # Children leave what they inherited where it is: only access to memory is looked at.
     run "c/fork under valgrind" valgrind -q --error-exitcode=9 --trace-children=yes "$built/fork" 5
 }

@@ -8,6 +8,7 @@ mod common;
 mod backlog;
 mod cycles;
 mod many;
+mod neighbours;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,0 +1,153 @@
+/* Usage: raw HOST PORT. What a put and its event take over plain sockets: nothing is encoded while it is measured, and
+ * of an event only its end is looked for. Obeys lines on stdin as watches.c does:
+ *
+ *   latency COUNT http|websocket     the median time from just before a put to its event, one after another */
+#define _GNU_SOURCE
+#include "client.h"
+
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *host, *port;
+
+void die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("error: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(1);
+}
+
+int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int connect_to_server(void)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *address;
+    int on = 1;
+    if (getaddrinfo(host, port, &hints, &address) != 0)
+        die("can't resolve %s", host);
+    int fd = socket(address->ai_family, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, address->ai_addr, address->ai_addrlen) != 0)
+        die("can't connect to %s:%s", host, port);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    freeaddrinfo(address);
+    return fd;
+}
+
+static void send_all(int fd, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t sent = send(fd, bytes, len, MSG_NOSIGNAL);
+        if (sent <= 0)
+            die("send failed");
+        bytes += sent;
+        len -= (size_t)sent;
+    }
+}
+
+/* Receives until this comes. Answers here are far smaller than the room, and nothing follows them unasked. */
+static void receive_until(int fd, const char *end)
+{
+    char input[16 << 10];
+    size_t have = 0;
+    while (memmem(input, have, end, strlen(end)) == NULL) {
+        ssize_t count = recv(fd, input + have, sizeof input - have, 0);
+        if (count <= 0)
+            die("the server closed the connection, or its answer is another one: %.*s", (int)have, input);
+        have += (size_t)count;
+    }
+}
+
+static void post(int fd, const char *path, const char *body)
+{
+    char request[1024];
+    int len = snprintf(request, sizeof request, "POST %s HTTP/1.1\r\nHost: %s:%s\r\nContent-Length: %zu\r\n\r\n%s",
+                       path, host, port, strlen(body), body);
+    send_all(fd, request, (size_t)len);
+}
+
+/* The key is "latency". */
+static const char CREATE[] = "{\"create_request\":{\"key\":\"bGF0ZW5jeQ==\"}}";
+static const char PUT[] = "{\"key\":\"bGF0ZW5jeQ==\",\"value\":\"c2l4dHktZm91ciBieXRlcyBzaXh0eS1mb3VyIGJ5dGVzIHNpeHR5LWZv"
+                          "dXIgYnl0ZXMgc2l4dHktZm91ciBieXQ=\"}";
+
+static int watch_over_http(void)
+{
+    int fd = connect_to_server();
+    post(fd, "/v3/watch", CREATE);
+    receive_until(fd, "\"created\":true}}\n");
+    return fd;
+}
+
+/* One frame with a mask of zeros, which leaves it as it is. */
+static int watch_over_websocket(void)
+{
+    char request[512];
+    int fd = connect_to_server();
+    int len = snprintf(request, sizeof request,
+                       "GET /v3/watch HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2l4dGVlbiBieXRlcyBvaw==\r\n\r\n", host, port);
+    send_all(fd, request, (size_t)len);
+    receive_until(fd, "\r\n\r\n");
+    char frame[128] = {(char)0x81, (char)(0x80 | (sizeof CREATE - 1))};
+    memcpy(frame + 6, CREATE, sizeof CREATE - 1);
+    send_all(fd, frame, 6 + sizeof CREATE - 1);
+    receive_until(fd, "\"created\":true}}");
+    return fd;
+}
+
+static int compare(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+    return (left > right) - (left < right);
+}
+
+static void latency(size_t count, int watch)
+{
+    int put = connect_to_server();
+    int64_t *times = calloc(count + 1, sizeof *times);
+    for (size_t i = 0; i < count; i++) {
+        int64_t started = now_ns();
+        post(put, "/v3/kv/put", PUT);
+        receive_until(watch, "}}]}}");
+        times[i] = now_ns() - started;
+        receive_until(put, "}}");
+    }
+    qsort(times, count, sizeof *times, compare);
+    printf("%lld 0\n", (long long)times[count / 2]);
+    fflush(stdout);
+    free(times);
+    close(put);
+    close(watch);
+}
+
+int main(int argc, char **argv)
+{
+    char line[256];
+    long long count;
+    if (argc != 3)
+        die("usage: %s HOST PORT", argv[0]);
+    host = argv[1];
+    port = argv[2];
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        if (sscanf(line, "latency %lld", &count) != 1)
+            die("not understood: %s", line);
+        int is_websocket = strstr(line, " websocket") != NULL;
+        latency((size_t)count, is_websocket ? watch_over_websocket() : watch_over_http());
+    }
+}
