@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// What came of asking a member for a WebSocket.
 pub(crate) enum Upgrade {
     /// It is open.
-    Open(OpenSocket),
+    Open(Box<OpenSocket>),
     /// That member, or what stands before it, has none that is safe.
     Unfit { endpoint: Arc<str> },
 }
@@ -192,7 +192,7 @@ impl Attempt<'_> {
                 let socket = socket.map_err(|source| Error::System { what: "a socket", source: Arc::new(source) })?;
                 self.channel.logger.log(Level::Debug, format_args!("a WebSocket to {url} is open"));
                 let orders_progress = version.orders_requested_progress();
-                Ok(Upgrade::Open(OpenSocket { socket, grant: grant.clone(), orders_progress }))
+                Ok(Upgrade::Open(Box::new(OpenSocket { socket, grant: grant.clone(), orders_progress })))
             }
             Ok(Head { status, .. }) => {
                 Ok(self.unfit(format_args!("the upgrade is answered with HTTP status {status}")))

@@ -26,6 +26,14 @@ pub(crate) struct Frames {
     pub lines: Vec<Range<usize>>,
 }
 
+impl Frames {
+    /// A single message.
+    pub(crate) fn one(arena: Vec<u8>) -> Frames {
+        let whole = 0..arena.len();
+        Frames { arena, lines: Vec::from([whole]) }
+    }
+}
+
 impl MessageStream {
     pub(crate) fn new(connection: Connection, body: Body, max_line_bytes: usize) -> MessageStream {
         MessageStream { connection, body, partial: Vec::new(), max_line_bytes, has_ended: false }

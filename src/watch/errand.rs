@@ -135,7 +135,7 @@ impl Desk {
         let orphans = if state.helpers == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
         drop(state);
         for (errand, _) in orphans {
-            self.board.send(Message::Report(errand.failed(error.clone())));
+            self.board.send(Message::Report(Box::new(errand.failed(error.clone()))));
         }
     }
 
@@ -143,7 +143,7 @@ impl Desk {
         let name = errand.name();
         let done = catch_unwind(AssertUnwindSafe(|| self.report(&errand, deadline)));
         let report = done.unwrap_or_else(|_| errand.failed(Error::Panic(format!("a watch's helper panicked: {name}"))));
-        self.board.send(Message::Report(report));
+        self.board.send(Message::Report(Box::new(report)));
     }
 
     fn report(&self, errand: &Errand, deadline: Deadline) -> Report {

@@ -50,8 +50,8 @@ pub(super) struct Turn {
 }
 
 impl SharedSocket {
-    pub(super) fn new(open: OpenSocket, require_leader: bool) -> SharedSocket {
-        let OpenSocket { socket, grant, orders_progress } = open;
+    pub(super) fn new(open: Box<OpenSocket>, require_leader: bool) -> SharedSocket {
+        let OpenSocket { socket, grant, orders_progress } = *open;
         SharedSocket {
             socket,
             grant,
@@ -185,7 +185,7 @@ impl SharedSocket {
             }
             None => {
                 places.insert(watch, turn.batches.len());
-                turn.batches.push((watch, Frames { arena, lines: vec![0..length] }));
+                turn.batches.push((watch, Frames::one(arena)));
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ pub(super) enum Message {
     /// The owner of a watch wants to know how far it has come.
     AskProgress(u64),
     /// What a helper has done.
-    Report(Report),
+    Report(Box<Report>),
     /// The client is closed.
     Close,
     /// No watch is left.

@@ -189,7 +189,7 @@ impl Reactor {
                 Message::Forget(watch) => self.forget(watch),
                 Message::GoOn(watch) => self.go_on(watch),
                 Message::AskProgress(watch) => self.ask_progress(watch),
-                Message::Report(report) => self.take_report(report),
+                Message::Report(report) => self.take_report(*report),
                 Message::Close => self.end_all(&Error::Closed { outcome: Outcome::NotApplied }),
                 Message::Stop => self.is_stopped = true,
             }
