@@ -49,17 +49,17 @@ const BEARER: &str = "Sec-WebSocket-Protocol: Bearer, ";
 
 impl Channel {
     /// Opens a WebSocket for a streaming method, at the member in use if that can be done safely there. `insist`: also
-    /// where its builds are known to leak what a broken connection leaves, or to refuse tokens. `require_leader`: at a
-    /// member that has one; the header which says so to a stream is not passed on by an upgrade.
+    /// where its builds are known to leak what a broken connection leaves, or to refuse tokens. `asks_for_leader`: at a
+    /// member that says it has one; the header which makes sure of that for a stream is not passed on by an upgrade.
     pub(crate) fn open_socket(
         &self,
         method: Method<'_>,
         insist: bool,
-        require_leader: bool,
+        asks_for_leader: bool,
         control: &Control,
     ) -> Result<Upgrade> {
         self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| {
-            attempt.open_socket(method, insist, require_leader).map(Answer::plain)
+            attempt.open_socket(method, insist, asks_for_leader).map(Answer::plain)
         })
     }
 
@@ -78,10 +78,10 @@ impl Channel {
 }
 
 impl Attempt<'_> {
-    fn open_socket(&self, method: Method<'_>, insist: bool, require_leader: bool) -> Result<Upgrade> {
+    fn open_socket(&self, method: Method<'_>, insist: bool, asks_for_leader: bool) -> Result<Upgrade> {
         self.with_token(method, |grant| {
             let mut connection = self.connect()?;
-            if require_leader {
+            if asks_for_leader {
                 let Some((status, body)) = self.exchange_over(&mut connection, "GET", ["/health", ""])? else {
                     return Ok(self.unfit(ENDS_CONNECTIONS));
                 };

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Something to do that takes a while.
 pub(super) enum Errand {
     /// Open a WebSocket for watches that require a leader, or for those that don't.
-    OpenSocket { require_leader: bool, insist: bool },
+    OpenSocket { require_leader: bool, asks_for_leader: bool, insist: bool },
     /// Ask for the stream of a watch.
     BeginStream { watch: u64, request: Arc<WatchRequest>, start_revision: i64, require_leader: bool },
     /// Read the revision of the store, from what this watch may read.
@@ -149,8 +149,8 @@ impl Desk {
     fn report(&self, errand: &Errand, deadline: Deadline) -> Report {
         let control = Control { deadline, cancel: Some(self.board.stop.clone()) };
         match errand {
-            Errand::OpenSocket { require_leader, insist } => {
-                let upgrade = self.channel.open_socket(WATCH, *insist, *require_leader, &control);
+            Errand::OpenSocket { require_leader, asks_for_leader, insist } => {
+                let upgrade = self.channel.open_socket(WATCH, *insist, *asks_for_leader, &control);
                 Report::Socket { require_leader: *require_leader, upgrade }
             }
             Errand::BeginStream { watch, request, start_revision, require_leader } => {

@@ -56,7 +56,9 @@ impl Reactor {
         for key in self.sockets_at(endpoint) {
             let requires_leader = self.sockets.get(&key).is_some_and(|socket| socket.require_leader);
             // A socket's own pings tell better whether the member is there, unless it takes no connection any more.
-            if is_leaderless && requires_leader || matches!(error, Error::Connect { .. }) {
+            if is_leaderless && requires_leader {
+                self.lose_leader(key, &error);
+            } else if matches!(error, Error::Connect { .. }) {
                 self.lose_socket(key, &error);
             }
         }

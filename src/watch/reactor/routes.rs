@@ -32,6 +32,9 @@ pub(super) struct Routes {
 struct Route {
     state: State,
     backoff: Backoff,
+    /// Its last connection was left because its member had no leader: the next member is asked for one before. A question
+    /// that is never asked of a server that has just started, which takes half a second to answer it.
+    has_lost_leader: bool,
 }
 
 enum State {
@@ -49,7 +52,7 @@ enum State {
 
 impl Default for Route {
     fn default() -> Route {
-        Route { state: State::Unknown, backoff: Backoff::new() }
+        Route { state: State::Unknown, backoff: Backoff::new(), has_lost_leader: false }
     }
 }
 
@@ -125,7 +128,8 @@ impl Reactor {
         let route = self.routes.of(require_leader);
         route.state = State::Opening;
         route.backoff.begin();
-        self.send_errand(Errand::OpenSocket { require_leader, insist }, deadline);
+        let asks_for_leader = route.has_lost_leader;
+        self.send_errand(Errand::OpenSocket { require_leader, asks_for_leader, insist }, deadline);
     }
 
     pub(super) fn take_upgrade(&mut self, require_leader: bool, upgrade: Result<Upgrade>) {
@@ -145,7 +149,8 @@ impl Reactor {
                 self.timers.set(self.tick(), Timer::Socket(key));
                 self.timers.set(limits::WATCH_PROGRESS_INTERVAL, Timer::Progress(key));
                 self.sockets.insert(key, socket);
-                self.routes.of(require_leader).state = State::Socket(key);
+                let route = self.routes.of(require_leader);
+                (route.state, route.has_lost_leader) = (State::Socket(key), false);
             }
             Ok(Upgrade::Unfit { endpoint }) if self.settings.websocket == WebSocketUse::Always => {
                 let what = "no member in use has a WebSocket that is safe, and the client is to use nothing else";
@@ -232,6 +237,13 @@ impl Reactor {
             }
         }
         self.rest(socket.require_leader);
+    }
+
+    /// The member of a socket has lost its leader.
+    pub(super) fn lose_leader(&mut self, key: u64, error: &Error) {
+        let Some(socket) = self.sockets.get(&key) else { return };
+        self.routes.of(socket.require_leader).has_lost_leader = true;
+        self.lose_socket(key, error);
     }
 
     /// A socket is to be replaced by another one, with another token or at another member; nothing was lost.
