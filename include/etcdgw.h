@@ -479,7 +479,7 @@ typedef void (*etcdgw_log_callback)(int32_t level, const char *line, void *user_
 
 /**
  * Settings of a client. All are read by `etcdgw_client_new`, and nothing that they point to is used after it but
- * `log_user_data`. Those marked "not yet" are refused with `ETCDGW_UNIMPLEMENTED` when set.
+ * `log_user_data`.
  */
 typedef struct etcdgw_client_options {
   /** `sizeof(etcdgw_client_options)`. */

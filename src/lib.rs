@@ -7,16 +7,16 @@
 //! ffi/          translation only: check arguments, borrow bytes, call the core, hand back a result or an error
 //!    ▼
 //! rpc/          what etcd offers: requests and responses, a file per service, methods on Client
-//! watch/        the account of events: nothing lost, nothing twice, over every reconnection
+//! watch/        the account of events: nothing lost, nothing twice, over every reconnection; one thread for all watches
 //! event_queue   one place for what watches, and others that report by themselves, have to say
 //! auto_sync     the thread that keeps a client's endpoints those of its cluster's members
 //!    │          client config error deadline limits log secret stats sync: what every layer knows
 //!    ▼
 //! channel/      which member a call goes to, and what becomes of it when that one fails
 //!    ▼
-//! gateway/      the wire: HTTP/1.1, JSON, error answers, lines of a stream
+//! gateway/      the wire: HTTP/1.1, JSON, error answers, lines of a stream, WebSocket
 //!    ▼
-//! net/          bytes: connections within a deadline, and what ends a wait early; sys has its unsafe code
+//! net/          bytes: connections within a deadline, what ends a wait early, readiness; sys has its unsafe code
 //! ```
 //!
 //! Arrows point down only. Nothing below `ffi` knows C, nothing below `rpc` knows what a key is, only `gateway` knows

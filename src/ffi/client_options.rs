@@ -23,7 +23,7 @@ use std::time::Duration;
 pub type etcdgw_log_callback = Option<unsafe extern "C" fn(level: i32, line: *const c_char, user_data: *mut c_void)>;
 
 /// Settings of a client. All are read by `etcdgw_client_new`, and nothing that they point to is used after it but
-/// `log_user_data`. Those marked "not yet" are refused with `ETCDGW_UNIMPLEMENTED` when set.
+/// `log_user_data`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct etcdgw_client_options {
