@@ -1,6 +1,5 @@
 //! The thread that makes a client's callbacks, one at a time: a slow one delays the others, and nothing else.
 
-use super::mailbox::{Delivered, Mailbox};
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::net;
@@ -10,18 +9,53 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
-/// The delivery thread of a client, and the watches that wait for it.
+/// What has callbacks to be made.
+pub(crate) trait Deliver: Send + Sync {
+    /// Does the next thing that is due, on the delivery thread.
+    fn deliver(&self) -> Delivered;
+}
+
+/// What the delivery thread has done for one of these.
+pub(crate) enum Delivered {
+    /// There may be more.
+    Some,
+    All,
+    /// The callback has forked and come back in the child, where nothing of this is usable: locks may be held for ever.
+    InAChild,
+}
+
+/// Keeps the delivery thread of a client running. It ends with the last owner of this, which therefore is no callback's
+/// own data, but a handle.
+pub(crate) struct DeliveryGuard(Arc<Delivery>);
+
+impl DeliveryGuard {
+    pub(super) fn new(delivery: Arc<Delivery>) -> DeliveryGuard {
+        DeliveryGuard(delivery)
+    }
+
+    pub(crate) fn delivery(&self) -> &Arc<Delivery> {
+        &self.0
+    }
+}
+
+impl Drop for DeliveryGuard {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// The delivery thread of a client, and who waits for it.
 ///
 /// Its lock is never held while a callback runs, nor together with a backlog's.
 #[derive(Default)]
-pub(super) struct Delivery {
+pub(crate) struct Delivery {
     state: Mutex<State>,
     changed: Waiters,
 }
 
 #[derive(Default)]
 struct State {
-    due: VecDeque<Arc<Mailbox>>,
+    due: VecDeque<Arc<dyn Deliver>>,
     thread: Option<JoinHandle<()>>,
     id: Option<ThreadId>,
     /// Foreign code runs, or may.
@@ -49,21 +83,21 @@ impl Delivery {
         Ok(delivery)
     }
 
-    pub(super) fn is_current_thread(&self) -> bool {
+    pub(crate) fn is_current_thread(&self) -> bool {
         lock(&self.state).id == Some(std::thread::current().id())
     }
 
-    pub(super) fn schedule(&self, mailbox: Arc<Mailbox>) {
+    pub(crate) fn schedule(&self, who: Arc<dyn Deliver>) {
         let mut state = lock(&self.state);
-        state.due.push_back(mailbox);
+        state.due.push_back(who);
         self.changed.wake_all(state);
     }
 
     pub(super) fn run(&self) {
-        while let Some(mailbox) = self.next() {
-            match mailbox.deliver() {
-                // To the end of the line after each: no watch keeps the others waiting for more than one callback.
-                Delivered::Some => self.schedule(mailbox),
+        while let Some(who) = self.next() {
+            match who.deliver() {
+                // To the end of the line after each: nobody keeps the others waiting for more than one callback.
+                Delivered::Some => self.schedule(who),
                 Delivered::All => {}
                 Delivered::InAChild => return,
             }
@@ -73,13 +107,13 @@ impl Delivery {
         self.changed.wake_all(state);
     }
 
-    fn next(&self) -> Option<Arc<Mailbox>> {
+    fn next(&self) -> Option<Arc<dyn Deliver>> {
         let mut state = lock(&self.state);
         loop {
-            let mailbox = state.due.pop_front();
-            state.is_busy = mailbox.is_some();
-            if mailbox.is_some() {
-                return mailbox;
+            let who = state.due.pop_front();
+            state.is_busy = who.is_some();
+            if who.is_some() {
+                return who;
             }
             if state.is_stopping {
                 state.has_ended = true;

@@ -1,7 +1,7 @@
 //! What the watches of one client have in common.
 
 use super::buffers::Buffers;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, DeliveryGuard};
 use super::pins::Pins;
 use super::reactor::{Reactor, Settings};
 use super::switchboard::{Message, Switchboard};
@@ -31,20 +31,20 @@ pub(crate) struct Hub {
 struct State {
     /// There while there are watches.
     engine: Weak<Engine>,
-    /// There while it runs: it may outlive its engine by a callback, and then serves the next.
+    /// There while somebody has callbacks.
+    guard: Weak<DeliveryGuard>,
+    /// There while its thread runs: it may outlive its guard by a callback, and then serves the next.
     delivery: Weak<Delivery>,
     is_closed: bool,
 }
 
-/// What drives a client's watches, from the first of them to the last: the thread that reads, and the one that makes
-/// callbacks where there are any.
+/// What drives a client's watches, from the first of them to the last.
 pub(super) struct Engine {
     pub board: Arc<Switchboard>,
     pub pins: Pins,
     pub buffers: Arc<Buffers>,
     last_watch: AtomicU64,
     thread: Mutex<Option<JoinHandle<()>>>,
-    delivery: Mutex<Option<Arc<Delivery>>>,
 }
 
 impl Hub {
@@ -79,25 +79,25 @@ impl Hub {
             buffers: self.buffers.clone(),
             last_watch: AtomicU64::new(0),
             thread: Mutex::new(Some(thread)),
-            delivery: Mutex::default(),
         });
         state.engine = Arc::downgrade(&engine);
         Ok(engine)
     }
 
-    /// The thread that makes callbacks, for as long as the engine runs.
-    pub(super) fn delivery(&self, engine: &Engine) -> Result<Arc<Delivery>> {
+    /// The thread that makes callbacks, started where it doesn't run.
+    pub(crate) fn delivery(&self) -> Result<Arc<DeliveryGuard>> {
         let mut state = lock(&self.state);
-        let mut delivery = lock(&engine.delivery);
-        if let Some(running) = &*delivery {
-            return Ok(running.clone());
+        if let Some(guard) = state.guard.upgrade() {
+            return Ok(guard);
         }
         let running = match state.delivery.upgrade().filter(|earlier| earlier.resume()) {
             Some(earlier) => earlier,
             None => Delivery::start()?,
         };
         state.delivery = Arc::downgrade(&running);
-        Ok(delivery.insert(running).clone())
+        let guard = Arc::new(DeliveryGuard::new(running));
+        state.guard = Arc::downgrade(&guard);
+        Ok(guard)
     }
 
     /// Ends all watches, and starts none any more.
@@ -126,9 +126,6 @@ impl Drop for Engine {
         // It drops nothing of a watch's owner, and so is never the one that drops this.
         if let Some(thread) = lock(&self.thread).take() {
             let _ = thread.join();
-        }
-        if let Some(delivery) = lock(&self.delivery).take() {
-            delivery.stop();
         }
     }
 }

@@ -5,7 +5,7 @@ mod tests;
 
 use super::backlog::{Backlog, Cancelled, Face, Popped, Room, Work};
 use super::buffers::Buffers;
-use super::delivery::Delivery;
+use super::delivery::{Deliver, Delivered, Delivery};
 use super::response::WatchResponse;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -58,15 +58,6 @@ struct Callback {
     /// Taken out while it runs, and for good after its last call.
     consumer: Mutex<Option<Consumer>>,
     delivery: Arc<Delivery>,
-}
-
-/// What the delivery thread has done for a watch.
-pub(super) enum Delivered {
-    /// There may be more.
-    Some,
-    All,
-    /// The callback has forked and come back in the child, where nothing of this is usable: locks may be held for ever.
-    InAChild,
 }
 
 impl Mailbox {
@@ -175,21 +166,6 @@ impl Mailbox {
         popped.response
     }
 
-    /// Does the next thing that is due, on the delivery thread.
-    pub(super) fn deliver(&self) -> Delivered {
-        let Outlet::Callback(callback) = &self.outlet else { return Delivered::All };
-        match self.backlog.work() {
-            Work::Nothing => Delivered::All,
-            Work::Deliver(popped) => self.call(callback, self.open(popped)),
-            Work::Release => {
-                let consumer = lock(&callback.consumer).take();
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
-                self.backlog.release();
-                Delivered::All
-            }
-        }
-    }
-
     fn call(&self, callback: &Callback, response: WatchResponse) -> Delivered {
         let process = Generation::current();
         let taken = lock(&callback.consumer).take();
@@ -216,6 +192,22 @@ impl Mailbox {
             // Not under the lock: it may be the last.
             let tag = lock(tag).take();
             drop(tag);
+        }
+    }
+}
+
+impl Deliver for Mailbox {
+    fn deliver(&self) -> Delivered {
+        let Outlet::Callback(callback) = &self.outlet else { return Delivered::All };
+        match self.backlog.work() {
+            Work::Nothing => Delivered::All,
+            Work::Deliver(popped) => self.call(callback, self.open(popped)),
+            Work::Release => {
+                let consumer = lock(&callback.consumer).take();
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+                self.backlog.release();
+                Delivered::All
+            }
         }
     }
 }

@@ -35,6 +35,7 @@ mod switchboard;
 mod timers;
 
 pub(crate) use buffers::Buffers;
+pub(crate) use delivery::{Deliver, Delivered, Delivery, DeliveryGuard};
 pub(crate) use hub::Hub;
 pub use mailbox::Consumer;
 pub use response::{WatchKind, WatchResponse};
@@ -99,6 +100,7 @@ struct Handle {
     way: Arc<Way>,
     /// With the last watch end the threads, which the cancelled watch is told to before.
     engine: Arc<Engine>,
+    _guard: Option<Arc<DeliveryGuard>>,
     /// Dropped last.
     client: Client,
 }
@@ -107,9 +109,10 @@ impl Client {
     /// Watches, calling `consumer` on the client's delivery thread once [`Watch::start`] allows it. The consumer is
     /// dropped after its last call, or before this returns an error.
     pub fn watch(&self, options: WatchOptions, consumer: Consumer) -> Result<Watch> {
-        self.begin_watch(&options, |engine, origin| {
-            Ok(Mailbox::calling(consumer, self.shared.hub.delivery(engine)?, origin))
-        })
+        let guard = self.shared.hub.delivery()?;
+        let delivery = guard.delivery().clone();
+        let control = self.control(&options.call);
+        self.begin_watch(&options, &control, Some(guard), |origin| Mailbox::calling(consumer, delivery, origin))
     }
 
     /// Watches, and lets `queue` have the events, each with the tag, once [`Watch::start`] allows it. The tag is dropped
@@ -120,19 +123,20 @@ impl Client {
         queue: &EventQueue,
         tag: Box<dyn Any + Send + Sync>,
     ) -> Result<Watch> {
-        self.begin_watch(&options, |_, origin| Ok(Mailbox::queued(queue, tag, origin)))
+        let control = self.control(&options.call);
+        self.begin_watch(&options, &control, None, |origin| Mailbox::queued(queue, tag, origin))
     }
 
     /// Watches, to be asked with [`Watch::next`].
     pub fn watch_open(&self, options: WatchOptions) -> Result<Watch> {
-        self.begin_watch(&options, |_, origin| Ok(Mailbox::pulled(origin)))
+        self.begin_watch(&options, &self.control(&options.call), None, Mailbox::pulled)
     }
 
     /// Waits for the first changes, within the time that the call's options allow.
     pub fn watch_once(&self, options: WatchOptions) -> Result<WatchResponse> {
         let options = WatchOptions { progress_notify: false, report_connection: false, wait_created: true, ..options };
         let control = self.control(&options.call);
-        let watch = self.begin_watch_within(&options, &control, |_, origin| Ok(Mailbox::pulled(origin)))?;
+        let watch = self.begin_watch(&options, &control, None, Mailbox::pulled)?;
         loop {
             let response = watch.0.mailbox.next(until_next_look(&control))?;
             match response.map(|response| (response.error.clone(), response)) {
@@ -146,16 +150,9 @@ impl Client {
     fn begin_watch(
         &self,
         options: &WatchOptions,
-        mailbox: impl FnOnce(&Engine, Origin) -> Result<Arc<Mailbox>>,
-    ) -> Result<Watch> {
-        self.begin_watch_within(options, &self.control(&options.call), mailbox)
-    }
-
-    fn begin_watch_within(
-        &self,
-        options: &WatchOptions,
         control: &Control,
-        mailbox: impl FnOnce(&Engine, Origin) -> Result<Arc<Mailbox>>,
+        guard: Option<Arc<DeliveryGuard>>,
+        mailbox: impl FnOnce(Origin) -> Arc<Mailbox>,
     ) -> Result<Watch> {
         let start_revision = options.request.start_revision;
         if start_revision < 0 {
@@ -166,11 +163,11 @@ impl Client {
         let engine = hub.engine()?;
         let (watch, feeder) = (engine.next_watch(), engine.board.clone());
         let origin = Origin { feeder, watch, buffers: engine.buffers.clone() };
-        let mailbox = mailbox(&engine, origin)?;
+        let mailbox = mailbox(origin);
         let (way, client) = (Arc::new(Way::new()), self.clone());
         self.counters().watches_open.add(1);
         // What goes wrong from here on ends the watch by dropping this.
-        let handle = Watch(Arc::new(Handle { mailbox, watch, way, engine, client }));
+        let handle = Watch(Arc::new(Handle { mailbox, watch, way, engine, _guard: guard, client }));
         handle.begin(options, control)?;
         Ok(handle)
     }
@@ -183,7 +180,7 @@ impl Client {
 impl Watch {
     /// Hands the watch to the thread that drives it, and waits until the server has confirmed it where that is asked for.
     fn begin(&self, options: &WatchOptions, control: &Control) -> Result<()> {
-        let Handle { mailbox, watch, way, engine, client } = &*self.0;
+        let Handle { mailbox, watch, way, engine, client, .. } = &*self.0;
         let (channel, namespace) = (&client.shared.channel, client.namespace());
         let settings = Settings {
             namespace: namespace.clone(),
