@@ -60,8 +60,9 @@ COMPARED = range(len(TITLES))
 FIGURES = [0, 1, 3, 5, 7]
 
 
-def table(rows, columns=COMPARED):
-    lines = [[line[column] for column in columns] for line in (TITLES, *map(cells, rows))]
+def table(rows, columns=COMPARED, measured="etcdgw"):
+    titles = [measured if title == "etcdgw" else title for title in TITLES]
+    lines = [[line[column] for column in columns] for line in (titles, *map(cells, rows))]
     widths = [max(map(len, column)) for column in zip(*lines)]
     for line in lines:
         first, *others = (cell.ljust(width) if at == 0 else cell.rjust(width)
@@ -69,9 +70,9 @@ def table(rows, columns=COMPARED):
         yield "  ".join([first, *others]).rstrip()
 
 
-def show(title, rows, columns=COMPARED):
+def show(title, rows, columns=COMPARED, measured="etcdgw"):
     print(f"\n{title}\n")
-    for line in table(rows, columns):
+    for line in table(rows, columns, measured):
         print(f"  {line}")
 
 

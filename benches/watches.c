@@ -6,8 +6,8 @@
  *   watch PREFIX REVISION            begins one watch of all keys with the prefix
  *   hold PREFIX                      the same, and nobody reads it
  *   drain COUNT                      reads so many events of that one; how long it took
- *   arm                              forgets what was counted
- *   count EVENTS                     the instant at which so many had come, and how many events have
+ *   arm EVENTS                       forgets what was counted, and counts to so many
+ *   count                            waits for them; the instant at which they had come, and how many events have
  *   lag                              the longest time from just before a put to its event, and the median
  *   put PREFIX COUNT BYTES PAUSE_US  writes so many keys one after another, each until it succeeds; how long it took
  *   fill PREFIX COUNT BYTES OPS      the same in transactions of OPS; the first revision, and how long it took
@@ -105,15 +105,12 @@ static void arm(int64_t goal)
     pthread_mutex_unlock(&mutex);
 }
 
-/* The instant of this event since `arm`; the first one's is known in any case. */
-static int64_t wait_for(int64_t goal)
+/* The instant at which what was wanted had come. */
+static int64_t wait_for_events(void)
 {
     pthread_mutex_lock(&mutex);
-    if (events < goal) {
-        wanted = goal;
-        while (events < goal)
-            pthread_cond_wait(&changed, &mutex);
-    }
+    while (events < wanted)
+        pthread_cond_wait(&changed, &mutex);
     int64_t at = reached_ns;
     pthread_mutex_unlock(&mutex);
     return at;
@@ -282,7 +279,7 @@ static void latency(size_t count)
         arm(1);
         int64_t started = now_ns();
         check(etcdgw_put(client, key, stamped(room, sizeof room), NULL, NULL, &error), error);
-        times[i] = wait_for(1) - started;
+        times[i] = wait_for_events() - started;
     }
     etcdgw_watch_free(watch);
     qsort(times, count, sizeof *times, compare);
@@ -310,17 +307,18 @@ static void obey(const char *line)
         hold(prefix);
     else if (sscanf(line, "drain %lld", &a) == 1)
         drain((size_t)a);
-    else if (sscanf(line, "count %lld", &a) == 1)
-        answer(wait_for(a), events);
     else if (sscanf(line, "put %31s %lld %lld %lld", prefix, &a, &b, &c) == 4)
         put(prefix, (size_t)a, (size_t)b, (unsigned)c);
     else if (sscanf(line, "fill %31s %lld %lld %lld", prefix, &a, &b, &c) == 4)
         fill(prefix, (size_t)a, (size_t)b, (size_t)c);
     else if (sscanf(line, "latency %lld", &a) == 1)
         latency((size_t)a);
-    else if (strcmp(line, "arm\n") == 0) {
-        arm(1);
+    else if (sscanf(line, "arm %lld", &a) == 1) {
+        arm(a);
         answer(now_ns(), 0);
+    } else if (strcmp(line, "count\n") == 0) {
+        int64_t at = wait_for_events();
+        answer(at, events);
     } else if (strcmp(line, "lag\n") == 0)
         answer_lag();
     else if (strcmp(line, "cpu\n") == 0)

@@ -1,6 +1,6 @@
-"""watches.py FOLDER [ROW...]: measures what watches cost and how soon they are back, on real servers of its own.
+"""watches.py FOLDER [clientv3] [ROW...]: measures what watches cost and how soon they are back, on real servers of its own.
 
-Rows: see ROWS at the end; without names all of them. FOLDER has the programs of the bench and gets a line of JSON for
+Rows: see ROWS at the end; without names all of them. With clientv3 it measures the same of etcd's client for Go. FOLDER has the programs of the bench and gets a line of JSON for
 each figure in results.jsonl. README.md says what the figures mean.
 """
 
@@ -26,10 +26,12 @@ ANYWHERE = os.sched_getaffinity(0)
 
 
 class Watcher(Client):
-    """A process with one client of the library, at its defaults."""
+    """A process with one client at its defaults: of the library, or of what it is compared with."""
+
+    program = "watches"
 
     def __init__(self, folder, *urls):
-        super().__init__(folder, "watches", [",".join(urls), "0", "0"], ANYWHERE)
+        super().__init__(folder, self.program, [",".join(urls), "0", "0"], ANYWHERE)
 
     @property
     def pid(self):
@@ -52,6 +54,13 @@ class Watcher(Client):
     def connections(self):
         folder = f"/proc/{self.pid}/fd"
         return sum(os.readlink(f"{folder}/{name}").startswith("socket:") for name in os.listdir(folder))
+
+
+class Writer(Watcher):
+    """What writes is always the library."""
+
+    def __init__(self, folder, *urls):
+        Client.__init__(self, folder, "watches", [",".join(urls), "0", "0"], ANYWHERE)
 
 
 def figure(source, work, unit, value, at_most=None):
@@ -116,7 +125,7 @@ def scale_on(folder, version):
 
 def many_on(folder, version, source):
     progress(f"{MANY:,} watches on etcd {version}")
-    with started(version) as etcd, Watcher(folder, etcd.url) as client, Watcher(folder, etcd.url) as writer:
+    with started(version) as etcd, Watcher(folder, etcd.url) as client, Writer(folder, etcd.url) as writer:
         client.ask("open warm/ 1 1 1")
         before, server = resident_bytes(client.pid), etcd.resident_bytes()
         taken = client.ask(f"open many/ {MANY} 8 1")
@@ -124,17 +133,17 @@ def many_on(folder, version, source):
                      (resident_bytes(client.pid) - before) / MANY, 2048)
         yield figure(source, "… server memory each", "bytes", (etcd.resident_bytes() - server) / MANY, 3 * 1024)
         yield figure(source, "… confirmed, begun by 8 threads, each", "ns", taken / MANY, SECOND / 20_000)
-        client.ask("arm")
+        client.ask(f"arm {MANY}")
         begin = time.monotonic_ns()
         writer.ask(f"fill many/ {MANY} 64 128")
-        yield figure(source, "… an event for each, written and delivered", "ns", client.ask(f"count {MANY}") - begin)
-        client.ask("arm")
+        yield figure(source, "… an event for each, written and delivered", "ns", client.ask("count") - begin)
+        client.ask(f"arm {MANY}")
         etcd.kill()
         etcd.start()
         etcd.wait_until_healthy()
         begin = time.monotonic_ns()
         writer.ask(f"fill many/ {MANY} 64 128")
-        yield figure(source, "… the same after kill -9 and restart", "ns", client.ask(f"count {MANY}") - begin)
+        yield figure(source, "… the same after kill -9 and restart", "ns", client.ask("count") - begin)
 
 
 def idle(folder):
@@ -153,17 +162,17 @@ def idle(folder):
 def events(folder):
     """The processor time of an event that is delivered, of a watch that catches up."""
     progress("CPU of an event")
-    with started(NEWEST) as etcd, Watcher(folder, etcd.url) as writer:
+    with started(NEWEST) as etcd, Writer(folder, etcd.url) as writer:
         # Few events in a revision: what etcd takes to put a message into fragments grows with the square of their number.
         first, _ = writer.obey(f"fill cpu/ {EVENTS} 64 5")
         costs = []
         for _ in range(5):
             with Watcher(folder, etcd.url) as client:
                 client.ask("open warm/ 1 1 1")
-                client.ask("arm")
+                client.ask(f"arm {EVENTS}")
                 before = client.ask("cpu")
                 client.ask(f"watch cpu/ {first}")
-                client.ask(f"count {EVENTS}")
+                client.ask("count")
                 costs.append((client.ask("cpu") - before) / EVENTS)
         yield figure(f"etcd {NEWEST}", "client CPU per event, values of 64 B", "ns", min(costs), 300)
 
@@ -193,7 +202,7 @@ def killed(folder):
         progress(f"server ended by {name} and back")
         with started(NEWEST) as etcd, Watcher(folder, etcd.url) as client:
             client.ask("watch back/ 0")
-            client.ask("arm")
+            client.ask("arm 1")
             end(etcd)
             # It stays away for so long that a client is no longer in its first tries.
             time.sleep(2)
@@ -202,7 +211,7 @@ def killed(folder):
             answered = time.monotonic_ns()
             # It may come before the answer.
             yield figure(source, f"server ended by {name} and back: first event after", "ns",
-                         max(client.ask("count 1") - answered, 1), SECOND / 5)
+                         max(client.ask("count") - answered, 1), SECOND / 5)
 
 
 def cut(folder):
@@ -210,9 +219,9 @@ def cut(folder):
     progress("connection cut every 50 to 500 ms")
     chance = random.Random(1)
     with started(NEWEST) as etcd, Proxy(etcd.port) as proxy, Watcher(folder, proxy.url) as client, \
-            Watcher(folder, etcd.url) as writer:
+            Writer(folder, etcd.url) as writer:
         client.ask("watch cut/ 0")
-        client.ask("arm")
+        client.ask("arm 8000")
         writer.begin("put cut/ 8000 64 1000")
         end, cuts = time.monotonic() + 15, 0
         while time.monotonic() < end:
@@ -220,7 +229,7 @@ def cut(folder):
             proxy.cut()
             cuts += 1
         writer.finish()
-        client.ask("count 8000")
+        client.ask("count")
         longest, median = client.obey("lag")
         yield figure(f"etcd {NEWEST}", f"connection cut {cuts} times: longest lag behind commits", "ns", longest,
                      SECOND * 0.3)
@@ -230,7 +239,7 @@ def cut(folder):
 def recovered(client, writer, cluster_name, work, begin, at_most, give_up=60):
     """The first event after a fault that began at `begin`, or how long it was waited for in vain."""
     writer.ask("put gone/ 1 64 0")
-    client.begin("count 1")
+    client.begin("count")
     end = time.monotonic() + give_up
     while time.monotonic() < end:
         if select.select([client.process.stdout], [], [], 0.2)[0]:
@@ -245,10 +254,10 @@ def gone(folder, work, at_most, fault, way_of=None):
         others = [member.url for member in cluster.members if member is not cluster.members[place]]
         with Proxy(cluster.members[place].port) as way, \
                 Watcher(folder, way.url if way_of else cluster.members[place].url, *others) as client, \
-                Watcher(folder, *others) as writer:
+                Writer(folder, *others) as writer:
             client.ask("watch gone/ 0")
             wait_until(lambda: cluster.members[place].watchers() == 1)
-            client.ask("arm")
+            client.ask("arm 1")
             begin = time.monotonic_ns()
             fault(cluster, place, way)
             try:
@@ -278,7 +287,7 @@ def partitioned(folder):
 def backlog(folder):
     """200 MB for a consumer that doesn't read, which then reads all of it."""
     progress("200 MB that nobody reads")
-    with started(NEWEST) as etcd, Watcher(folder, etcd.url) as client, Watcher(folder, etcd.url) as writer:
+    with started(NEWEST) as etcd, Watcher(folder, etcd.url) as client, Writer(folder, etcd.url) as writer:
         client.ask("hold backlog/")
         before = resident_bytes(client.pid)
         writer.ask(f"put backlog/ {BACKLOG_COUNT} {BACKLOG_VALUE} 0")
@@ -310,17 +319,23 @@ ROWS = {row.__name__: row for row in
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    if len(sys.argv) < 2 or not set(sys.argv[2:]) <= set(ROWS):
+    arguments = sys.argv[1:]
+    is_peer = arguments[1:2] == ["clientv3"]
+    folder, names = arguments[0] if arguments else None, arguments[1 + is_peer:]
+    if folder is None or not set(names) <= set(ROWS):
         sys.exit(f"{__doc__}\nrows: {' '.join(ROWS)}")
-    folder, names = sys.argv[1], sys.argv[2:] or ROWS
+    if is_peer:
+        Watcher.program = "watches-go"
     rows = []
-    for name in names:
+    for name in names or ROWS:
         try:
             rows.extend(ROWS[name](folder))
         except BenchError as error:
             print(f"  {name} failed: {error}", file=sys.stderr)
-    report.show("Watches, on real servers", rows, report.FIGURES)
-    report.append_json(f"{folder}/results.jsonl", rows)
+    report.show("Watches, on real servers", rows, report.FIGURES, "clientv3" if is_peer else "etcdgw")
+    # Lines of the library are not to be mistaken for those of another one.
+    if not is_peer:
+        report.append_json(f"{folder}/results.jsonl", rows)
 
 
 main()

@@ -1,7 +1,7 @@
 //! Thousands of watches that are begun and cancelled.
 
+use crate::alone;
 use crate::common::{Etcd, LONG, client, for_each_version, put_revision, wait_until};
-use crate::{SHARE_A_CONNECTION, alone};
 use etcdgw::client::Client;
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::watch::WatchRequest;
@@ -9,7 +9,7 @@ use etcdgw::watch::WatchOptions;
 use std::borrow::Cow;
 
 const THREADS: usize = 8;
-const CYCLES_EACH: usize = if SHARE_A_CONNECTION { 1000 } else { 100 };
+const CYCLES_EACH: usize = 1000;
 
 const WATCHERS: &str = "etcd_debugging_mvcc_watcher_total";
 

@@ -12,10 +12,6 @@ mod neighbours;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Whether the watches of a client share a connection where the server allows it. Where each has a thread and a
-/// connection of its own, a few hundred are what a machine bears.
-const SHARE_A_CONNECTION: bool = false;
-
 /// One test at a time: each counts threads, descriptors or memory.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());

@@ -1,7 +1,7 @@
 //! Ten thousand watches, each of a key of its own.
 
+use crate::alone;
 use crate::common::{Etcd, LONG, client, put_request, versions, wait_until, within};
-use crate::{SHARE_A_CONNECTION, alone};
 use etcdgw::client::Client;
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::txn::{TxnOp, TxnRequest};
@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const WATCHES: usize = if SHARE_A_CONNECTION { 10_000 } else { 300 };
+const WATCHES: usize = 10_000;
 
 /// Operations that etcd allows in a transaction.
 const OPS: usize = 128;
