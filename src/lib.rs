@@ -6,6 +6,8 @@
 //!    ▼
 //! ffi/          translation only: check arguments, borrow bytes, call the core, hand back a result or an error
 //!    ▼
+//! concurrency/  what is made of these: a mirror of keys
+//!    ▼
 //! rpc/          what etcd offers: requests and responses, a file per service, methods on Client
 //! watch/        the account of events: nothing lost, nothing twice, over every reconnection
 //! auto_sync     the thread that keeps a client's endpoints those of its cluster's members
@@ -24,6 +26,7 @@
 mod auto_sync;
 pub mod channel;
 pub mod client;
+pub mod concurrency;
 pub mod config;
 pub mod deadline;
 pub mod error;

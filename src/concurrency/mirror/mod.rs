@@ -1,0 +1,5 @@
+//! x
+mod entry;
+mod sorted;
+mod tree;
+pub use entry::Entry;
