@@ -163,6 +163,13 @@ pub const ETCDGW_WATCH_RESUMED: i32 = 4;
 /// The last response of a watch, with the reason.
 pub const ETCDGW_WATCH_ENDED: i32 = 5;
 
+/// Events of a mirror's keys, all of the revisions they are of.
+pub const ETCDGW_MIRROR_EVENTS: i32 = 1;
+/// The copy was made anew, since the history from the old one on is gone: the difference between the two.
+pub const ETCDGW_MIRROR_REBUILT: i32 = 2;
+/// The last event of a mirror, with the reason; the copy stays as it is.
+pub const ETCDGW_MIRROR_ENDED: i32 = 3;
+
 /// A put; `put` is set.
 pub const ETCDGW_TXN_PUT: i32 = 1;
 /// A get; `get` is set.
@@ -251,6 +258,7 @@ fn name_of(status: etcdgw_status) -> &'static CStr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::concurrency::mirror::ChangeKind;
     use crate::error::{Code, Reason};
     use crate::log::Level;
 
@@ -265,5 +273,8 @@ mod tests {
         assert_eq!(Reason::Corrupt as i32, ETCDGW_REASON_CORRUPT);
         assert_eq!(Level::Error as i32, ETCDGW_LOG_ERROR);
         assert_eq!(Level::Trace as i32, ETCDGW_LOG_TRACE);
+        assert_eq!(ChangeKind::Events as i32, ETCDGW_MIRROR_EVENTS);
+        assert_eq!(ChangeKind::Rebuilt as i32, ETCDGW_MIRROR_REBUILT);
+        assert_eq!(ChangeKind::Ended as i32, ETCDGW_MIRROR_ENDED);
     }
 }

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Takes the responses of a watch.
 pub type Consumer = Box<dyn FnMut(WatchResponse) + Send>;
 
+/// Something else to be done among the callbacks.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
 /// One watch, as its handle, its reader and the delivery thread share it.
 pub(super) struct Mailbox {
     pub queue: Queue,
@@ -120,6 +123,12 @@ enum Delivered {
     InAChild,
 }
 
+/// What waits for the delivery thread.
+enum Due {
+    Watch(Arc<Mailbox>),
+    Job(Job),
+}
+
 /// The delivery thread of a client, and the watches that wait for it.
 ///
 /// Its lock is never held while a callback runs, nor together with a queue's.
@@ -130,7 +139,7 @@ pub(super) struct Delivery {
 
 #[derive(Default)]
 struct State {
-    due: VecDeque<Arc<Mailbox>>,
+    due: VecDeque<Due>,
     thread: Option<JoinHandle<()>>,
     id: Option<ThreadId>,
     /// Foreign code runs, or may.
@@ -163,12 +172,27 @@ impl Delivery {
     }
 
     fn schedule(&self, mailbox: Arc<Mailbox>) {
-        lock(&self.state).due.push_back(mailbox);
+        self.line_up(Due::Watch(mailbox));
+    }
+
+    pub(super) fn post(&self, job: Job) {
+        self.line_up(Due::Job(job));
+    }
+
+    fn line_up(&self, due: Due) {
+        lock(&self.state).due.push_back(due);
         self.changed.notify_all();
     }
 
     fn run(&self) {
-        while let Some(mailbox) = self.next() {
+        while let Some(due) = self.next() {
+            let mailbox = match due {
+                Due::Watch(mailbox) => mailbox,
+                Due::Job(job) => match run_job(job) {
+                    Delivered::InAChild => return,
+                    _ => continue,
+                },
+            };
             match mailbox.deliver() {
                 // To the end of the line after each: no watch keeps the others waiting for more than one callback.
                 Delivered::Some => self.schedule(mailbox),
@@ -180,13 +204,13 @@ impl Delivery {
         self.changed.notify_all();
     }
 
-    fn next(&self) -> Option<Arc<Mailbox>> {
+    fn next(&self) -> Option<Due> {
         let mut state = lock(&self.state);
         loop {
-            let mailbox = state.due.pop_front();
-            state.is_busy = mailbox.is_some();
-            if mailbox.is_some() {
-                return mailbox;
+            let due = state.due.pop_front();
+            state.is_busy = due.is_some();
+            if due.is_some() {
+                return due;
             }
             if state.is_stopping {
                 return None;
@@ -215,4 +239,11 @@ impl Delivery {
             let _ = thread.join();
         }
     }
+}
+
+/// One that panics is over; the others go on.
+fn run_job(job: Job) -> Delivered {
+    let process = Generation::current();
+    let _ = catch_unwind(AssertUnwindSafe(job));
+    if process.is_current() { Delivered::All } else { Delivered::InAChild }
 }

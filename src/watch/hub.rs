@@ -1,6 +1,6 @@
 //! What the watches of one client have in common.
 
-use super::delivery::{Delivery, Mailbox};
+use super::delivery::{Delivery, Job, Mailbox};
 use crate::error::Result;
 use crate::net::lock;
 use std::sync::{Arc, Mutex, Weak};
@@ -27,6 +27,14 @@ impl Hub {
         match &*delivery {
             Some(started) => Ok(started.clone()),
             None => Ok(delivery.insert(Delivery::start()?).clone()),
+        }
+    }
+
+    /// Has something done on the delivery thread, among the callbacks, if a watch has started it.
+    pub(crate) fn post(&self, job: Job) {
+        let delivery = lock(&self.delivery).clone();
+        if let Some(delivery) = delivery {
+            delivery.post(job);
         }
     }
 

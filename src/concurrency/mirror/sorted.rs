@@ -139,8 +139,21 @@ mod tests {
     #[test]
     fn every_key_is_found_where_it_is_and_every_other_one_where_it_would_be() {
         let keys: &[&[u8]] = &[
-            b"", b"\0", b"\0\0", b"a", b"a\0", b"a\0\0\0\0\0\0\0\0\0", b"a\0\0\0\0\0\0\0\0\x01", b"abcdefgh",
-            b"abcdefgh\0", b"abcdefghi", b"abcdefgi", b"abcdefgi\xff", b"b", b"\xff", b"\xff\xff",
+            b"",
+            b"\0",
+            b"\0\0",
+            b"a",
+            b"a\0",
+            b"a\0\0\0\0\0\0\0\0\0",
+            b"a\0\0\0\0\0\0\0\0\x01",
+            b"abcdefgh",
+            b"abcdefgh\0",
+            b"abcdefghi",
+            b"abcdefgi",
+            b"abcdefgi\xff",
+            b"b",
+            b"\xff",
+            b"\xff\xff",
         ];
         let long = [b'x'; 40];
         for prefix in [&b""[..], b"p/", &long] {

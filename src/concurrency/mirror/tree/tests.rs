@@ -34,11 +34,16 @@ fn assert_sound(tree: &Tree) {
                 assert_eq!(branch.bounds.len() + 1, branch.children.len());
                 assert!(branch.children.len() <= CAPACITY);
                 let bounds: Vec<_> = branch.bounds.items().iter().map(|bound| Some(&**bound)).collect();
-                let depths: Vec<_> = branch.children.iter().enumerate().map(|(at, child)| {
-                    assert!(child.width() > 0);
-                    let left = if at == 0 { above } else { bounds[at - 1] };
-                    depth(child, left, bounds.get(at).copied().unwrap_or(below))
-                }).collect();
+                let depths: Vec<_> = branch
+                    .children
+                    .iter()
+                    .enumerate()
+                    .map(|(at, child)| {
+                        assert!(child.width() > 0);
+                        let left = if at == 0 { above } else { bounds[at - 1] };
+                        depth(child, left, bounds.get(at).copied().unwrap_or(below))
+                    })
+                    .collect();
                 assert!(depths.iter().all(|depth| *depth == depths[0]));
                 depths[0] + 1
             }
