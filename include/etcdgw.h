@@ -109,6 +109,9 @@
 /** Initialises an etcdgw_compact_options: everything at its default. */
 #define ETCDGW_COMPACT_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_compact_options)
 
+/** Initialises an etcdgw_scan_options: everything at its default. */
+#define ETCDGW_SCAN_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_scan_options)
+
 /** Initialises an etcdgw_lease_grant_options: everything at its default. */
 #define ETCDGW_LEASE_GRANT_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_lease_grant_options)
 
@@ -117,6 +120,9 @@
 
 /** Initialises an etcdgw_watch_options: everything at its default. */
 #define ETCDGW_WATCH_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_watch_options)
+
+/** Initialises an etcdgw_mirror_options: everything at its default. */
+#define ETCDGW_MIRROR_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_mirror_options)
 
 /** Initialises an etcdgw_member_list_options: everything at its default. */
 #define ETCDGW_MEMBER_LIST_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_member_list_options)
@@ -366,6 +372,15 @@
 /** An event of a mirror; `mirror` is set. */
 #define ETCDGW_SOURCE_MIRROR 5
 
+/** Events of a mirror's keys, all of the revisions they are of. */
+#define ETCDGW_MIRROR_EVENTS 1
+
+/** The copy was made anew, since the history from the old one on is gone: the difference between the two. */
+#define ETCDGW_MIRROR_REBUILT 2
+
+/** The last event of a mirror, with the reason; the copy stays as it is. */
+#define ETCDGW_MIRROR_ENDED 3
+
 /** A put; `put` is set. */
 #define ETCDGW_TXN_PUT 1
 
@@ -432,14 +447,17 @@ typedef struct etcdgw_election_event etcdgw_election_event;
 /** Why a call failed. It stays as it is until it is freed; any number of threads may read it. */
 typedef struct etcdgw_error etcdgw_error;
 
-/** What a mirror tells; for later versions. */
-typedef struct etcdgw_mirror_event etcdgw_mirror_event;
+/** A mirror, for any number of threads at the same time. */
+typedef struct etcdgw_mirror etcdgw_mirror;
 
 /**
  * One place for the events of any number of watches, of different clients too, with one descriptor. For any number of
  * threads at the same time.
  */
 typedef struct etcdgw_queue etcdgw_queue;
+
+/** A scan, for one thread at a time. */
+typedef struct etcdgw_scan etcdgw_scan;
 
 /**
  * A transaction being built: conditions, what to do where all of them hold, and what to do else. It belongs to one
@@ -747,6 +765,32 @@ typedef struct etcdgw_compact_options {
   int32_t reserved0;
 } etcdgw_compact_options;
 
+/** Options of `etcdgw_scan_open`. */
+typedef struct etcdgw_scan_options {
+  /** `sizeof(etcdgw_scan_options)`. */
+  size_t struct_size;
+  /** Bounds each `etcdgw_scan_next` that is given no options; 0: the client's default, less than 0: no limit. */
+  int64_t timeout_ms;
+  /** Ends each `etcdgw_scan_next` that is given no options when triggered; may be NULL. */
+  struct etcdgw_cancel *cancel;
+  /**
+   * At most so many keys in a page. 0: as many as weigh a few megabytes, at most 10,000, found out from the pages
+   * before.
+   */
+  int64_t page_size;
+  /** As the keys were at this revision; 0: as they are when the first page is read. */
+  int64_t revision;
+  /**
+   * The first key that no longer belongs to the range, which then begins at the key given as `prefix`;
+   * `ETCDGW_FROM_KEY`: every key from that one on; empty: every key that starts with `prefix`.
+   */
+  struct etcdgw_bytes range_end;
+  /** 1: without values. */
+  int32_t keys_only;
+  /** Must be 0. */
+  int32_t reserved0;
+} etcdgw_scan_options;
+
 /**
  * What one operation of a transaction answered: the pointer that fits `operation` is set, the others are NULL. All
  * belong to the transaction's response.
@@ -924,6 +968,27 @@ typedef struct etcdgw_keepalive_event {
   const struct etcdgw_error *lost;
 } etcdgw_keepalive_event;
 
+/** One change of a mirror's copy. Lookups show it, or a later state, once it is told. */
+typedef struct etcdgw_mirror_event {
+  /** What it is about: one of `ETCDGW_MIRROR_...`. */
+  int32_t kind;
+  /** 0. */
+  int32_t reserved0;
+  /**
+   * What has changed, `events_len` of them, NULL when there are none. Of `ETCDGW_MIRROR_EVENTS` whole revisions, in
+   * their order; of `ETCDGW_MIRROR_REBUILT` the difference between the old copy and the new one, by key. `prev_kv` is
+   * what the copy had before, NULL where it had no such key. Of a key that was deleted, `mod_revision` of
+   * `ETCDGW_MIRROR_REBUILT` is the latest that the revision can have been.
+   */
+  const struct etcdgw_watch_event *events;
+  /** How many events are here. */
+  size_t events_len;
+  /** The revision that the keys are at once these have happened. */
+  int64_t revision;
+  /** Why the mirror has ended; else NULL. It belongs to the event. */
+  const struct etcdgw_error *error;
+} etcdgw_mirror_event;
+
 /** What one source of a queue had to say. What it points to belongs to it. */
 typedef struct etcdgw_event {
   /** What it comes from: one of `ETCDGW_SOURCE_...`. */
@@ -944,6 +1009,28 @@ typedef struct etcdgw_event {
   /** Of a mirror: what has changed; else NULL. */
   const struct etcdgw_mirror_event *mirror;
 } etcdgw_event;
+
+/** Options of `etcdgw_mirror_open`. */
+typedef struct etcdgw_mirror_options {
+  /** `sizeof(etcdgw_mirror_options)`. */
+  size_t struct_size;
+  /** Bounds the making of the first copy; 0: the client's default, less than 0: no limit. */
+  int64_t timeout_ms;
+  /** Ends the call that opens the mirror when triggered, not the mirror itself; may be NULL. */
+  struct etcdgw_cancel *cancel;
+  /** Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL. */
+  struct etcdgw_queue *queue;
+} etcdgw_mirror_options;
+
+/**
+ * Takes a change of a mirror, which is valid during the call only; `user_data` is what was given with the callback.
+ *
+ * Called on a thread of the library, one at a time together with the other callbacks of the client, never under a lock:
+ * it may call every function of the library but `etcdgw_mirror_wait_for_revision` of its own mirror, `etcdgw_mirror_free`
+ * included. The copy stays as it is while it runs, and so do the client's other mirrors. It must not throw. Where it
+ * forks, the child must not return from it: the thread, and with it the child, would end.
+ */
+typedef void (*etcdgw_mirror_callback)(const struct etcdgw_mirror_event *event, void *user_data);
 
 /** Options of `etcdgw_member_list`. */
 typedef struct etcdgw_member_list_options {
@@ -1440,6 +1527,37 @@ etcdgw_status etcdgw_prefix_range_end(struct etcdgw_bytes prefix,
                                       struct etcdgw_error **err);
 
 /**
+ * Begins to read the keys that start with `prefix`, or with `options.range_end` a range of keys, of any number, page by
+ * page: ascending, all of one revision, and never more than a page in memory. Of an empty prefix: every key.
+ *
+ * Nothing is sent yet. `options` may be NULL. `out`: receives the scan, owned by the caller, who may free it before its
+ * end: `etcdgw_scan_free`. Any thread.
+ */
+etcdgw_status etcdgw_scan_open(struct etcdgw_client *client,
+                               struct etcdgw_bytes prefix,
+                               const struct etcdgw_scan_options *options,
+                               struct etcdgw_scan **out,
+                               struct etcdgw_error **err);
+
+/**
+ * Reads the next page of a scan.
+ *
+ * `options` may be NULL: then those of `etcdgw_scan_open` hold. `response`: receives the page, owned by the caller:
+ * `etcdgw_get_response_free`; NULL throws it away. Its `count` is how many keys were left with this page, its `more` 1
+ * unless it is the last one; the revision in the header of the first one is that of all pages. One thread at a time.
+ *
+ * At the end it is `ETCDGW_OK` with `kvs_len` 0, however often. Returns `ETCDGW_COMPACTED` when the scan's revision has
+ * been compacted away: then only a new scan helps. After another failure the same page may be asked for again.
+ */
+etcdgw_status etcdgw_scan_next(struct etcdgw_scan *scan,
+                               const struct etcdgw_call_options *options,
+                               struct etcdgw_get_response **response,
+                               struct etcdgw_error **err);
+
+/** Frees a scan, at its end or before; NULL is fine. */
+void etcdgw_scan_free(struct etcdgw_scan *scan);
+
+/**
  * Begins a transaction without conditions and operations. Nothing is sent before it is committed.
  *
  * `out`: receives it, owned by the caller: `etcdgw_txn_free`. It may outlive the client's handle. Any thread.
@@ -1847,6 +1965,97 @@ void etcdgw_queue_free(struct etcdgw_queue *queue);
  * `user_data_free` runs inside.
  */
 void etcdgw_event_free(struct etcdgw_event *event);
+
+/**
+ * Opens a mirror: a local copy of every key that starts with `prefix`, kept up with the cluster, from which lookups are
+ * answered without asking a server. Of an empty prefix: every key. Returns when the first copy is complete; every change
+ * made after that reaches it.
+ *
+ * A transaction is in the copy as a whole or not at all. Over lost connections and restarted servers the mirror goes on
+ * as a watch does. Where the history that it needs was compacted away it makes its copy anew in the background, as often
+ * as it takes, and lookups show the old one until then (`ETCDGW_MIRROR_REBUILT`). It ends (`ETCDGW_MIRROR_ENDED`) when
+ * the server refuses the keys to it, and when the client is closed: lookups are then answered from the copy as it was.
+ *
+ * `options` may be NULL. `callback`: is told of every change; NULL: nobody is. `user_data`: given to it.
+ * `user_data_free`: runs once with `user_data` after the last call, at once without a callback, and also when this
+ * function fails; NULL: nothing to do. `out`: receives the mirror before the first call, owned by the caller:
+ * `etcdgw_mirror_free`. Any thread.
+ *
+ * The copy is changed on the thread that makes the client's callbacks: a slow callback delays it.
+ */
+etcdgw_status etcdgw_mirror_open(struct etcdgw_client *client,
+                                 struct etcdgw_bytes prefix,
+                                 const struct etcdgw_mirror_options *options,
+                                 etcdgw_mirror_callback callback,
+                                 void *user_data,
+                                 void (*user_data_free)(void *user_data),
+                                 struct etcdgw_mirror **out,
+                                 struct etcdgw_error **err);
+
+/**
+ * Looks a key up in the copy: no network, no lock.
+ *
+ * `key`: one that starts with the mirror's prefix. `response`: receives the key, owned by the caller:
+ * `etcdgw_get_response_free`; NULL when it isn't wanted. The revision in its header is the copy's. Any thread.
+ *
+ * A key that doesn't exist is `ETCDGW_OK` with `kvs_len` 0. Returns `ETCDGW_INVALID_ARGUMENT` for a key that the mirror
+ * can't know.
+ */
+etcdgw_status etcdgw_mirror_get(struct etcdgw_mirror *mirror,
+                                struct etcdgw_bytes key,
+                                struct etcdgw_get_response **response,
+                                struct etcdgw_error **err);
+
+/**
+ * Reads every key of the copy that starts with `prefix`, ascending, all at one revision: no network, no lock.
+ *
+ * `prefix`: one that starts with the mirror's prefix, or is it. `response`: receives the keys, owned by the caller:
+ * `etcdgw_get_response_free`; NULL when they aren't wanted. They are shared with the copy, whose memory at that revision
+ * is kept as long as the response. Any thread.
+ *
+ * Returns `ETCDGW_INVALID_ARGUMENT` for a prefix whose keys the mirror can't all know.
+ */
+etcdgw_status etcdgw_mirror_range(struct etcdgw_mirror *mirror,
+                                  struct etcdgw_bytes prefix,
+                                  struct etcdgw_get_response **response,
+                                  struct etcdgw_error **err);
+
+/**
+ * The revision that the copy shows. It grows also by what happens to other keys, as far as that is known, and goes back
+ * only when the cluster did: when it was restored. 0 of NULL. Any thread.
+ */
+int64_t etcdgw_mirror_revision(const struct etcdgw_mirror *mirror);
+
+/**
+ * Waits until the copy shows `revision`: that of a put for instance, so that lookups after this see it. 0: the store's
+ * revision at this moment, so that they see everything that was written before.
+ *
+ * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread, but not inside the
+ * mirror's callback, where it is `ETCDGW_FAILED_PRECONDITION` unless the copy shows the revision already.
+ *
+ * Where no event comes, since other keys were written, the cluster is asked: now and then, by one of those who wait.
+ *
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when the copy doesn't show it in time, and the error that the
+ * mirror ended with when it has.
+ */
+etcdgw_status etcdgw_mirror_wait_for_revision(struct etcdgw_mirror *mirror,
+                                              int64_t revision,
+                                              int64_t timeout_ms,
+                                              struct etcdgw_error **err);
+
+/**
+ * How many milliseconds ago the copy was last known to be the latest there was: by its being made, an event, progress
+ * that the server told, or an `etcdgw_mirror_wait_for_revision` that asked. Where nothing changes the server tells
+ * progress every ten minutes by default, so that a high age alone doesn't mean that something is wrong: wait for
+ * revision 0 to be sure. -1 of NULL. Any thread.
+ */
+int64_t etcdgw_mirror_age_ms(const struct etcdgw_mirror *mirror);
+
+/**
+ * Ends a mirror and frees it; NULL is fine. After it returns no further callback starts; one may still be running.
+ * Responses stay as they are. Inside its callback too.
+ */
+void etcdgw_mirror_free(struct etcdgw_mirror *mirror);
 
 /**
  * Lists the cluster's members.

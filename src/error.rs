@@ -151,14 +151,14 @@ pub enum Error {
         /// What it answered instead.
         what: String,
     },
-    /// The revision that a watch wants next has been compacted away.
-    #[error("{}: revision {wanted} has been compacted; the oldest left is {compact_revision}", endpoint)]
+    /// The revision that a watch wants next, or that a scan reads at, has been compacted away.
+    #[error("{endpoint}: revision {wanted} has been compacted{}", oldest_left(*compact_revision))]
     Compacted {
         /// The URL of the endpoint that said so.
         endpoint: Arc<str>,
-        /// The first revision that was still owed.
+        /// The first revision that was still owed, or the scan's.
         wanted: i64,
-        /// The server's compact revision.
+        /// The server's compact revision; 0: it did not say.
         compact_revision: i64,
     },
     /// The cluster went back in time: what a watch has seen never happened in the store that is there now.
@@ -222,6 +222,10 @@ const PASSING: &[&str] = &["not supported for learner", "not capable", "raft: st
 
 fn at(endpoint: &Option<Arc<str>>) -> String {
     endpoint.as_ref().map(|url| format!(" ({url})")).unwrap_or_default()
+}
+
+fn oldest_left(compact_revision: i64) -> String {
+    if compact_revision == 0 { String::new() } else { format!("; the oldest left is {compact_revision}") }
 }
 
 impl Error {

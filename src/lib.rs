@@ -6,6 +6,8 @@
 //!    ▼
 //! ffi/          translation only: check arguments, borrow bytes, call the core, hand back a result or an error
 //!    ▼
+//! concurrency/  what is made of these: a mirror of keys
+//!    ▼
 //! rpc/          what etcd offers: requests and responses, a file per service, methods on Client
 //! watch/        the account of events: nothing lost, nothing twice, over every reconnection; one thread for all watches
 //! event_queue   one place for what watches, and others that report by themselves, have to say
@@ -25,6 +27,7 @@
 mod auto_sync;
 pub mod channel;
 pub mod client;
+pub mod concurrency;
 pub mod config;
 pub mod deadline;
 pub mod error;

@@ -97,3 +97,32 @@ pub const MAX_ATTEMPTS: u32 = 100;
 
 /// A server is told this much more time than the call has, so that the call's own limit is the one that passes.
 pub const SERVER_TIMEOUT_SLACK: Duration = Duration::from_millis(100);
+
+/// Keys in the first page of a scan: with the largest values that etcd takes by default they are 100 MB.
+pub const SCAN_FIRST_PAGE: i64 = 64;
+
+/// The most keys that a page is asked for where the caller doesn't say: a server counts what is left of the range for
+/// every page, so that small pages of a large range cost it a multiple; many more keys than this would be much at once
+/// should their values be large after all.
+pub const SCAN_LARGEST_PAGE: i64 = 10_000;
+
+/// What a page of a scan is to weigh: enough that its request costs nothing beside it, and little memory.
+pub const SCAN_PAGE_BYTES: usize = 4 << 20;
+
+/// By how much a page of a scan may exceed the one before, and falls below one that was too large.
+pub const SCAN_PAGE_GROWTH: i64 = 8;
+
+/// The pause before a mirror is tried to be made anew once more, at first and at most: reading all of it is much to ask
+/// of a server that is in trouble.
+pub const MIRROR_PAUSE_FIRST: Duration = Duration::from_millis(50);
+/// See [`MIRROR_PAUSE_FIRST`].
+pub const MIRROR_PAUSE_LONGEST: Duration = Duration::from_secs(5);
+
+/// How long somebody who waits for a revision of a mirror trusts in an event that is under way; most take less.
+pub const MIRROR_PROBE_FIRST: Duration = Duration::from_millis(10);
+
+/// The longest time between two looks for a proof that a mirror has come to a revision that is waited for.
+pub const MIRROR_PROBE_LONGEST: Duration = Duration::from_secs(1);
+
+/// A look that costs the server so much is not made again before so many times that time has passed.
+pub const MIRROR_PROBE_SHARE: u32 = 5;

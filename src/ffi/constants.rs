@@ -173,6 +173,12 @@ pub const ETCDGW_SOURCE_SESSION: i32 = 3;
 pub const ETCDGW_SOURCE_ELECTION: i32 = 4;
 /// An event of a mirror; `mirror` is set.
 pub const ETCDGW_SOURCE_MIRROR: i32 = 5;
+/// Events of a mirror's keys, all of the revisions they are of.
+pub const ETCDGW_MIRROR_EVENTS: i32 = 1;
+/// The copy was made anew, since the history from the old one on is gone: the difference between the two.
+pub const ETCDGW_MIRROR_REBUILT: i32 = 2;
+/// The last event of a mirror, with the reason; the copy stays as it is.
+pub const ETCDGW_MIRROR_ENDED: i32 = 3;
 
 /// A put; `put` is set.
 pub const ETCDGW_TXN_PUT: i32 = 1;
@@ -262,6 +268,7 @@ fn name_of(status: etcdgw_status) -> &'static CStr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::concurrency::mirror::ChangeKind;
     use crate::error::{Code, Reason};
     use crate::event_queue::SourceKind;
     use crate::log::Level;
@@ -282,5 +289,8 @@ mod tests {
         assert_eq!(SourceKind::Session as i32, ETCDGW_SOURCE_SESSION);
         assert_eq!(SourceKind::Election as i32, ETCDGW_SOURCE_ELECTION);
         assert_eq!(SourceKind::Mirror as i32, ETCDGW_SOURCE_MIRROR);
+        assert_eq!(ChangeKind::Events as i32, ETCDGW_MIRROR_EVENTS);
+        assert_eq!(ChangeKind::Rebuilt as i32, ETCDGW_MIRROR_REBUILT);
+        assert_eq!(ChangeKind::Ended as i32, ETCDGW_MIRROR_ENDED);
     }
 }

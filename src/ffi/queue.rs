@@ -5,6 +5,7 @@ use super::callback::{InProcess, UserData};
 use super::constants::etcdgw_status;
 use super::error::etcdgw_error;
 use super::handle::{self, Handle, Native};
+use super::mirror_event::etcdgw_mirror_event;
 use super::options::wait_limit;
 use super::output::Output;
 use super::response::{self, Kept};
@@ -38,11 +39,6 @@ pub struct etcdgw_keepalive_event {
 
 /// What an election that is observed tells; for later versions.
 pub struct etcdgw_election_event {
-    _private: (),
-}
-
-/// What a mirror tells; for later versions.
-pub struct etcdgw_mirror_event {
     _private: (),
 }
 

@@ -121,6 +121,12 @@ impl Kept {
         array(&self.kvs)
     }
 
+    /// Keys that are ready, as an array; likewise the only ones.
+    pub(super) fn ready_kvs(&mut self, kvs: Vec<etcdgw_kv>) -> (*const etcdgw_kv, usize) {
+        self.kvs = kvs;
+        array(&self.kvs)
+    }
+
     /// Keys, as an array.
     pub(super) fn kvs(&mut self, kvs: Vec<KeyValue>) -> (*const etcdgw_kv, usize) {
         let kvs = self.lend(kvs);

@@ -6,6 +6,7 @@ use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Reason, Result};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Span, Writer};
+use crate::net::Control;
 use std::borrow::Cow;
 
 const SERIALIZABLE_RANGE: Method = Method::new("kv/range", Kind::Read, Size::Values);
@@ -408,6 +409,15 @@ impl Client {
             self.call(method, &InNamespace(request, self.namespace()), options)?;
         strip_range(self.namespace(), response.message_mut());
         Ok(response)
+    }
+
+    /// Reads keys whose names are complete, and leaves those of the answer as they are.
+    pub(crate) fn range_of_full_names(
+        &self,
+        request: &RangeRequest<'_>,
+        control: &Control,
+    ) -> Result<Response<RangeResponse>> {
+        self.shared.channel.call(RANGE, &InNamespace(request, &Namespace::default()), control)
     }
 
     /// Deletes keys.

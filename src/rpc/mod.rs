@@ -13,6 +13,7 @@ pub mod maintenance;
 mod namespace;
 pub mod raw;
 mod response;
+pub mod scan;
 pub mod txn;
 pub mod watch;
 

@@ -2,9 +2,10 @@
 
 use crate::deadline::Deadline;
 use crate::error::Result;
-use crate::net;
+use crate::net::{self, Generation};
 use crate::sync::{Mutex, Waiters, lock};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
@@ -22,6 +23,24 @@ pub(crate) enum Delivered {
     All,
     /// The callback has forked and come back in the child, where nothing of this is usable: locks may be held for ever.
     InAChild,
+}
+
+/// Something else to be done among the callbacks.
+pub(crate) struct Job(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Job {
+    pub(crate) fn new(run: impl FnOnce() + Send + 'static) -> Job {
+        Job(Mutex::new(Some(Box::new(run))))
+    }
+}
+
+impl Deliver for Job {
+    fn deliver(&self) -> Delivered {
+        let process = Generation::current();
+        let run = lock(&self.0).take();
+        let _ = catch_unwind(AssertUnwindSafe(|| run.map(|run| run())));
+        if process.is_current() { Delivered::All } else { Delivered::InAChild }
+    }
 }
 
 /// Keeps the delivery thread of a client running. It ends with the last owner of this, which therefore is no callback's

@@ -1,7 +1,7 @@
 //! What the watches of one client have in common.
 
 use super::buffers::Buffers;
-use super::delivery::{Delivery, DeliveryGuard};
+use super::delivery::{Delivery, DeliveryGuard, Job};
 use super::pins::Pins;
 use super::reactor::{Reactor, Settings};
 use super::switchboard::{Message, Switchboard};
@@ -98,6 +98,14 @@ impl Hub {
         let guard = Arc::new(DeliveryGuard::new(running));
         state.guard = Arc::downgrade(&guard);
         Ok(guard)
+    }
+
+    /// Has something done on the delivery thread, among the callbacks, if it runs.
+    pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) {
+        let delivery = lock(&self.state).delivery.upgrade();
+        if let Some(delivery) = delivery {
+            delivery.schedule(Arc::new(Job::new(job)));
+        }
     }
 
     /// Ends all watches, and starts none any more.
