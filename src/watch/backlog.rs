@@ -141,7 +141,6 @@ impl Backlog {
     }
 
     /// Adds a response. True: the delivery thread must be told. Of a watch that is over it takes nothing, and has room.
-    #[must_use]
     pub(super) fn push(&self, response: WatchResponse) -> (Room, bool) {
         self.add(response, Phase::Open)
     }
