@@ -48,7 +48,7 @@ fn spawn_io(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinH
 }
 
 /// Whether a descriptor is readable now.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) fn is_readable(fd: std::os::fd::RawFd) -> bool {
     let now = crate::deadline::Deadline::after(std::time::Duration::ZERO);
     sys::wait([(fd, sys::Ready::Read)], now).is_ok_and(|[is_ready]| is_ready)

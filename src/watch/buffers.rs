@@ -31,7 +31,7 @@ impl Buffers {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }

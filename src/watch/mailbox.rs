@@ -1,6 +1,8 @@
 //! One watch, as its handle, its feeder and its consumer share it.
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use super::backlog::{Backlog, Cancelled, Face, Popped, Room, Work};

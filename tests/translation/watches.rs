@@ -211,3 +211,50 @@ fn a_pulled_watch_whose_revision_is_compacted_ends_once_and_is_closed_from_then_
         etcdgw_watch_free(watch);
     }
 }
+
+#[test]
+fn an_event_of_a_queue_has_every_field_and_what_the_watch_was_given() {
+    let gateway = FakeGateway::start(one_revision);
+    let client = TestClient::of(gateway.url());
+    let seen = Box::new(Seen::default());
+    let user_data = ptr::from_ref(&*seen).cast_mut().cast::<c_void>();
+    let queue = response(|out, err| unsafe { etcdgw_queue_new(out, err) });
+    let options = etcdgw_watch_options { start_revision: 9, prev_kv: 1, queue, ..defaults() };
+    let watch = response(|out, err| unsafe {
+        etcdgw_watch(client.0, bytes(b"a"), &options, None, user_data, Some(count_freed), out, err)
+    });
+    unsafe {
+        assert_eq!(etcdgw_watch_fd(watch), -1);
+        let mut polled = libc::pollfd { fd: etcdgw_queue_fd(queue), events: libc::POLLIN, revents: 0 };
+        assert_eq!(libc::poll(&mut polled, 1, 30_000), 1);
+        let event = response(|out, err| etcdgw_queue_next(queue, 0, out, err));
+        assert_eq!(((*event).source, (*event).reserved0, (*event).user_data), (ETCDGW_SOURCE_WATCH, 0, user_data));
+        assert!((*event).keepalive.is_null() && (*event).election.is_null() && (*event).mirror.is_null());
+        assert_the_revision(&*(*event).watch);
+        etcdgw_watch_free(watch);
+        etcdgw_queue_free(queue);
+        assert_the_revision(&*(*event).watch);
+        assert_eq!(seen.freed.load(Ordering::SeqCst), 0);
+        etcdgw_event_free(event);
+    }
+    assert_eq!(seen.freed.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn an_event_that_nobody_wants_is_thrown_away() {
+    let gateway = FakeGateway::start(one_revision);
+    let client = TestClient::of(gateway.url());
+    let queue = response(|out, err| unsafe { etcdgw_queue_new(out, err) });
+    let options = etcdgw_watch_options { start_revision: 9, queue, ..defaults() };
+    let watch = response(|out, err| unsafe {
+        etcdgw_watch_prefix(client.0, bytes(b"a"), &options, None, ptr::null_mut(), None, out, err)
+    });
+    ok(|err| unsafe { etcdgw_queue_next(queue, -1, ptr::null_mut(), err) });
+    let mut err = ptr::dangling_mut();
+    unsafe {
+        assert_eq!(etcdgw_queue_next(queue, 20, ptr::null_mut(), &mut err), ETCDGW_DEADLINE_EXCEEDED);
+        assert!(err.is_null());
+        etcdgw_queue_free(queue);
+        etcdgw_watch_free(watch);
+    }
+}
