@@ -1856,7 +1856,8 @@ void etcdgw_watch_free(struct etcdgw_watch_handle *watch);
  *
  * `options` may be NULL. `callback`: is told of every change; NULL: nobody is. `user_data`: given to it.
  * `user_data_free`: runs once with `user_data` after the last call, at once without a callback, and also when this
- * function fails; NULL: nothing to do. `out`: receives the mirror before the first call, owned by the caller: `etcdgw_mirror_free`. Any thread.
+ * function fails; NULL: nothing to do. `out`: receives the mirror before the first call, owned by the caller:
+ * `etcdgw_mirror_free`. Any thread.
  *
  * The copy is changed on the thread that makes the client's callbacks: a slow callback delays it.
  */
