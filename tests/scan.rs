@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    Etcd, FakeGateway, LONG, client, config, delete_request, for_each_version, on_each_version, plain, put, put_request,
-    put_revision, versions, within,
+    Etcd, FakeGateway, LONG, client, config, delete_request, for_each_version, on_each_version, plain, put,
+    put_request, put_revision, versions, within,
 };
 use etcdgw::client::Client;
 use etcdgw::config::Config;
