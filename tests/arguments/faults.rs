@@ -79,7 +79,7 @@ faulty!(etcdgw_lease_grant_options, 32, flags [], bytes [], others []);
 faulty!(etcdgw_lease_ttl_options, 32, flags [keys], bytes [], others [reserved0 = 1]);
 faulty!(etcdgw_member_list_options, 32, flags [linearizable], bytes [], others [reserved0 = 1]);
 
-faulty!(etcdgw_scan_options, 72, flags [keys_only], bytes [range_end],
+faulty!(etcdgw_scan_options, 64, flags [keys_only], bytes [range_end],
     others [reserved0 = 1, page_size = -1]);
 
 impl Faulty for etcdgw_mirror_options {
