@@ -18,6 +18,22 @@ FROZEN(etcdgw_bytes, 16);
 AT(etcdgw_bytes, data, 0);
 AT(etcdgw_bytes, len, 8);
 
+GROWS(etcdgw_scan_options, 64);
+AT(etcdgw_scan_options, page_size, 24);
+AT(etcdgw_scan_options, revision, 32);
+AT(etcdgw_scan_options, range_end, 40);
+AT(etcdgw_scan_options, keys_only, 56);
+
+GROWS(etcdgw_mirror_options, 32);
+AT(etcdgw_mirror_options, queue, 24);
+
+GROWS(etcdgw_mirror_event, 40);
+AT(etcdgw_mirror_event, kind, 0);
+AT(etcdgw_mirror_event, events, 8);
+AT(etcdgw_mirror_event, events_len, 16);
+AT(etcdgw_mirror_event, revision, 24);
+AT(etcdgw_mirror_event, error, 32);
+
 GROWS(etcdgw_client_options, 256);
 AT(etcdgw_client_options, struct_size, 0);
 AT(etcdgw_client_options, timeout_ms, 8);

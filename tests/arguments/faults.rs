@@ -79,6 +79,22 @@ faulty!(etcdgw_lease_grant_options, 32, flags [], bytes [], others []);
 faulty!(etcdgw_lease_ttl_options, 32, flags [keys], bytes [], others [reserved0 = 1]);
 faulty!(etcdgw_member_list_options, 32, flags [linearizable], bytes [], others [reserved0 = 1]);
 
+faulty!(etcdgw_scan_options, 64, flags [keys_only], bytes [range_end],
+    others [reserved0 = 1, page_size = -1]);
+
+impl Faulty for etcdgw_mirror_options {
+    const FIRST_SIZE: usize = 32;
+    fn good() -> etcdgw_mirror_options {
+        zero(32)
+    }
+    fn set_size(&mut self, size: usize) {
+        self.struct_size = size;
+    }
+    fn faults() -> Vec<Fault<etcdgw_mirror_options>> {
+        vec![("options.queue", ETCDGW_UNIMPLEMENTED, |o| o.queue = ptr::dangling_mut())]
+    }
+}
+
 const BAD_TEXT: *const std::ffi::c_char = c"\xff".as_ptr();
 
 impl Faulty for etcdgw_watch_options {

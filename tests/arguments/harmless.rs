@@ -23,6 +23,7 @@ freeing! {
     etcdgw_cancel_free, etcdgw_client_free, etcdgw_delete_response_free, etcdgw_error_free, etcdgw_event_free, etcdgw_get_response_free,
     etcdgw_lease_list_response_free, etcdgw_lease_ttl_response_free, etcdgw_maintenance_status_response_free,
     etcdgw_member_list_response_free, etcdgw_put_response_free, etcdgw_queue_free, etcdgw_raw_response_free, etcdgw_stats_response_free, etcdgw_string_free,
+    etcdgw_member_list_response_free, etcdgw_mirror_free, etcdgw_scan_free, etcdgw_put_response_free, etcdgw_raw_response_free, etcdgw_stats_response_free, etcdgw_string_free,
     etcdgw_txn_free, etcdgw_txn_response_free, etcdgw_watch_free, etcdgw_watch_response_free,
     // Nothing to end, either.
     etcdgw_cancel_trigger, etcdgw_client_close, etcdgw_watch_cancel,
@@ -38,6 +39,12 @@ const OTHERS: &[&str] = &[
     "etcdgw_error_reason",
     "etcdgw_error_status",
     "etcdgw_queue_fd",
+    "etcdgw_mirror_age_ms",
+    "etcdgw_mirror_get",
+    "etcdgw_mirror_range",
+    "etcdgw_mirror_revision",
+    "etcdgw_mirror_wait_for_revision",
+    "etcdgw_scan_next",
     "etcdgw_status_name",
     "etcdgw_str",
     "etcdgw_version",
@@ -77,6 +84,14 @@ fn the_others_answer_null_and_unlisted_numbers_with_something_sensible() {
         assert_eq!(etcdgw_str(ptr::null()).len, 0);
         assert_eq!(etcdgw_str(c"abc".as_ptr()).len, 3);
         assert_eq!((etcdgw_watch_fd(ptr::null()), etcdgw_queue_fd(ptr::null())), (-1, -1));
+        assert_eq!(etcdgw_watch_fd(ptr::null()), -1);
+        assert_eq!((etcdgw_mirror_age_ms(ptr::null()), etcdgw_mirror_revision(ptr::null())), (-1, 0));
+        let (none, key) = (ptr::null_mut(), etcdgw_str(c"key".as_ptr()));
+        let (response, err) = (ptr::null_mut(), ptr::null_mut());
+        assert_eq!(etcdgw_mirror_get(none, key, response, err), ETCDGW_INVALID_ARGUMENT);
+        assert_eq!(etcdgw_mirror_range(none, key, response, err), ETCDGW_INVALID_ARGUMENT);
+        assert_eq!(etcdgw_mirror_wait_for_revision(none, 1, 0, err), ETCDGW_INVALID_ARGUMENT);
+        assert_eq!(etcdgw_scan_next(ptr::null_mut(), ptr::null(), response, err), ETCDGW_INVALID_ARGUMENT);
         assert_eq!(CStr::from_ptr(etcdgw_status_name(ETCDGW_NOT_FOUND)), c"NOT_FOUND");
         assert_eq!(CStr::from_ptr(etcdgw_status_name(-7)), c"UNLISTED");
         let version = CStr::from_ptr(etcdgw_version()).to_str().unwrap();

@@ -16,7 +16,7 @@ macro_rules! rows {
 
 /// The functions by their names. A name behind a call frees what it gives when it succeeds.
 pub fn rows() -> Vec<(&'static str, Call)> {
-    [client(), keys(), transactions(), leases(), watches(), cluster()].concat()
+    [client(), keys(), transactions(), leases(), watches(), copies(), cluster()].concat()
 }
 
 fn client() -> Vec<(&'static str, Call)> {
@@ -111,6 +111,17 @@ fn watches() -> Vec<(&'static str, Call)> {
         etcdgw_watch_join(p.watch(), 0, p.err());
         etcdgw_queue_new(p.output("out"), p.err()) etcdgw_queue_free;
         etcdgw_queue_next(p.queue(), 0, p.optional_output(), p.err());
+    }
+}
+
+/// Of a scan and a mirror that could be opened only with a server no more than NULL is tried.
+fn copies() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_scan_open(p.client(), p.bytes("prefix"), p.options::<etcdgw_scan_options>(&[]), p.output("out"), p.err())
+            etcdgw_scan_free;
+        etcdgw_mirror_open(
+            p.client(), p.bytes("prefix"), p.options::<etcdgw_mirror_options>(&[]), None, p.user_data(),
+            p.user_data_free(), p.output("out"), p.err()) etcdgw_mirror_free;
     }
 }
 
