@@ -119,8 +119,16 @@ fn only_handles_are_opaque() {
         .filter_map(|line| line.strip_prefix("typedef struct ")?.strip_suffix(';')?.split(' ').next())
         .collect();
     // A struct that lacks repr(C) would be among them.
-    let handles =
-        ["etcdgw_cancel", "etcdgw_client", "etcdgw_error", "etcdgw_queue", "etcdgw_txn", "etcdgw_watch_handle"];
+    let handles = [
+        "etcdgw_cancel",
+        "etcdgw_client",
+        "etcdgw_error",
+        "etcdgw_mirror",
+        "etcdgw_queue",
+        "etcdgw_scan",
+        "etcdgw_txn",
+        "etcdgw_watch_handle",
+    ];
     // What later versions define.
     let later = ["etcdgw_election_event"];
     assert_eq!(opaque, handles.into_iter().chain(later).collect());

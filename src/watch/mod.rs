@@ -87,6 +87,14 @@ impl WatchOptions {
             call: CallOptions::default(),
         }
     }
+
+    fn check(&self) -> Result<()> {
+        let start_revision = self.request.start_revision;
+        if start_revision < 0 {
+            return Err(Error::invalid(format!("start_revision is negative: {start_revision}")));
+        }
+        Ok(())
+    }
 }
 
 /// A watch; it ends with the last of its clones, or when it is cancelled. It keeps what it needs of its client.
@@ -109,6 +117,7 @@ impl Client {
     /// Watches, calling `consumer` on the client's delivery thread once [`Watch::start`] allows it. The consumer is
     /// dropped after its last call, or before this returns an error.
     pub fn watch(&self, options: WatchOptions, consumer: Consumer) -> Result<Watch> {
+        options.check()?;
         let guard = self.shared.hub.delivery()?;
         let delivery = guard.delivery().clone();
         let control = self.control(&options.call);
@@ -154,10 +163,7 @@ impl Client {
         guard: Option<Arc<DeliveryGuard>>,
         mailbox: impl FnOnce(Origin) -> Arc<Mailbox>,
     ) -> Result<Watch> {
-        let start_revision = options.request.start_revision;
-        if start_revision < 0 {
-            return Err(Error::invalid(format!("start_revision is negative: {start_revision}")));
-        }
+        options.check()?;
         let (channel, hub) = (&self.shared.channel, &self.shared.hub);
         check(channel, control)?;
         let engine = hub.engine()?;

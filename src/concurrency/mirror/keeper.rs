@@ -114,7 +114,7 @@ impl Drop for Calling<'_> {
 
 /// Whether a watch can't go on from where it was, but another one can from now on.
 fn calls_for_rebuild(error: &Error) -> bool {
-    matches!(error, Error::Compacted { .. })
+    matches!(error, Error::Compacted { .. } | Error::RevisionRegressed { .. })
 }
 
 /// Whether trying again is of no use: the keys are not this user's to read, or the client has ended.
