@@ -132,6 +132,8 @@ fn a_watch_takes_events_that_come_byte_by_byte_merged_or_late() {
             bench.proxy.inject(fault);
             bench.write();
             let watch = bench.watch();
+            bench.check(&watch, fault);
+            bench.written.clear();
             let connections = bench.proxy.connections();
             (0..20).for_each(|_| bench.write());
             bench.check(&watch, fault);
