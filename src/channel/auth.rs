@@ -155,12 +155,16 @@ impl Auth {
         if let Some(fetch) = state.fetches.iter().find(|fetch| fetch.endpoint == *endpoint) {
             return Ok(Turn::Wait(fetch.clone()));
         }
-        let done =
-            EventFd::new().map_err(net::no_descriptor)?;
+        let done = EventFd::new().map_err(net::no_descriptor)?;
         let fetch = Arc::new(Fetch { endpoint: endpoint.clone(), done, error: Mutex::default() });
         state.fetches.push(fetch.clone());
         let (credentials, generation) = (state.credentials.clone(), state.generation);
         Ok(Turn::Fetch(Fetching { auth: self, fetch, credentials, generation }))
+    }
+
+    /// Whether a request that is made now would carry this, for all that is known.
+    pub(super) fn is_current(&self, grant: &Grant) -> bool {
+        lock(&self.state).generation == grant.generation
     }
 
     /// Takes note that a server refused what a request carried. False: nothing better can be had.

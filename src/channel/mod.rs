@@ -125,8 +125,7 @@ impl Channel {
             path::normalize(given).ok_or_else(|| Error::invalid(format!("api_path can't stand in a URL: {given:?}")))
         });
         let api_path = given.transpose()?.map(Arc::from);
-        let lifeline = Lifeline::new()
-            .map_err(net::no_descriptor)?;
+        let lifeline = Lifeline::new().map_err(net::no_descriptor)?;
         Ok(Channel {
             connector: Connector {
                 lifeline: Arc::new(lifeline),
@@ -195,6 +194,11 @@ impl Channel {
             let why = error.full_message();
             self.logger.log(Level::Warn, format_args!("calls go to {next} and no longer to {endpoint}: {why}"));
         }
+    }
+
+    /// Whether a connection to this endpoint, opened with this token, is what a new one would be.
+    pub(crate) fn still_uses(&self, endpoint: &str, grant: &Grant) -> bool {
+        self.endpoints.has(endpoint) && self.auth.is_current(grant)
     }
 
     /// Whether there is another endpoint to go to than the one in use.

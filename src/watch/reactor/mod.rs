@@ -69,13 +69,18 @@ pub(super) struct Reactor {
 /// What is to be looked at later.
 enum Timer {
     /// A route that rests, of the watches that require a leader or of the others.
-    Route { require_leader: bool },
+    Route {
+        require_leader: bool,
+    },
     /// A watch that rests, or whose stream should have confirmed it by then.
     Watch(u64),
     /// The liveness of a socket.
     Socket(u64),
-    /// Whether a progress request of a socket was answered.
-    Answer(u64),
+    /// Whether a progress request of a socket was answered, so long after it.
+    Answer {
+        socket: u64,
+        after: Duration,
+    },
     /// How far the watches of a socket have come, unasked.
     Progress(u64),
     /// A read of the revision that failed.
@@ -209,7 +214,7 @@ impl Reactor {
             Timer::Route { require_leader } => self.wake_route(require_leader),
             Timer::Watch(watch) => self.wake_watch(watch),
             Timer::Socket(key) => self.tick_socket(key),
-            Timer::Answer(key) => self.repeat_progress_request(key),
+            Timer::Answer { socket, after } => self.repeat_progress_request(socket, after),
             Timer::Progress(key) => self.ask_progress_of(key),
             Timer::Revision => self.read_revision(),
             Timer::Member(endpoint) => self.tick_member(endpoint),

@@ -32,6 +32,8 @@ pub(super) struct Routes {
 struct Route {
     state: State,
     backoff: Backoff,
+    /// WebSockets lost one after another that had carried nothing.
+    mute_sockets: u32,
 }
 
 enum State {
@@ -49,7 +51,7 @@ enum State {
 
 impl Default for Route {
     fn default() -> Route {
-        Route { state: State::Unknown, backoff: Backoff::new() }
+        Route { state: State::Unknown, backoff: Backoff::new(), mute_sockets: 0 }
     }
 }
 
@@ -104,9 +106,10 @@ impl Reactor {
     }
 
     fn due(&self, require_leader: bool) -> Vec<u64> {
-        let due = self.watches.iter().filter(|(_, entry)| {
-            matches!(entry.link, Link::Due) && entry.require_leader == require_leader
-        });
+        let due = self
+            .watches
+            .iter()
+            .filter(|(_, entry)| matches!(entry.link, Link::Due) && entry.require_leader == require_leader);
         due.map(|(watch, _)| *watch).collect()
     }
 
@@ -195,8 +198,17 @@ impl Reactor {
         }
     }
 
+    /// Whether what a socket was opened with, and where, is no more what the client uses.
+    fn is_outdated(&self, key: u64) -> bool {
+        let socket = self.sockets.get(&key);
+        socket.is_some_and(|socket| !self.channel.still_uses(socket.endpoint(), &socket.grant))
+    }
+
     /// Creates a watch on a socket.
     fn create(&mut self, watch: u64, key: u64) {
+        if self.is_outdated(key) {
+            return self.replace_socket(key);
+        }
         let (Some(entry), Some(socket)) = (self.watches.get_mut(&watch), self.sockets.get_mut(&key)) else { return };
         entry.account.belong_to(self.channel.cluster_id());
         entry.backoff.begin();
@@ -219,7 +231,8 @@ impl Reactor {
         self.channel.leave(endpoint, error);
         let why = error.full_message();
         self.channel.logger().log(Level::Warn, format_args!("{count} watches are to go on elsewhere: {why}"));
-        let is_final = self.is_final(error) && !matches!(Interruption::from(error.clone()), Interruption::Refused(_));
+        self.note_mute(&socket);
+        let is_final = self.is_final_on_sockets(error);
         for watch in socket.watches() {
             let Some(entry) = self.watches.get_mut(&watch) else { continue };
             entry.link = Link::Due;
@@ -229,6 +242,26 @@ impl Reactor {
             }
         }
         self.rest(socket.require_leader);
+    }
+
+    /// What accepts upgrades and then passes nothing on is no better than what refuses them.
+    fn note_mute(&mut self, socket: &SharedSocket) {
+        let route = self.routes.of(socket.require_leader);
+        route.mute_sockets = if socket.has_spoken { 0 } else { route.mute_sockets + 1 };
+        if route.mute_sockets >= limits::MAX_MUTE_SOCKETS {
+            route.mute_sockets = 0;
+            self.routes.avoid_socket(socket.endpoint());
+        }
+    }
+
+    /// Whether what has ended a socket ends its watches, for which there is no other way.
+    fn is_final_on_sockets(&self, error: &Error) -> bool {
+        match Interruption::from(error.clone()) {
+            Interruption::Ended(Error::Cancelled { .. } | Error::Closed { .. }) => true,
+            Interruption::Ended(_) => self.settings.websocket == WebSocketUse::Always,
+            Interruption::Lost(error) => self.channel.is_of_the_other(&error),
+            Interruption::Refused(_) => false,
+        }
     }
 
     /// A socket is to be replaced by another one, with another token or at another member; nothing was lost.
@@ -263,7 +296,7 @@ impl Reactor {
         }
     }
 
-    fn begin_stream(&mut self, watch: u64) {
+    pub(super) fn begin_stream(&mut self, watch: u64) {
         let deadline = self.deadline(&[watch]);
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         entry.link = Link::Beginning;
@@ -320,6 +353,7 @@ impl Reactor {
 
     /// A watch has rested, or its stream has had all the time there is to confirm it.
     pub(super) fn wake_watch(&mut self, watch: u64) {
+        let patience = self.patience();
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         match &entry.link {
             Link::Resting if entry.account.next_revision() == 0 => {
@@ -331,7 +365,8 @@ impl Reactor {
                 entry.link = Link::Due;
                 self.place(watch);
             }
-            Link::Own(stream) if !entry.account.is_created() => {
+            // It may be the time of an earlier stream that is up.
+            Link::Own(stream) if !entry.account.is_created() && entry.backoff.age() >= patience => {
                 let endpoint = stream.endpoint.clone();
                 self.lose_stream(watch, self.silence_of(&endpoint));
             }
