@@ -212,8 +212,10 @@ impl SharedSocket {
     fn addressee(&mut self, message: &[u8], turn: &mut Turn) -> Result<Option<u64>> {
         let message = self.decode(message)?;
         if message.created && message.canceled {
+            self.has_spoken = true;
             let refused = self.unanswered.pop_front();
-            return Ok(refused.and_then(|(id, _)| self.watches.remove(&id)));
+            // It stays on the connection until it is taken off as any other.
+            return Ok(refused.and_then(|(id, _)| self.watches.get(&id).copied()));
         }
         if message.is_progress() {
             self.progress_answers += 1;

@@ -20,6 +20,7 @@ use super::response::WatchResponse;
 use super::socket::SharedSocket;
 use super::switchboard::{Message, Switchboard};
 use super::timers::Timers;
+use super::unfit::Unfit;
 use crate::channel::Channel;
 use crate::config::WebSocketUse;
 use crate::deadline::Deadline;
@@ -41,6 +42,8 @@ pub(super) struct Settings {
     pub websocket: WebSocketUse,
     /// How long a member may be silent.
     pub liveness: Duration,
+    /// Shared with what drives the client's watches after this.
+    pub unfit: Arc<Unfit>,
 }
 
 /// See the module.

@@ -14,10 +14,8 @@ use crate::watch::errand::Errand;
 use crate::watch::interruption::Interruption;
 use crate::watch::socket::SharedSocket;
 use crate::watch::stream::OwnStream;
-use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The ways of watches that require a leader, and of those that don't: these may stay with a member that the others
 /// leave, and share no connection with them.
@@ -25,8 +23,6 @@ use std::time::Instant;
 pub(super) struct Routes {
     with_leader: Route,
     without_leader: Route,
-    /// Endpoints that have no WebSocket, or none that works, until it is tried again.
-    without_socket: HashMap<Arc<str>, Instant>,
 }
 
 struct Route {
@@ -59,16 +55,6 @@ impl Routes {
     fn of(&mut self, require_leader: bool) -> &mut Route {
         if require_leader { &mut self.with_leader } else { &mut self.without_leader }
     }
-
-    /// No WebSocket is tried there for a while.
-    pub(super) fn avoid_socket(&mut self, endpoint: &Arc<str>) {
-        self.without_socket.retain(|_, until| *until > Instant::now());
-        self.without_socket.insert(endpoint.clone(), Instant::now() + limits::WEBSOCKET_RETRY);
-    }
-
-    fn avoids_socket(&self, endpoint: &str) -> bool {
-        self.without_socket.get(endpoint).is_some_and(|until| *until > Instant::now())
-    }
 }
 
 impl Reactor {
@@ -90,7 +76,7 @@ impl Reactor {
         let wants_streams = match self.settings.websocket {
             WebSocketUse::Never => true,
             WebSocketUse::Always => false,
-            WebSocketUse::Auto => self.routes.avoids_socket(&self.channel.base_url()),
+            WebSocketUse::Auto => self.settings.unfit.has(&self.channel.base_url()),
         };
         let route = self.routes.of(require_leader);
         match route.state {
@@ -105,12 +91,15 @@ impl Reactor {
         self.due(require_leader).into_iter().for_each(|watch| self.place(watch));
     }
 
+    /// The watches that are due, in the order in which they were begun.
     fn due(&self, require_leader: bool) -> Vec<u64> {
         let due = self
             .watches
             .iter()
             .filter(|(_, entry)| matches!(entry.link, Link::Due) && entry.require_leader == require_leader);
-        due.map(|(watch, _)| *watch).collect()
+        let mut due: Vec<u64> = due.map(|(watch, _)| *watch).collect();
+        due.sort_unstable();
+        due
     }
 
     /// By when a helper is to have done something for these watches: callers who wait must hear of it in time, and a
@@ -152,7 +141,7 @@ impl Reactor {
                 self.channel.leave(&endpoint, &Error::Unimplemented { what });
                 return self.fail_route(require_leader, Error::Unimplemented { what });
             }
-            Ok(Upgrade::Unfit { endpoint }) => self.routes.avoid_socket(&endpoint),
+            Ok(Upgrade::Unfit { endpoint }) => self.settings.unfit.add(&endpoint),
             Err(error) => return self.fail_route(require_leader, error),
         }
         self.place_all(require_leader);
@@ -250,7 +239,7 @@ impl Reactor {
         route.mute_sockets = if socket.has_spoken { 0 } else { route.mute_sockets + 1 };
         if route.mute_sockets >= limits::MAX_MUTE_SOCKETS {
             route.mute_sockets = 0;
-            self.routes.avoid_socket(socket.endpoint());
+            self.settings.unfit.add(socket.endpoint());
         }
     }
 

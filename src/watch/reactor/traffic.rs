@@ -56,7 +56,7 @@ impl Reactor {
             Interruption::Ended(_) => true,
         };
         if works_elsewhere {
-            self.routes.avoid_socket(socket.endpoint());
+            self.settings.unfit.add(socket.endpoint());
         }
         self.lose_socket(key, error);
     }
@@ -203,7 +203,7 @@ impl Reactor {
                 return self.end(watch, error);
             }
             // Whoever stands between may have lost the token: a stream can say for certain.
-            self.routes.avoid_socket(socket.endpoint());
+            self.settings.unfit.add(socket.endpoint());
         }
         self.take_off(watch);
         if let Some(entry) = self.watches.get_mut(&watch) {
