@@ -64,8 +64,21 @@ pub const WATCH_DOUBTED_BYTES: usize = 1 << 20;
 /// last compaction, and applications keep history for minutes at least.
 pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How soon a progress request that nobody answered is made again, while the owner of a watch waits for it.
+/// How soon a progress request that nobody answered is made again, while the owner of a watch waits for it, at first and
+/// at last: a watch that begins in the future keeps the others of its connection without an answer until then.
 pub const WATCH_PROGRESS_REPEAT: Duration = Duration::from_millis(100);
+/// See [`WATCH_PROGRESS_REPEAT`].
+pub const WATCH_PROGRESS_REPEAT_LONGEST: Duration = Duration::from_secs(3);
+
+/// The same where it only isn't known yet: a cluster has agreed on its version a few seconds after its start.
+pub const UNDECIDED_RETRY: Duration = Duration::from_secs(3);
+
+/// How long the upgrade to a WebSocket may be unanswered: etcd has nothing to do for it, and has just told its version.
+/// What stands before it may keep it for ever.
+pub const UPGRADE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// WebSockets lost one after another before any of them has carried a message, until their endpoint is used without.
+pub const MAX_MUTE_SOCKETS: u32 = 5;
 
 /// How long an endpoint without a WebSocket that works is used without one: it may be replaced by one that has it.
 pub const WEBSOCKET_RETRY: Duration = Duration::from_secs(300);

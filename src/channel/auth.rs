@@ -162,6 +162,11 @@ impl Auth {
         Ok(Turn::Fetch(Fetching { auth: self, fetch, credentials, generation }))
     }
 
+    /// Whether a request that is made now would carry this, for all that is known.
+    pub(super) fn is_current(&self, grant: &Grant) -> bool {
+        lock(&self.state).generation == grant.generation
+    }
+
     /// Takes note that a server refused what a request carried. False: nothing better can be had.
     pub(super) fn withdraw(&self, refused: &Grant) -> bool {
         let mut state = lock(&self.state);

@@ -196,6 +196,11 @@ impl Channel {
         }
     }
 
+    /// Whether a connection to this endpoint, opened with this token, is what a new one would be.
+    pub(crate) fn still_uses(&self, endpoint: &str, grant: &Grant) -> bool {
+        self.endpoints.has(endpoint) && self.auth.is_current(grant)
+    }
+
     /// Whether there is another endpoint to go to than the one in use.
     pub(crate) fn has_several_endpoints(&self) -> bool {
         self.endpoints.urls().len() > 1

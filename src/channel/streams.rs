@@ -16,13 +16,14 @@ use crate::net::{Connection, Control, lock};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What came of asking a member for a WebSocket.
 pub(crate) enum Upgrade {
     /// It is open.
     Open(Box<OpenSocket>),
     /// That member, or what stands before it, has none that is safe.
-    Unfit { endpoint: Arc<str> },
+    Unfit { endpoint: Arc<str>, retry: Duration },
 }
 
 /// Whether a member may be asked for a WebSocket.
@@ -30,6 +31,10 @@ enum Fitness {
     Fit(ServerVersion),
     /// And why not.
     Unfit(String),
+    /// Not yet.
+    Undecided,
+    /// Not over this connection, which can't be used any more.
+    Over,
 }
 
 /// A WebSocket just opened.
@@ -91,10 +96,16 @@ impl Attempt<'_> {
             }
             match self.fitness(&mut connection, grant, insist)? {
                 Fitness::Fit(version) => self.upgrade(connection, method, grant, &version),
+                Fitness::Undecided => {
+                    self.channel.pool.give(&self.endpoint.url, connection);
+                    let (endpoint, retry) = (self.endpoint.url.clone(), limits::UNDECIDED_RETRY);
+                    Ok(Upgrade::Unfit { endpoint, retry })
+                }
                 Fitness::Unfit(why) => {
                     self.channel.pool.give(&self.endpoint.url, connection);
                     Ok(self.unfit(why))
                 }
+                Fitness::Over => Ok(self.unfit(ENDS_CONNECTIONS)),
             }
         })
     }
@@ -107,9 +118,12 @@ impl Attempt<'_> {
             Some(Ok(version)) => version,
             // What stands before the server doesn't let everything through.
             Some(Err(error)) => return unfit(error.full_message()),
-            None => return unfit(ENDS_CONNECTIONS.to_owned()),
+            None => return Ok(Fitness::Over),
         };
         let text = &version.text;
+        if version.is_undecided() {
+            return Ok(Fitness::Undecided);
+        }
         if !version.takes_upgrades() {
             return unfit(format!("etcd {text}, or its cluster, is older than 3.5"));
         }
@@ -122,19 +136,22 @@ impl Attempt<'_> {
         if !version.may_leak_watches() {
             return Ok(Fitness::Fit(version));
         }
-        if !self.speaks_v1(connection)? {
-            return unfit(format!("this build of etcd {text} leaks watches"));
+        match self.speaks_v1(connection)? {
+            Some(true) => {}
+            Some(false) => return unfit(format!("this build of etcd {text} leaks watches")),
+            None => return Ok(Fitness::Over),
         }
         match self.version_over(connection)? {
             Some(Ok(again)) if again.takes_upgrades() => Ok(Fitness::Fit(again)),
-            _ => unfit("its version has changed".to_owned()),
+            Some(_) => unfit("its version has changed".to_owned()),
+            None => Ok(Fitness::Over),
         }
     }
 
     fn unfit(&self, why: impl std::fmt::Display) -> Upgrade {
         let endpoint = self.endpoint.url.clone();
         self.channel.logger.log(Level::Debug, format_args!("no WebSocket at {endpoint}: {why}"));
-        Upgrade::Unfit { endpoint }
+        Upgrade::Unfit { endpoint, retry: limits::WEBSOCKET_RETRY }
     }
 
     /// A whole exchange over a connection that goes on to be used; `None`: it can't be.
@@ -166,11 +183,12 @@ impl Attempt<'_> {
         Ok(version)
     }
 
-    /// Whether a gateway of 3.5 is upstream's: others leave watches behind when a WebSocket breaks.
-    fn speaks_v1(&self, connection: &mut Connection) -> Result<bool> {
+    /// Whether a gateway of 3.5 is upstream's: others leave watches behind when a WebSocket breaks. `None`: the connection
+    /// can't be used any more.
+    fn speaks_v1(&self, connection: &mut Connection) -> Result<Option<bool>> {
         let path = [&*self.api_path()?, "unknown"];
         let answer = self.exchange_over(connection, "POST", path)?;
-        Ok(answer.is_some_and(|(status, body)| status == 404 && version::is_v1_not_found(&body)))
+        Ok(answer.map(|(status, body)| status == 404 && version::is_v1_not_found(&body)))
     }
 
     fn upgrade(
@@ -184,7 +202,10 @@ impl Attempt<'_> {
         let (api_path, lines, token, token_name) = (self.api_path()?, handshake.lines(), grant.token(), BEARER);
         let (path, host) = ([&*api_path, method.path], &*self.endpoint.host);
         let head = RequestHead { verb: "GET", path, host, lines: &lines, token, token_name };
-        let answered = self.request(&mut connection, &head, Kind::Read, false, &mut |_| {});
+        let left = self.call.control.deadline.remaining().map_or(Duration::MAX, |left| left / 2);
+        let control = self.call.control.at_most(left.min(limits::UPGRADE_PATIENCE));
+        let attempt = Attempt { call: &Call::new(Kind::Read, &control), ..*self };
+        let answered = attempt.request(&mut connection, &head, Kind::Read, false, &mut |_| {});
         let url = &self.endpoint.url;
         match answered.map_err(|failure| self.failure(failure).of_a_read()) {
             Ok(Head { status: SWITCHING_PROTOCOLS, accept: Some(accept), .. }) if handshake.accepts(&accept) => {
@@ -198,7 +219,11 @@ impl Attempt<'_> {
                 Ok(self.unfit(format_args!("the upgrade is answered with HTTP status {status}")))
             }
             // What stands in between may close the connection without a word, or let it hang.
-            Err(error @ (Error::Lost { .. } | Error::Protocol { .. })) => Ok(self.unfit(error.full_message())),
+            Err(error @ (Error::Lost { .. } | Error::Protocol { .. } | Error::Deadline { .. }))
+                if self.call.control.check().is_ok() =>
+            {
+                Ok(self.unfit(error.full_message()))
+            }
             Err(error) => Err(error),
         }
     }

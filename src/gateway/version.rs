@@ -43,6 +43,11 @@ impl ServerVersion {
         is_new(self.server) && self.cluster.is_some_and(is_new)
     }
 
+    /// Whether its cluster has still to agree on a version, as one does in its first seconds.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.cluster.is_none()
+    }
+
     /// Whether it is of 3.5, of which some builds speak the dialect of grpc-gateway v2 and leak the watches of a
     /// WebSocket that breaks.
     pub(crate) fn may_leak_watches(&self) -> bool {

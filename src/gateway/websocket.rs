@@ -71,7 +71,7 @@ impl WebSocket {
             .read_buffer_size(READ_BYTES)
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
-        let wire = Wire { connection, control: Control::UNBOUNDED };
+        let wire = Wire { connection, control: Control::UNBOUNDED, has_read: false };
         let socket = tungstenite::WebSocket::from_partially_read(wire, early, Role::Client, Some(config));
         Ok(WebSocket { endpoint, socket })
     }
@@ -79,6 +79,11 @@ impl WebSocket {
     /// The URL of the endpoint at its other end.
     pub(crate) fn endpoint(&self) -> &Arc<str> {
         &self.endpoint
+    }
+
+    /// Whether any bytes have arrived since this was last asked.
+    pub(crate) fn take_sign(&mut self) -> bool {
+        std::mem::take(&mut self.socket.get_mut().has_read)
     }
 
     /// Takes a message; [`flush`](WebSocket::flush) sends it.
@@ -151,11 +156,14 @@ fn is_end(error: &Error) -> bool {
 struct Wire {
     connection: Connection,
     control: Control,
+    has_read: bool,
 }
 
 impl Read for Wire {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.connection.receive(into, &self.control)
+        let count = self.connection.receive(into, &self.control)?;
+        self.has_read |= count > 0;
+        Ok(count)
     }
 }
 

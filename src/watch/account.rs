@@ -33,6 +33,8 @@ pub(super) struct Account {
     /// The cluster whose revisions these are; 0: that isn't known yet.
     cluster_id: u64,
     settings: Settings,
+    /// The revision of the store when the server of the stream in use had begun the watch.
+    created_revision: i64,
     /// Whether a server has confirmed the watch, ever.
     is_confirmed: bool,
     /// Whether the server of the stream in use has.
@@ -55,6 +57,15 @@ struct Doubt {
     withheld: Vec<Frames>,
 }
 
+/// How a progress request came about that was answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// Certainly after the server had confirmed the watch.
+    pub is_after_creation: bool,
+    /// By the owner of the watch, too, who hears of the answer.
+    pub by_owner: bool,
+}
+
 /// What of a watch's options matters here.
 pub(super) struct Settings {
     pub namespace: Namespace,
@@ -71,6 +82,7 @@ impl Account {
             next_revision: start_revision,
             seen_revision: 0,
             cluster_id: 0,
+            created_revision: 0,
             settings,
             is_confirmed: false,
             is_created: false,
@@ -169,28 +181,26 @@ impl Account {
         taken.and_then(|()| self.check_size(endpoint))
     }
 
-    /// Takes in the answer to a progress request, which is about all watches that the server has confirmed.
+    /// Takes in the answer to a progress request of a server whose answers are in order with the events, as etcd's are
+    /// from 3.4.25 and 3.5.8 on (etcd-io/etcd#15220). False: it says nothing of this watch.
     ///
-    /// `is_ordered`: the server sends it after all events up to its revision, as etcd does from 3.4.25 and 3.5.8 on
-    /// (etcd-io/etcd#15220); else it counts for nothing. `is_asked_for`: by the owner, who hears of it then. It counts
-    /// for nothing, too, before the confirmation, among fragments, and while the server is behind.
-    pub(super) fn receive_requested_progress(
-        &mut self,
-        header: Header,
-        is_ordered: bool,
-        is_asked_for: bool,
-        deliver: Deliver<'_>,
-    ) {
+    /// It is about the watches that the server had when it read the request, and may yet overtake the confirmation of
+    /// one that it got later: etcd sends the two from different queues. So it counts only where the request was made
+    /// after the confirmation, or the answer is of a revision that the store did not have when the watch began. It counts
+    /// for nothing, too, among fragments, and while the server is behind.
+    pub(super) fn receive_requested_progress(&mut self, header: Header, asked: Asked, deliver: Deliver<'_>) -> bool {
         let is_of_this_cluster = header.cluster_id == 0 || header.cluster_id == self.cluster_id;
         let is_up_to_date = self.is_created && !self.is_open && self.doubt.is_none();
-        if !is_ordered || !is_up_to_date || !is_of_this_cluster || header.revision <= 0 {
-            return;
+        let is_about_it = asked.is_after_creation || header.revision > self.created_revision;
+        if !is_up_to_date || !is_about_it || !is_of_this_cluster || header.revision <= 0 {
+            return false;
         }
         self.see(header.revision);
         self.advance(header.revision);
-        if self.settings.shows_progress || is_asked_for {
+        if self.settings.shows_progress || asked.by_owner {
             deliver(WatchResponse::new(WatchKind::Progress, header, self.next_revision));
         }
+        true
     }
 
     /// Gives up the stream in use. What is delivered says so where that was asked for, once for each loss.
@@ -274,6 +284,7 @@ impl Account {
             self.doubt = Some(Box::new(Doubt { seen_revision: self.seen_revision, withheld: Vec::new() }));
         }
         self.see(header.revision);
+        self.created_revision = header.revision;
         let was_suspended = std::mem::take(&mut self.is_suspended);
         if was_confirmed && !was_created && !was_suspended && self.settings.reports_connection {
             deliver(WatchResponse::new(WatchKind::Resumed, header, self.next_revision));

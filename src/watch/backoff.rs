@@ -21,6 +21,11 @@ impl Backoff {
         self.attempted = Instant::now();
     }
 
+    /// The time since the last attempt began.
+    pub(super) fn age(&self) -> Duration {
+        self.attempted.elapsed()
+    }
+
     /// Whether what was opened last has held so long that it wasn't lost for the reason of the one before.
     pub(super) fn has_held(&self) -> bool {
         self.attempted.elapsed() > limits::WATCH_BACKOFF_LONGEST * 2

@@ -38,6 +38,8 @@ pub(super) struct Entry {
     pub refusals: u32,
     /// The owner wants to know how far it has come.
     pub asks_progress: bool,
+    /// Progress requests of its socket before the server had confirmed it there.
+    pub requests_before: u64,
 }
 
 /// How the messages of a watch get here.
@@ -72,6 +74,7 @@ impl Entry {
             backoff: Backoff::new(),
             refusals: 0,
             asks_progress: false,
+            requests_before: 0,
         };
         (start.watch, entry)
     }
@@ -88,16 +91,14 @@ impl Entry {
         }
     }
 
-    /// Changes the account. What comes of it goes to the mailbox, which may then be full.
+    /// Changes the account. What comes of it goes to the mailbox, which may be full after the last response.
     pub(super) fn deliver<T>(
         &mut self,
         change: impl FnOnce(&mut Account, super::account::Deliver<'_>) -> T,
     ) -> (T, Room) {
         let (mailbox, mut room) = (&self.mailbox, Room::Left);
         let changed = change(&mut self.account, &mut |response| {
-            if mailbox.push(response) == Room::Full {
-                room = Room::Full;
-            }
+            room = mailbox.push(response);
         });
         (changed, room)
     }

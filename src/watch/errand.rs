@@ -83,8 +83,11 @@ impl Errands {
     pub(super) fn send(&mut self, errand: Errand, deadline: Deadline) {
         self.helpers.retain(|helper| !helper.is_finished());
         let desk = self.desk.clone();
-        if matches!(errand, Errand::Probe { .. }) {
-            self.spawn("etcdgw-probe", move || desk.run(errand, deadline));
+        if let Errand::Probe { endpoint, .. } = &errand {
+            let endpoint = endpoint.clone();
+            if let Err(error) = self.spawn("etcdgw-probe", move || desk.run(errand, deadline)) {
+                self.desk.board.send(Message::Report(Box::new(Report::Member { endpoint, state: Err(error) })));
+            }
             return;
         }
         let mut state = lock(&desk.state);
@@ -92,15 +95,15 @@ impl Errands {
         if state.helpers < MOST_HELPERS {
             state.helpers += 1;
             drop(state);
-            self.spawn("etcdgw-open", move || desk.work());
+            if let Err(error) = self.spawn("etcdgw-open", move || desk.work()) {
+                self.desk.give_up(&error);
+            }
         }
     }
 
-    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) {
-        match net::spawn(name, run) {
-            Ok(helper) => self.helpers.push(helper),
-            Err(error) => self.desk.give_up(&error),
-        }
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.helpers.push(net::spawn(name, run)?);
+        Ok(())
     }
 
     /// Waits for the helpers, whom the switchboard has told to stop.

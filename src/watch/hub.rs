@@ -5,6 +5,7 @@ use super::delivery::{Delivery, DeliveryGuard, Job};
 use super::pins::Pins;
 use super::reactor::{Reactor, Settings};
 use super::switchboard::{Message, Switchboard};
+use super::unfit::Unfit;
 use crate::channel::Channel;
 use crate::config::WebSocketUse;
 use crate::error::Result;
@@ -24,6 +25,7 @@ pub(crate) struct Hub {
     websocket: WebSocketUse,
     liveness: Duration,
     buffers: Arc<Buffers>,
+    unfit: Arc<Unfit>,
     state: Mutex<State>,
 }
 
@@ -55,7 +57,8 @@ impl Hub {
         liveness: Duration,
         buffers: Buffers,
     ) -> Hub {
-        Hub { channel, namespace, websocket, liveness, buffers: Arc::new(buffers), state: Mutex::default() }
+        let (buffers, unfit) = (Arc::new(buffers), Arc::default());
+        Hub { channel, namespace, websocket, liveness, buffers, unfit, state: Mutex::default() }
     }
 
     /// What drives the client's watches, started where there were none.
@@ -69,8 +72,12 @@ impl Hub {
             // Its watches hear of that as of everything else.
             board.send(Message::Close);
         }
-        let (namespace, websocket, liveness) = (self.namespace.clone(), self.websocket, self.liveness);
-        let settings = Settings { namespace, websocket, liveness };
+        let settings = Settings {
+            namespace: self.namespace.clone(),
+            websocket: self.websocket,
+            liveness: self.liveness,
+            unfit: self.unfit.clone(),
+        };
         let reactor = Reactor::new(self.channel.clone(), board.clone(), settings)?;
         let thread = net::spawn("etcdgw-watch", move || reactor.run())?;
         let engine = Arc::new(Engine {

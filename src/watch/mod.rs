@@ -5,7 +5,8 @@
 //! pins          the revisions that watches start after
 //!   ▼
 //! reactor       drives all watches: which connection each is on, what arrives, which member is left
-//!   │           entry is one watch there; socket and stream carry them; errand does what takes a while
+//!   │           entry is one watch there; socket and stream carry them; errand does what takes a while;
+//!   │           unfit says who has no socket
 //!   ▼
 //! account       what a server's messages add: whole revisions, each once, in order; batch and interruption belong to it
 //!   ▼
@@ -33,6 +34,7 @@ mod socket;
 mod stream;
 mod switchboard;
 mod timers;
+mod unfit;
 
 pub(crate) use buffers::Buffers;
 pub(crate) use delivery::DeliveryGuard;

@@ -28,14 +28,20 @@ pub(super) struct SharedSocket {
     /// Creates that the server has not answered yet, in their order, which is the order of its answers.
     unanswered: VecDeque<(i64, Instant)>,
     last_id: i64,
-    /// Ticks since something has arrived.
+    /// Ticks between which nothing has arrived.
     silent_ticks: u32,
+    /// It has carried a message of the server's.
+    pub has_spoken: bool,
     /// Something was taken and not sent.
     pub is_unsent: bool,
     /// Whether the descriptor's writability is waited for.
     pub waits_for_room: bool,
-    /// A progress request was sent, and no answer has come.
-    pub has_asked_progress: bool,
+    /// Progress requests, and answers to them: a server may leave out some, but gives none twice and none too early.
+    pub progress_requests: u64,
+    /// See there.
+    pub progress_answers: u64,
+    /// It is looked after whether the last request was answered.
+    pub repeats_progress: bool,
 }
 
 /// What has arrived in one turn.
@@ -61,9 +67,12 @@ impl SharedSocket {
             unanswered: VecDeque::new(),
             last_id: 0,
             silent_ticks: 0,
+            has_spoken: false,
             is_unsent: false,
             waits_for_room: false,
-            has_asked_progress: false,
+            progress_requests: 0,
+            progress_answers: 0,
+            repeats_progress: false,
         }
     }
 
@@ -100,7 +109,7 @@ impl SharedSocket {
 
     /// Asks how far the watches have come. The server answers once all of them have caught up, or not at all.
     pub(super) fn ask_progress(&mut self) -> Result<()> {
-        self.has_asked_progress = true;
+        self.progress_requests += 1;
         self.send(&WatchProgress)
     }
 
@@ -122,7 +131,8 @@ impl SharedSocket {
     /// and lost when it went on to be.
     pub(super) fn tick(&mut self) -> Result<()> {
         const TICKS_TO_LOSE: u32 = 4;
-        self.silent_ticks += 1;
+        // A large message takes its time, and no pong comes in the midst of it: its bytes are a sign as well.
+        self.silent_ticks = if self.socket.take_sign() { 1 } else { self.silent_ticks + 1 };
         if self.silent_ticks >= TICKS_TO_LOSE {
             let what = "it has stopped answering".to_owned();
             return Err(self.error(Cause::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))));
@@ -131,9 +141,9 @@ impl SharedSocket {
         self.socket.ping().map_err(|cause| self.error(cause))
     }
 
-    /// Whether the server is there and yet leaves a create unanswered for so long.
+    /// Whether the server leaves a create unanswered for so long, although it was there between the last two ticks.
     pub(super) fn ignores_creates(&self, limit: Duration) -> bool {
-        self.unanswered.front().is_some_and(|(_, since)| since.elapsed() > limit)
+        self.silent_ticks <= 1 && self.unanswered.front().is_some_and(|(_, since)| since.elapsed() > limit)
     }
 
     /// Takes what has arrived, up to a turn's worth. An error comes after what arrived before it.
@@ -143,13 +153,12 @@ impl SharedSocket {
         while bytes < TURN_BYTES {
             match self.socket.receive() {
                 Ok(Some(Received::Message(message))) => {
-                    self.silent_ticks = 0;
                     bytes += message.len();
                     if let Err(error) = self.sort(&message, &mut turn, &mut places) {
                         return (turn, Err(error));
                     }
                 }
-                Ok(Some(Received::Sign)) => self.silent_ticks = 0,
+                Ok(Some(Received::Sign)) => {}
                 Ok(None) => return (turn, Ok(())),
                 Err(cause) => {
                     let error = self.error(cause);
@@ -169,8 +178,7 @@ impl SharedSocket {
         let watch = match peeked.map_err(|error| self.malformed(error.to_string()))? {
             Some(NO_WATCH) => self.addressee(message, turn)?,
             Some(id) => {
-                // The first message of a watch answers its create.
-                self.unanswered.retain(|(unanswered, _)| *unanswered != id);
+                self.take_answer(id);
                 self.watches.get(&id).copied()
             }
             None => return Err(self.decode(message).err().unwrap_or_else(|| self.malformed("no error".to_owned()))),
@@ -191,15 +199,26 @@ impl SharedSocket {
         Ok(())
     }
 
+    /// The first message of a watch answers its create.
+    fn take_answer(&mut self, id: i64) {
+        self.has_spoken = true;
+        // They are in the order of their IDs.
+        if let Ok(place) = self.unanswered.binary_search_by_key(&id, |(unanswered, _)| *unanswered) {
+            self.unanswered.remove(place);
+        }
+    }
+
     /// Whom a message without a watch's ID concerns: the first of the creates that are unanswered, or all.
     fn addressee(&mut self, message: &[u8], turn: &mut Turn) -> Result<Option<u64>> {
         let message = self.decode(message)?;
         if message.created && message.canceled {
+            self.has_spoken = true;
             let refused = self.unanswered.pop_front();
-            return Ok(refused.and_then(|(id, _)| self.watches.remove(&id)));
+            // It stays on the connection until it is taken off as any other.
+            return Ok(refused.and_then(|(id, _)| self.watches.get(&id).copied()));
         }
         if message.is_progress() {
-            self.has_asked_progress = false;
+            self.progress_answers += 1;
             turn.progress = Some(message.header);
         }
         Ok(None)

@@ -5,10 +5,13 @@
 mod common;
 
 mod cancelling;
+mod choosing;
 mod delivering;
 mod ending;
 mod events;
 mod faults;
 mod queues;
+mod renewing;
 mod resuming;
+mod shared;
 mod support;

@@ -1,6 +1,6 @@
 //! What the tests of watches share: short forms of options, what was seen of a watch, and messages for fake gateways.
 
-use crate::common::{FakeGateway, LONG, Reply, Request, within};
+use crate::common::{FakeGateway, LONG, Reply, Request, Socket, within};
 use etcdgw::client::CallOptions;
 use etcdgw::error::{Error, Result};
 use etcdgw::rpc::Keys;
@@ -255,4 +255,28 @@ fn events_json(revisions: &[i64]) -> String {
         format!(r#"{{"kv":{{"key":"aw==","mod_revision":"{revision}","version":"1","value":"{value}"}}}}"#)
     };
     revisions.iter().map(event).collect::<Vec<_>>().join(",")
+}
+
+/// The `watch_id` that a create asks for.
+pub fn id(create: &serde_json::Value) -> i64 {
+    create["watch_id"].as_str().unwrap().parse().unwrap()
+}
+
+/// Confirms every watch of a WebSocket and sends it a put at the revision it begins with. Cancels are answered.
+pub fn serve(socket: &mut Socket<'_>) {
+    while let Some(message) = socket.message() {
+        if let Some(create) = message.get("create_request") {
+            let (id, start) = (id(create), create["start_revision"].as_str().unwrap().parse().unwrap());
+            socket.created(id, 9);
+            socket.puts(id, &[start]);
+        } else if let Some(cancel) = message.get("cancel_request") {
+            let id = cancel["watch_id"].as_str().unwrap().parse().unwrap();
+            socket.canceled(id, 9);
+        }
+    }
+}
+
+/// The same as a script for WebSockets.
+pub fn serve_sockets(_: usize, socket: &mut Socket<'_>) {
+    serve(socket);
 }

@@ -101,11 +101,11 @@ impl Watched {
         account.lose_stream(&error, &mut |response| responses.push(response));
     }
 
-    fn request_progress(&mut self, revision: i64, is_ordered: bool, is_asked_for: bool) {
+    fn request_progress(&mut self, revision: i64, is_after_creation: bool, by_owner: bool) -> bool {
         let header = Header { cluster_id: 12811601696947692177, revision, ..Header::default() };
         let Watched { account, responses } = self;
         let mut deliver = |response| responses.push(response);
-        account.receive_requested_progress(header, is_ordered, is_asked_for, &mut deliver);
+        account.receive_requested_progress(header, Asked { is_after_creation, by_owner }, &mut deliver)
     }
 
     fn judge(&mut self, found: i64) -> Result<(), Interruption> {
@@ -272,16 +272,14 @@ fn no_progress_passes_over_a_message_that_is_not_complete() {
 }
 
 #[test]
-fn requested_progress_counts_where_it_is_in_order_with_the_events() {
+fn requested_progress_moves_the_account_on_and_is_shown_to_whom_it_concerns() {
     let shown = |resume| vec![(WatchKind::Progress, String::new(), resume)];
     let mut watched = Watched::with(Settings { shows_progress: false, ..settings() });
-    watched.request_progress(20, false, true);
-    assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 5));
-    watched.request_progress(20, true, false);
+    assert!(watched.request_progress(20, true, false));
     assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 21));
-    watched.request_progress(8, true, true);
+    assert!(watched.request_progress(8, true, true));
     assert_eq!(watched.said(), shown(21));
-    watched.request_progress(0, true, true);
+    assert!(!watched.request_progress(0, true, true));
     assert_eq!(watched.said(), []);
 
     let mut watched = Watched::from_5();
@@ -290,16 +288,30 @@ fn requested_progress_counts_where_it_is_in_order_with_the_events() {
 }
 
 #[test]
+fn an_answer_to_a_request_from_before_the_confirmation_counts_only_where_it_is_newer_than_the_watch() {
+    let mut watched = Watched::from_5();
+    // The store was at 9 when the watch began: 5 to 9 may be owed.
+    for revision in [8, 9] {
+        assert!(!watched.request_progress(revision, false, true));
+        assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 5));
+    }
+    assert!(watched.request_progress(10, false, true));
+    assert_eq!(watched.account.next_revision(), 11);
+}
+
+#[test]
 fn requested_progress_is_not_about_a_watch_that_the_server_has_not_confirmed() {
     let mut watched = Watched::from_5();
     watched.lose();
     watched.said();
-    watched.request_progress(20, true, true);
+    assert!(!watched.request_progress(20, true, true));
     assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 5));
     let foreign = Header { cluster_id: 7, revision: 20, ..Header::default() };
     watched.receive(&[created(9)]).unwrap();
     watched.said();
-    watched.account.receive_requested_progress(foreign, true, true, &mut |response| panic!("{response:?}"));
+    let asked = Asked { is_after_creation: true, by_owner: true };
+    let mut silent = |response| panic!("{response:?}");
+    assert!(!watched.account.receive_requested_progress(foreign, asked, &mut silent));
     assert_eq!(watched.account.next_revision(), 5);
 }
 

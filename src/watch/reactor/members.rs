@@ -104,9 +104,9 @@ impl Reactor {
         let endpoint = socket.endpoint().clone();
         if let Err(error) = socket.tick() {
             self.lose_socket(key, &error);
-        } else if socket.ignores_creates(patience) {
+        } else if socket.ignores_creates(patience / 2) {
             // A request that it could not read has ended its reading without a word.
-            self.routes.avoid_socket(&endpoint);
+            self.settings.unfit.add(&endpoint);
             self.lose_socket(key, &self.silence_of(&endpoint));
         }
     }

@@ -20,6 +20,7 @@ use super::response::WatchResponse;
 use super::socket::SharedSocket;
 use super::switchboard::{Message, Switchboard};
 use super::timers::Timers;
+use super::unfit::Unfit;
 use crate::channel::Channel;
 use crate::config::WebSocketUse;
 use crate::deadline::Deadline;
@@ -41,6 +42,8 @@ pub(super) struct Settings {
     pub websocket: WebSocketUse,
     /// How long a member may be silent.
     pub liveness: Duration,
+    /// Shared with what drives the client's watches after this.
+    pub unfit: Arc<Unfit>,
 }
 
 /// See the module.
@@ -76,8 +79,11 @@ enum Timer {
     Watch(u64),
     /// The liveness of a socket.
     Socket(u64),
-    /// Whether a progress request of a socket was answered.
-    Answer(u64),
+    /// Whether a progress request of a socket was answered, so long after it.
+    Answer {
+        socket: u64,
+        after: Duration,
+    },
     /// How far the watches of a socket have come, unasked.
     Progress(u64),
     /// A read of the revision that failed.
@@ -211,7 +217,7 @@ impl Reactor {
             Timer::Route { require_leader } => self.wake_route(require_leader),
             Timer::Watch(watch) => self.wake_watch(watch),
             Timer::Socket(key) => self.tick_socket(key),
-            Timer::Answer(key) => self.repeat_progress_request(key),
+            Timer::Answer { socket, after } => self.repeat_progress_request(socket, after),
             Timer::Progress(key) => self.ask_progress_of(key),
             Timer::Revision => self.read_revision(),
             Timer::Member(endpoint) => self.tick_member(endpoint),

@@ -14,10 +14,8 @@ use crate::watch::errand::Errand;
 use crate::watch::interruption::Interruption;
 use crate::watch::socket::SharedSocket;
 use crate::watch::stream::OwnStream;
-use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The ways of watches that require a leader, and of those that don't: these may stay with a member that the others
 /// leave, and share no connection with them.
@@ -25,16 +23,16 @@ use std::time::Instant;
 pub(super) struct Routes {
     with_leader: Route,
     without_leader: Route,
-    /// Endpoints that have no WebSocket, or none that works, until it is tried again.
-    without_socket: HashMap<Arc<str>, Instant>,
 }
 
 struct Route {
     state: State,
     backoff: Backoff,
-    /// Its last connection was left because its member had no leader: the next member is asked for one before. A question
-    /// that is never asked of a server that has just started, which takes half a second to answer it.
-    has_lost_leader: bool,
+    /// Whether the next member is asked for its leader before it is used: not where the connection to the last one was
+    /// just lost, since a server that has just started takes half a second to answer that.
+    asks_for_leader: bool,
+    /// WebSockets lost one after another that had carried nothing.
+    mute_sockets: u32,
 }
 
 enum State {
@@ -52,23 +50,13 @@ enum State {
 
 impl Default for Route {
     fn default() -> Route {
-        Route { state: State::Unknown, backoff: Backoff::new(), has_lost_leader: false }
+        Route { state: State::Unknown, backoff: Backoff::new(), asks_for_leader: true, mute_sockets: 0 }
     }
 }
 
 impl Routes {
     fn of(&mut self, require_leader: bool) -> &mut Route {
         if require_leader { &mut self.with_leader } else { &mut self.without_leader }
-    }
-
-    /// No WebSocket is tried there for a while.
-    pub(super) fn avoid_socket(&mut self, endpoint: &Arc<str>) {
-        self.without_socket.retain(|_, until| *until > Instant::now());
-        self.without_socket.insert(endpoint.clone(), Instant::now() + limits::WEBSOCKET_RETRY);
-    }
-
-    fn avoids_socket(&self, endpoint: &str) -> bool {
-        self.without_socket.get(endpoint).is_some_and(|until| *until > Instant::now())
     }
 }
 
@@ -91,7 +79,7 @@ impl Reactor {
         let wants_streams = match self.settings.websocket {
             WebSocketUse::Never => true,
             WebSocketUse::Always => false,
-            WebSocketUse::Auto => self.routes.avoids_socket(&self.channel.base_url()),
+            WebSocketUse::Auto => self.settings.unfit.has(&self.channel.base_url()),
         };
         let route = self.routes.of(require_leader);
         match route.state {
@@ -106,12 +94,15 @@ impl Reactor {
         self.due(require_leader).into_iter().for_each(|watch| self.place(watch));
     }
 
+    /// The watches that are due, in the order in which they were begun.
     fn due(&self, require_leader: bool) -> Vec<u64> {
         let due = self
             .watches
             .iter()
             .filter(|(_, entry)| matches!(entry.link, Link::Due) && entry.require_leader == require_leader);
-        due.map(|(watch, _)| *watch).collect()
+        let mut due: Vec<u64> = due.map(|(watch, _)| *watch).collect();
+        due.sort_unstable();
+        due
     }
 
     /// By when a helper is to have done something for these watches: callers who wait must hear of it in time, and a
@@ -128,7 +119,7 @@ impl Reactor {
         let route = self.routes.of(require_leader);
         route.state = State::Opening;
         route.backoff.begin();
-        let asks_for_leader = route.has_lost_leader;
+        let asks_for_leader = require_leader && route.asks_for_leader;
         self.send_errand(Errand::OpenSocket { require_leader, asks_for_leader, insist }, deadline);
     }
 
@@ -150,14 +141,18 @@ impl Reactor {
                 self.timers.set(limits::WATCH_PROGRESS_INTERVAL, Timer::Progress(key));
                 self.sockets.insert(key, socket);
                 let route = self.routes.of(require_leader);
-                (route.state, route.has_lost_leader) = (State::Socket(key), false);
+                (route.state, route.asks_for_leader) = (State::Socket(key), false);
+                self.take_off_streams(require_leader);
             }
-            Ok(Upgrade::Unfit { endpoint }) if self.settings.websocket == WebSocketUse::Always => {
+            Ok(Upgrade::Unfit { endpoint, .. }) if self.settings.websocket == WebSocketUse::Always => {
                 let what = "no member in use has a WebSocket that is safe, and the client is to use nothing else";
                 self.channel.leave(&endpoint, &Error::Unimplemented { what });
                 return self.fail_route(require_leader, Error::Unimplemented { what });
             }
-            Ok(Upgrade::Unfit { endpoint }) => self.routes.avoid_socket(&endpoint),
+            Ok(Upgrade::Unfit { endpoint, retry }) => {
+                self.settings.unfit.add_for(&endpoint, retry);
+                self.timers.set(retry, Timer::Route { require_leader });
+            }
             Err(error) => return self.fail_route(require_leader, error),
         }
         self.place_all(require_leader);
@@ -196,15 +191,52 @@ impl Reactor {
     }
 
     pub(super) fn wake_route(&mut self, require_leader: bool) {
-        let route = self.routes.of(require_leader);
-        if matches!(route.state, State::Resting) {
-            route.state = State::Unknown;
-            self.place_all(require_leader);
+        let has_streams = !self.streams(require_leader).is_empty();
+        match self.routes.of(require_leader).state {
+            State::Resting => {
+                self.routes.of(require_leader).state = State::Unknown;
+                self.place_all(require_leader);
+            }
+            State::Streams if has_streams => {
+                self.settle(require_leader);
+                if matches!(self.routes.of(require_leader).state, State::Unknown) {
+                    self.open_socket(require_leader);
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// The confirmed watches of a route that have streams of their own.
+    fn streams(&self, require_leader: bool) -> Vec<u64> {
+        let streams = self.watches.iter().filter(|(_, entry)| {
+            let is_confirmed = matches!(entry.link, Link::Own(_)) && entry.account.is_created();
+            is_confirmed && entry.require_leader == require_leader
+        });
+        streams.map(|(watch, _)| *watch).collect()
+    }
+
+    /// There is a WebSocket where there was none: the watches with streams move there, and their owners need not know.
+    fn take_off_streams(&mut self, require_leader: bool) {
+        for watch in self.streams(require_leader) {
+            self.take_off(watch);
+            if let Some(entry) = self.watches.get_mut(&watch) {
+                entry.suspend();
+            }
+        }
+    }
+
+    /// Whether what a socket was opened with, and where, is no more what the client uses.
+    fn is_outdated(&self, key: u64) -> bool {
+        let socket = self.sockets.get(&key);
+        socket.is_some_and(|socket| !self.channel.still_uses(socket.endpoint(), &socket.grant))
     }
 
     /// Creates a watch on a socket.
     fn create(&mut self, watch: u64, key: u64) {
+        if self.is_outdated(key) {
+            return self.replace_socket(key);
+        }
         let (Some(entry), Some(socket)) = (self.watches.get_mut(&watch), self.sockets.get_mut(&key)) else { return };
         entry.account.belong_to(self.channel.cluster_id());
         entry.backoff.begin();
@@ -227,7 +259,8 @@ impl Reactor {
         self.channel.leave(endpoint, error);
         let why = error.full_message();
         self.channel.logger().log(Level::Warn, format_args!("{count} watches are to go on elsewhere: {why}"));
-        let is_final = self.is_final(error) && !matches!(Interruption::from(error.clone()), Interruption::Refused(_));
+        self.note_mute(&socket);
+        let is_final = self.is_final_on_sockets(error);
         for watch in socket.watches() {
             let Some(entry) = self.watches.get_mut(&watch) else { continue };
             entry.link = Link::Due;
@@ -242,8 +275,28 @@ impl Reactor {
     /// The member of a socket has lost its leader.
     pub(super) fn lose_leader(&mut self, key: u64, error: &Error) {
         let Some(socket) = self.sockets.get(&key) else { return };
-        self.routes.of(socket.require_leader).has_lost_leader = true;
+        self.routes.of(socket.require_leader).asks_for_leader = true;
         self.lose_socket(key, error);
+    }
+
+    /// What accepts upgrades and then passes nothing on is no better than what refuses them.
+    fn note_mute(&mut self, socket: &SharedSocket) {
+        let route = self.routes.of(socket.require_leader);
+        route.mute_sockets = if socket.has_spoken { 0 } else { route.mute_sockets + 1 };
+        if route.mute_sockets >= limits::MAX_MUTE_SOCKETS {
+            route.mute_sockets = 0;
+            self.settings.unfit.add(socket.endpoint());
+        }
+    }
+
+    /// Whether what has ended a socket ends its watches, for which there is no other way.
+    fn is_final_on_sockets(&self, error: &Error) -> bool {
+        match Interruption::from(error.clone()) {
+            Interruption::Ended(Error::Cancelled { .. } | Error::Closed { .. }) => true,
+            Interruption::Ended(_) => self.settings.websocket == WebSocketUse::Always,
+            Interruption::Lost(error) => self.channel.is_of_the_other(&error),
+            Interruption::Refused(_) => false,
+        }
     }
 
     /// A socket is to be replaced by another one, with another token or at another member; nothing was lost.
@@ -278,7 +331,7 @@ impl Reactor {
         }
     }
 
-    fn begin_stream(&mut self, watch: u64) {
+    pub(super) fn begin_stream(&mut self, watch: u64) {
         let deadline = self.deadline(&[watch]);
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         entry.link = Link::Beginning;
@@ -335,6 +388,7 @@ impl Reactor {
 
     /// A watch has rested, or its stream has had all the time there is to confirm it.
     pub(super) fn wake_watch(&mut self, watch: u64) {
+        let patience = self.patience();
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         match &entry.link {
             Link::Resting if entry.account.next_revision() == 0 => {
@@ -346,7 +400,8 @@ impl Reactor {
                 entry.link = Link::Due;
                 self.place(watch);
             }
-            Link::Own(stream) if !entry.account.is_created() => {
+            // It may be the time of an earlier stream that is up.
+            Link::Own(stream) if !entry.account.is_created() && entry.backoff.age() >= patience => {
                 let endpoint = stream.endpoint.clone();
                 self.lose_stream(watch, self.silence_of(&endpoint));
             }

@@ -1,16 +1,19 @@
 //! What arrives, and what becomes of a watch by it.
 
 use super::{Reactor, Ready, Timer};
+use crate::config::WebSocketUse;
 use crate::error::Error;
 use crate::gateway::frames::Frames;
 use crate::limits;
 use crate::log::Level;
 use crate::rpc::Header;
+use crate::watch::account::Asked;
 use crate::watch::backlog::Room;
 use crate::watch::entry::{Entry, Link};
 use crate::watch::interruption::Interruption;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Reactor {
     pub(super) fn read_socket(&mut self, key: u64) {
@@ -25,7 +28,10 @@ impl Reactor {
             self.unsent.push(key);
         }
         for (watch, frames) in turn.batches {
-            self.receive(watch, frames, &endpoint);
+            // What came of another watch may have put this one on another connection, where it is sent all that again.
+            if self.is_on(watch, key) {
+                self.receive(watch, frames, &endpoint);
+            }
         }
         if let Some(header) = turn.progress {
             self.progress(key, header);
@@ -35,17 +41,22 @@ impl Reactor {
         }
     }
 
+    fn is_on(&self, watch: u64, key: u64) -> bool {
+        let link = self.watches.get(&watch).map(|entry| &entry.link);
+        matches!(link, Some(Link::Shared { socket, .. }) if *socket == key)
+    }
+
     /// A socket has ended, or its server speaks of nothing that a watch is about.
     fn break_socket(&mut self, key: u64, error: &Error) {
         let Some(socket) = self.sockets.get(&key) else { return };
-        if matches!(error, Error::Protocol { .. }) {
-            self.routes.avoid_socket(socket.endpoint());
-        }
-        if let Interruption::Refused(refusal) = Interruption::from(error.clone()) {
-            let (grant, endpoint) = (socket.grant.clone(), socket.endpoint().clone());
-            if !self.channel.renews_token(&grant, &refusal) {
-                self.routes.avoid_socket(&endpoint);
-            }
+        let works_elsewhere = match Interruption::from(error.clone()) {
+            Interruption::Lost(error) => matches!(error, Error::Protocol { .. }),
+            Interruption::Refused(refusal) => !self.channel.renews_token(&socket.grant, &refusal),
+            // It may be about one watch only. On a stream each learns what is true of it.
+            Interruption::Ended(_) => true,
+        };
+        if works_elsewhere {
+            self.settings.unfit.add(socket.endpoint());
         }
         self.lose_socket(key, error);
     }
@@ -77,6 +88,9 @@ impl Reactor {
         entry.mailbox.begin_at(entry.account.next_revision());
         let is_created = entry.account.is_created();
         if is_created && !was_created {
+            if let Link::Shared { socket, .. } = entry.link {
+                entry.requests_before = self.sockets.get(&socket).map_or(0, |socket| socket.progress_requests);
+            }
             entry.confirm();
             if entry.account.is_behind() {
                 self.revisions.wait(watch);
@@ -163,51 +177,58 @@ impl Reactor {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         entry.refusals += 1;
         let may_repeat = entry.refusals <= limits::MAX_TOKEN_REFUSALS;
-        let (grant, key) = match &entry.link {
-            Link::Own(stream) => (stream.grant.clone(), None),
-            Link::Shared { socket, .. } => match self.sockets.get(socket) {
-                Some(shared) => (shared.grant.clone(), Some(*socket)),
-                None => return,
-            },
-            _ => return self.end(watch, error),
-        };
-        let renews = self.channel.renews_token(&grant, &error) && may_repeat;
-        match key {
-            None if !renews => self.end(watch, error),
-            None => {
+        match &entry.link {
+            Link::Own(stream) => {
+                if !self.channel.renews_token(&stream.grant, &error) || !may_repeat {
+                    return self.end(watch, error);
+                }
                 self.take_off(watch);
                 if let Some(entry) = self.watches.get_mut(&watch) {
                     entry.lose(&error);
                 }
                 self.place(watch);
             }
-            // The others move along: there is one connection, and it has one token.
-            Some(key) => {
-                if !renews {
-                    // Whoever stands between may have lost the token: a stream can say for certain.
-                    if let Some(socket) = self.sockets.get(&key) {
-                        self.routes.avoid_socket(&socket.endpoint().clone());
-                    }
-                }
-                self.take_off(watch);
-                if let Some(entry) = self.watches.get_mut(&watch) {
-                    entry.suspend();
-                }
-                self.replace_socket(key);
+            Link::Shared { socket, .. } => {
+                let key = *socket;
+                self.renew_socket(watch, key, may_repeat, error);
             }
+            _ => self.end(watch, error),
         }
     }
 
-    /// All watches of a socket have come so far.
+    /// The same of a watch on a socket. The others move along to a new token: there is one connection, and it has one.
+    fn renew_socket(&mut self, watch: u64, key: u64, may_repeat: bool, error: Error) {
+        let Some(socket) = self.sockets.get(&key) else { return };
+        let can_renew = self.channel.renews_token(&socket.grant, &error);
+        if !(can_renew && may_repeat) {
+            if self.settings.websocket == WebSocketUse::Always {
+                return self.end(watch, error);
+            }
+            // Whoever stands between may have lost the token: a stream can say for certain.
+            self.settings.unfit.add(socket.endpoint());
+        }
+        self.take_off(watch);
+        if let Some(entry) = self.watches.get_mut(&watch) {
+            entry.suspend();
+        }
+        if can_renew {
+            self.replace_socket(key);
+        } else {
+            // The others were created while the token was good, and go on without it.
+            self.begin_stream(watch);
+        }
+    }
+
+    /// All watches of a socket have come so far, of those that the server knew when it was asked.
     fn progress(&mut self, key: u64, header: Header) {
         let Some(socket) = self.sockets.get(&key) else { return };
-        let (is_trusted, watches) = (socket.orders_progress, socket.watches());
+        let (is_trusted, answers, watches) = (socket.orders_progress, socket.progress_answers, socket.watches());
         for watch in watches {
-            let Some(entry) = self.watches.get_mut(&watch).filter(|entry| entry.account.is_created()) else { continue };
-            let is_asked_for = std::mem::take(&mut entry.asks_progress);
-            let ((), room) = entry.deliver(|account, deliver| {
-                account.receive_requested_progress(header, is_trusted, is_asked_for, deliver);
-            });
+            let Some(entry) = self.watches.get_mut(&watch) else { continue };
+            let asked = Asked { is_after_creation: answers > entry.requests_before, by_owner: entry.asks_progress };
+            let (is_taken, room) = entry
+                .deliver(|account, deliver| is_trusted && account.receive_requested_progress(header, asked, deliver));
+            entry.asks_progress &= !is_taken;
             if room == Room::Full {
                 self.fill(watch);
             }
@@ -219,28 +240,30 @@ impl Reactor {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         entry.asks_progress = true;
         if let Link::Shared { socket, .. } = entry.link {
-            self.request_progress(socket);
+            self.request_progress(socket, limits::WATCH_PROGRESS_REPEAT);
         }
     }
 
     /// Asks, and asks again until there is an answer: a server gives none while a watch has not caught up.
-    fn request_progress(&mut self, key: u64) {
+    fn request_progress(&mut self, key: u64, again_after: Duration) {
         let Some(socket) = self.sockets.get_mut(&key).filter(|socket| socket.orders_progress) else { return };
         self.unsent.push(key);
-        if !socket.has_asked_progress {
-            self.timers.set(limits::WATCH_PROGRESS_REPEAT, Timer::Answer(key));
+        if !std::mem::replace(&mut socket.repeats_progress, true) {
+            self.timers.set(again_after, Timer::Answer { socket: key, after: again_after });
         }
         if let Err(error) = socket.ask_progress() {
             self.break_socket(key, &error);
         }
     }
 
-    pub(super) fn repeat_progress_request(&mut self, key: u64) {
+    /// So much time has passed since a progress request.
+    pub(super) fn repeat_progress_request(&mut self, key: u64, after: Duration) {
         let Some(socket) = self.sockets.get_mut(&key) else { return };
+        socket.repeats_progress = false;
         let is_wanted = |watch: &u64| self.watches.get(watch).is_some_and(|entry| entry.asks_progress);
         if socket.watches().iter().any(is_wanted) {
-            socket.has_asked_progress = false;
-            self.request_progress(key);
+            // A watch may wait for a revision that is far in the future, and keep the others from an answer.
+            self.request_progress(key, (after * 2).min(limits::WATCH_PROGRESS_REPEAT_LONGEST));
         }
     }
 

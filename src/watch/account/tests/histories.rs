@@ -111,7 +111,10 @@ impl Told<'_> {
                     Some(Sent::Line(line)) => lines.push(line),
                     Some(Sent::Requested(revision, is_ordered)) => {
                         self.receive(&std::mem::take(&mut lines));
-                        self.watched.request_progress(revision, is_ordered, true);
+                        // The others are kept from the account.
+                        if is_ordered {
+                            self.watched.request_progress(revision, true, true);
+                        }
                     }
                     None => break,
                 }
