@@ -81,13 +81,17 @@ impl Attempt<'_> {
         self.with_token(method, |grant| self.exchange_with(grant, method, write))
     }
 
-    /// The same with this token.
+    /// The same with this token. What an answer to a secret says is repeated nowhere, not even in the log.
     pub(super) fn exchange_with(
         &self,
         grant: &Grant,
         method: Method<'_>,
         write: WriteBody<'_>,
     ) -> Result<(u16, Vec<u8>)> {
+        self.exchange_openly(grant, method, write).map_err(|error| method.unquoted(error))
+    }
+
+    fn exchange_openly(&self, grant: &Grant, method: Method<'_>, write: WriteBody<'_>) -> Result<(u16, Vec<u8>)> {
         let mut lines = String::with_capacity(MOST_LINES_BYTES);
         if method.needs_leader {
             lines.push_str(REQUIRE_LEADER);
@@ -99,7 +103,7 @@ impl Attempt<'_> {
         let limit = match method.size {
             _ if method.is_login() => limits::MAX_LOGIN_BYTES,
             Size::Values if head.status == 200 => self.channel.max_response_bytes,
-            Size::Values | Size::Plain => limits::MAX_PLAIN_RESPONSE_BYTES,
+            Size::Values | Size::Plain | Size::Pieces => limits::MAX_PLAIN_RESPONSE_BYTES,
         };
         let http_status = head.status;
         let mut body = self.finish(connection, head, limit, method.is_login())?;
@@ -121,7 +125,12 @@ impl Attempt<'_> {
             let (connection, head) = self.begin(method, grant, lines, &mut |out| encode(request, out))?;
             let http_status = head.status;
             if http_status == 200 {
-                let (endpoint, limit) = (self.endpoint.url.clone(), self.channel.max_response_bytes);
+                let limit = match method.size {
+                    Size::Values => self.channel.max_response_bytes,
+                    Size::Plain => limits::MAX_PLAIN_RESPONSE_BYTES,
+                    Size::Pieces => limits::MAX_PIECE_BYTES,
+                };
+                let endpoint = self.endpoint.url.clone();
                 return Ok((MessageStream::new(endpoint, connection, head.body, limit), grant.clone()));
             }
             let mut body = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES, false)?;
@@ -131,12 +140,16 @@ impl Attempt<'_> {
 
     fn refused(&self, method: Method<'_>, grant: &Grant, http_status: u16, body: &mut [u8]) -> Error {
         grant.blank_in(body);
+        let lacks_path = status::lacks_path(http_status, body);
         let error = status::error_of_answer(&self.endpoint.url, http_status, body);
         // etcd itself gives 404, too, for a lease or a member that is missing.
         let is_etcds = matches!(&error, Error::Server { message, .. } if message.starts_with("etcdserver: "));
         if http_status == 404 && !is_etcds {
             // A server of another version may have taken the place of the one that told the path.
             self.channel.forget_api_path();
+        }
+        if let (true, Some(release)) = (lacks_path, method.since) {
+            return status::missing_method(&self.endpoint.url, method.path, release);
         }
         if method.needs_leader && !method.streamed && error.reason() == Reason::NoLeader {
             // Said by etcd's interceptor before the request is looked at (v3rpc/interceptor.go), since it was asked to.
@@ -290,6 +303,7 @@ impl Attempt<'_> {
         };
         match decoded {
             Ok(message) => message.map(|message| Response::new(body, message)),
+            Err(error) if method.is_secret => Err(malformed(format!("its answer is malformed: {error}"))),
             Err(error) => {
                 grant.blank_in(&mut body);
                 Err(malformed(format!("its answer is malformed: {error}: {}", http::excerpt(&body))))

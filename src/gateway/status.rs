@@ -153,6 +153,29 @@ fn reason_of(message: &str) -> Reason {
     meaning.map_or(Reason::Other, |(_, reason)| *reason)
 }
 
+/// Reasons of the server that say nothing of a password, although one may be a word of theirs.
+pub(crate) const OPEN_REASONS: &[&str] = &["etcdserver: user name already exists", "etcdserver: permission denied"];
+
+/// Whether a gateway has no such path: said in plain text (v1) or as an error of its own (v2). A server without a
+/// gateway has other words for it: "404 page not found".
+pub(crate) fn lacks_path(http_status: u16, body: &[u8]) -> bool {
+    const WORDS: &[u8] = b"Not Found";
+    let is_quoted = || memchr::memmem::find(body, b"\"Not Found\"").is_some();
+    http_status == 404 && (body.trim_ascii() == WORDS || is_quoted())
+}
+
+/// The error of a method that the server is too old for.
+pub(crate) fn missing_method(endpoint: &Arc<str>, path: &str, release: &str) -> Error {
+    Error::Server {
+        endpoint: endpoint.clone(),
+        http_status: 404,
+        code: Code::Unimplemented,
+        message: format!("its gateway has no {path}, which came with etcd {release}"),
+        reason: Reason::Other,
+        outcome: Outcome::NotApplied,
+    }
+}
+
 /// How the gateway refuses every request over a connection whose client certificate has a common name, where
 /// authentication is enabled (server/embed/serve.go): the request would be made in the gateway's name.
 const COMMON_NAME_REFUSAL: &str = "CommonName of client sending a request against gateway will be ignored";
