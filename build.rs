@@ -27,6 +27,12 @@ const SOURCES: &[&str] = &[
     "watch",
     "cluster",
     "maintenance",
+    "alarm",
+    "downgrade",
+    "snapshot",
+    "auth",
+    "user",
+    "role",
     "raw",
     "stats",
 ];

@@ -47,7 +47,8 @@ impl Attempt<'_> {
     /// Asks for a token; none: authentication is not enabled. What the answer says is quoted nowhere.
     fn authenticate(&self, name: &str, password: &Secret) -> Result<Option<Secret>> {
         let (url, request) = (&self.endpoint.url, AuthenticateRequest { name, password });
-        let answered = self.exchange_with(&Grant::NONE, AUTHENTICATE.with_password(password), &mut |out| encode(&request, out));
+        let answered =
+            self.exchange_with(&Grant::NONE, AUTHENTICATE.with_password(password), &mut |out| encode(&request, out));
         let mut body = match answered {
             Ok((_, body)) => Zeroizing::new(body),
             Err(error) if error.reason() == Reason::AuthNotEnabled => {

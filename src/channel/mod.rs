@@ -321,7 +321,8 @@ impl Channel {
         request: &impl Encode,
         control: &Control,
     ) -> Result<MessageStream> {
-        self.at(url, method.kind, control, |attempt| attempt.open_stream(method, request, false)).map(|(stream, _)| stream)
+        self.at(url, method.kind, control, |attempt| attempt.open_stream(method, request, false))
+            .map(|(stream, _)| stream)
     }
 
     /// Whether a call may go on that does something else than waiting for an answer.

@@ -164,11 +164,7 @@ impl Client {
     }
 
     /// Adds a member that only learns, before it is started: it counts for no majority until it is promoted.
-    pub fn member_add_learner(
-        &self,
-        peer_urls: &[&str],
-        options: &CallOptions,
-    ) -> Result<Response<MemberAddResponse>> {
+    pub fn member_add_learner(&self, peer_urls: &[&str], options: &CallOptions) -> Result<Response<MemberAddResponse>> {
         self.call(MEMBER_ADD, &MemberAddRequest { peer_urls, is_learner: true }, options)
     }
 

@@ -183,7 +183,8 @@ impl Client {
     /// Ends a lease and deletes the keys attached to it.
     pub fn lease_revoke(&self, id: i64, options: &CallOptions) -> Result<()> {
         let request = IdRequest { id, keys: false };
-        let (answer, may_be_done) = self.shared.channel.call_once::<HeaderOnly>(REVOKE, &request, &self.control(options));
+        let (answer, may_be_done) =
+            self.shared.channel.call_once::<HeaderOnly>(REVOKE, &request, &self.control(options));
         match answer {
             // By the request whose answer got lost.
             Err(error) if may_be_done && error.reason() == Reason::LeaseNotFound => Ok(()),

@@ -12,8 +12,7 @@ const STATUS: Method = Method::new("maintenance/status", Kind::Read, Size::Plain
 const DEFRAGMENT: Method = Method::new("maintenance/defragment", Kind::Write, Size::Plain);
 const HASH: Method = Method::new("maintenance/hash", Kind::Read, Size::Plain);
 const HASH_KV: Method = Method::new("maintenance/hashkv", Kind::Read, Size::Plain).since("3.5");
-const MOVE_LEADER: Method =
-    Method::new("maintenance/transfer-leadership", Kind::Idempotent, Size::Plain).with_leader();
+const MOVE_LEADER: Method = Method::new("maintenance/transfer-leadership", Kind::Idempotent, Size::Plain).with_leader();
 
 /// What a member says of itself. A server too old to know a field leaves it zero or empty.
 #[derive(Clone, Debug, Default)]

@@ -38,7 +38,9 @@ impl PartFile {
         let file = open_locked(&part).map_err(|error| failed(&part, error))?;
         let created = PartFile { file, part, path: path.to_owned(), is_complete: false };
         let emptied = created.file.set_len(0);
-        emptied.and_then(|()| created.file.set_permissions(Permissions::from_mode(MODE))).map_err(|error| created.failed(error))?;
+        emptied
+            .and_then(|()| created.file.set_permissions(Permissions::from_mode(MODE)))
+            .map_err(|error| created.failed(error))?;
         Ok(created)
     }
 
@@ -89,8 +91,8 @@ fn open_locked(part: &Path) -> io::Result<File> {
         }
         let opened = file.metadata()?;
         // Whoever held the lock before may have renamed or removed the file meanwhile.
-        let is_there = fs::symlink_metadata(part)
-            .is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino()));
+        let is_there =
+            fs::symlink_metadata(part).is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino()));
         if is_there {
             let is_ours = opened.is_file() && opened.nlink() == 1 && opened.uid() == net::user_id();
             let what = "something is there that no snapshot of this user's has left behind";

@@ -244,7 +244,9 @@ mod tests {
             checksum.is_right()
         };
         assert!(is_right(&whole));
-        assert!(!is_right(whole.get(1..).unwrap()) && !is_right(&whole[..131]) && !is_right(&[&whole[..], b"x"].concat()));
+        assert!(
+            !is_right(whole.get(1..).unwrap()) && !is_right(&whole[..131]) && !is_right(&[&whole[..], b"x"].concat())
+        );
         for place in [0, 50, 99, 100, 131] {
             let mut changed = whole.clone();
             changed[place] ^= 1;
