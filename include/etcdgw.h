@@ -1117,7 +1117,7 @@ typedef struct etcdgw_user_list_response {
 typedef struct etcdgw_permission {
   /** The key, or the first one; of the client's `key_prefix` nothing is taken off it. */
   struct etcdgw_bytes key;
-  /** Empty: one key; `"\\0"`: every key from `key` on; else the first key after the last one. */
+  /** Empty: one key; `ETCDGW_FROM_KEY`, that is one byte 0: every key from `key` on; else the first key after the last one. */
   struct etcdgw_bytes range_end;
   /** `ETCDGW_PERMISSION_READ`, `_WRITE` or `_READWRITE`. */
   int32_t permission;

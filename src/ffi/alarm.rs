@@ -9,7 +9,7 @@ use super::output::Output;
 use super::response::{self, Kept, etcdgw_header};
 use crate::rpc::alarm::{Alarm, AlarmResponse, AlarmType};
 
-/// In the order of `ETCDGW_ALARM_…`.
+/// In the order of the constants.
 const ALARMS: &[AlarmType] = &[AlarmType::None, AlarmType::NoSpace, AlarmType::Corrupt];
 
 /// An alarm that a member has raised.

@@ -12,7 +12,7 @@ use crate::rpc::Response;
 use crate::rpc::downgrade::{DowngradeAction, DowngradeResponse};
 use std::ffi::c_char;
 
-/// In the order of `ETCDGW_DOWNGRADE_…`.
+/// In the order of the constants.
 const ACTIONS: &[DowngradeAction] = &[DowngradeAction::Validate, DowngradeAction::Enable, DowngradeAction::Cancel];
 
 /// The answer to a downgrade.

@@ -13,7 +13,7 @@ use crate::rpc::Response;
 use crate::rpc::role::{Permission, PermissionType, RoleGetResponse, RoleListResponse};
 use std::ffi::c_char;
 
-/// In the order of `ETCDGW_PERMISSION_…`.
+/// In the order of the constants.
 const PERMISSIONS: &[PermissionType] = &[PermissionType::Read, PermissionType::Write, PermissionType::ReadWrite];
 
 /// Adds a role, which permits nothing yet. One of the name `root` permits everything.
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn etcdgw_role_delete(
 pub struct etcdgw_permission {
     /// The key, or the first one; of the client's `key_prefix` nothing is taken off it.
     pub key: etcdgw_bytes,
-    /// Empty: one key; `"\\0"`: every key from `key` on; else the first key after the last one.
+    /// Empty: one key; `ETCDGW_FROM_KEY`, that is one byte 0: every key from `key` on; else the first key after the last one.
     pub range_end: etcdgw_bytes,
     /// `ETCDGW_PERMISSION_READ`, `_WRITE` or `_READWRITE`.
     pub permission: i32,

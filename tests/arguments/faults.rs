@@ -79,6 +79,9 @@ faulty!(etcdgw_lease_grant_options, 32, flags [], bytes [], others []);
 faulty!(etcdgw_lease_ttl_options, 32, flags [keys], bytes [], others [reserved0 = 1]);
 faulty!(etcdgw_member_list_options, 32, flags [linearizable], bytes [], others [reserved0 = 1]);
 
+faulty!(etcdgw_role_permission_options, 48, flags[prefix], bytes[range_end], others[reserved0 = 1]);
+faulty!(etcdgw_snapshot_options, 48, flags [], bytes [], others [endpoint = BAD_TEXT]);
+
 const BAD_TEXT: *const std::ffi::c_char = c"\xff".as_ptr();
 
 impl Faulty for etcdgw_watch_options {
@@ -176,6 +179,10 @@ pub const DELETE_BOTH: &[Fault<etcdgw_delete_options>] =
     &[(BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
 /// The same.
 pub const WATCH_BOTH: &[Fault<etcdgw_watch_options>] =
+    &[(BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
+
+/// The same.
+pub const PERMISSION_BOTH: &[Fault<etcdgw_role_permission_options>] =
     &[(BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
 
 /// A range end in a function that is about a prefix.
