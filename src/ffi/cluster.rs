@@ -7,7 +7,6 @@ use super::error::{etcdgw_cancel, etcdgw_error};
 use super::options::{self, OptionStruct, etcdgw_call_options, flag, option_struct};
 use super::output::Output;
 use super::response::{self, Kept, etcdgw_header};
-use crate::error::{Error, Result};
 use crate::rpc::Response;
 use crate::rpc::cluster::{Member, MemberAddResponse, MemberListResponse};
 use std::ffi::c_char;
@@ -142,7 +141,7 @@ pub unsafe extern "C" fn etcdgw_member_add(
         fallible(err, || {
             let response = Output::cleared(response);
             let client = borrow(client)?;
-            let peer_urls = split_urls(required_text(peer_urls, "peer_urls")?)?;
+            let peer_urls = split_urls(required_text(peer_urls, "peer_urls")?);
             let answer = client.member_add(&peer_urls, &options::read(options)?.call()?)?;
             response.set_with(|| new_add(answer));
             Ok(())
@@ -167,7 +166,7 @@ pub unsafe extern "C" fn etcdgw_member_add_learner(
         fallible(err, || {
             let response = Output::cleared(response);
             let client = borrow(client)?;
-            let peer_urls = split_urls(required_text(peer_urls, "peer_urls")?)?;
+            let peer_urls = split_urls(required_text(peer_urls, "peer_urls")?);
             let answer = client.member_add_learner(&peer_urls, &options::read(options)?.call()?)?;
             response.set_with(|| new_add(answer));
             Ok(())
@@ -222,7 +221,7 @@ pub unsafe extern "C" fn etcdgw_member_update(
         fallible(err, || {
             let response = Output::cleared(response);
             let client = borrow(client)?;
-            let peer_urls = split_urls(required_text(peer_urls, "peer_urls")?)?;
+            let peer_urls = split_urls(required_text(peer_urls, "peer_urls")?);
             let answer = client.member_update(id, &peer_urls, &options::read(options)?.call()?)?;
             response.set_with(|| new_list(answer));
             Ok(())
@@ -257,12 +256,8 @@ pub unsafe extern "C" fn etcdgw_member_promote(
     }
 }
 
-fn split_urls(urls: &str) -> Result<Vec<&str>> {
-    let urls: Vec<&str> = urls.split(',').map(str::trim).collect();
-    if urls.iter().any(|url| url.is_empty()) {
-        return Err(Error::invalid("peer_urls is empty, or has an empty URL among others"));
-    }
-    Ok(urls)
+fn split_urls(urls: &str) -> Vec<&str> {
+    urls.split(',').map(str::trim).collect()
 }
 
 fn keep_all(members: Vec<Member>, kept: &mut Kept) -> (*const *const etcdgw_member, usize) {

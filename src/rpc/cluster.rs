@@ -3,7 +3,7 @@
 use super::{Header, Response, headed};
 use crate::channel::{Channel, Kind, Method, Size};
 use crate::client::{CallOptions, Client};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
 use crate::net::Control;
 
@@ -160,11 +160,13 @@ impl Encode for MemberRequest<'_> {
 impl Client {
     /// Adds a member that votes, before it is started; the others reach it at `peer_urls`.
     pub fn member_add(&self, peer_urls: &[&str], options: &CallOptions) -> Result<Response<MemberAddResponse>> {
+        let peer_urls = checked(peer_urls)?;
         self.call(MEMBER_ADD, &MemberAddRequest { peer_urls, is_learner: false }, options)
     }
 
     /// Adds a member that only learns, before it is started: it counts for no majority until it is promoted.
     pub fn member_add_learner(&self, peer_urls: &[&str], options: &CallOptions) -> Result<Response<MemberAddResponse>> {
+        let peer_urls = checked(peer_urls)?;
         self.call(MEMBER_ADD, &MemberAddRequest { peer_urls, is_learner: true }, options)
     }
 
@@ -180,7 +182,7 @@ impl Client {
         peer_urls: &[&str],
         options: &CallOptions,
     ) -> Result<Response<MemberListResponse>> {
-        self.call(MEMBER_UPDATE, &MemberRequest { id, peer_urls }, options)
+        self.call(MEMBER_UPDATE, &MemberRequest { id, peer_urls: checked(peer_urls)? }, options)
     }
 
     /// Lets a learner vote. One that has not caught up with the leader is refused; try again later then.
@@ -202,6 +204,30 @@ impl Client {
     }
 }
 
+/// etcd itself takes a member without URLs, which is one more that a majority needs and nobody reaches, and a move to
+/// what is no URL.
+fn checked<'a>(peer_urls: &'a [&'a str]) -> Result<&'a [&'a str]> {
+    if peer_urls.is_empty() {
+        return Err(Error::invalid("peer_urls is empty"));
+    }
+    match peer_urls.iter().find(|url| !is_peer_url(url)) {
+        Some(url) => Err(Error::invalid(format!("peer_urls has what is no URL with a host and a port: {url:?}"))),
+        None => Ok(peer_urls),
+    }
+}
+
+/// As etcd reads them: client/pkg/types/urls.go.
+fn is_peer_url(url: &str) -> bool {
+    match url.split_once("://") {
+        Some(("http" | "https", address)) => {
+            let parts = address.rsplit_once(':');
+            parts.is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok())
+        }
+        Some(("unix" | "unixs", path)) => !path.is_empty(),
+        _ => false,
+    }
+}
+
 /// See [`Client::sync_endpoints`].
 pub(crate) fn sync(channel: &Channel, control: &Control) -> Result<()> {
     let request = MemberListRequest { linearizable: true };
@@ -210,4 +236,29 @@ pub(crate) fn sync(channel: &Channel, control: &Control) -> Result<()> {
     let voters = list.members.iter().filter(|member| !member.name.is_empty() && !member.is_learner);
     let urls: Vec<String> = voters.flat_map(|member| member.client_urls.iter().cloned()).collect();
     channel.adopt(&urls, control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_peer_url;
+
+    #[test]
+    fn a_peer_url_has_a_scheme_a_host_and_a_port() {
+        for url in ["http://127.0.0.1:2380", "https://etcd-0.example:2380", "http://[::1]:2380", "unix:///run/etcd"] {
+            assert!(is_peer_url(url), "{url}");
+        }
+        for url in [
+            "",
+            "no URL",
+            "127.0.0.1:2380",
+            "http://127.0.0.1",
+            "http://:2380",
+            "http://h:2380/path",
+            "http://h:99999",
+            "ftp://h:21",
+            "unix://",
+        ] {
+            assert!(!is_peer_url(url), "{url}");
+        }
+    }
 }
