@@ -2147,7 +2147,9 @@ void etcdgw_maintenance_alarm_list_response_free(struct etcdgw_maintenance_alarm
  * `etcdgw_maintenance_downgrade_response_free`; NULL when it isn't wanted. Any thread.
  *
  * Returns `ETCDGW_INVALID_ARGUMENT` for a version that is none, `ETCDGW_FAILED_PRECONDITION` where it isn't the one before
- * or another downgrade is under way (up to 3.5 also where none is, to cancel), and `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
+ * or another downgrade is under way (in 3.5 also where none is, to cancel), and `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
+ * etcd 3.5 begins a downgrade, or gives it up, and answers after 7 s that the request timed out: `ETCDGW_UNAVAILABLE`, and
+ * it may have applied.
  */
 etcdgw_status etcdgw_maintenance_downgrade(struct etcdgw_client *client,
                                            int32_t action,

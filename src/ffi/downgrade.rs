@@ -32,7 +32,9 @@ pub struct etcdgw_maintenance_downgrade_response {
 /// `etcdgw_maintenance_downgrade_response_free`; NULL when it isn't wanted. Any thread.
 ///
 /// Returns `ETCDGW_INVALID_ARGUMENT` for a version that is none, `ETCDGW_FAILED_PRECONDITION` where it isn't the one before
-/// or another downgrade is under way (up to 3.5 also where none is, to cancel), and `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
+/// or another downgrade is under way (in 3.5 also where none is, to cancel), and `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
+/// etcd 3.5 begins a downgrade, or gives it up, and answers after 7 s that the request timed out: `ETCDGW_UNAVAILABLE`, and
+/// it may have applied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_maintenance_downgrade(
     client: *mut etcdgw_client,
