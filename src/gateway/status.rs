@@ -51,17 +51,28 @@ impl ServerStatus {
 
     pub(crate) fn into_error(self, endpoint: &Arc<str>, http_status: u16) -> Error {
         let reason = reason_of(&self.message);
-        let refused = self.code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part));
+        let untranslated = UNTRANSLATED.iter().find(|(message, _)| *message == self.message);
+        let code = untranslated.map_or(self.code, |(_, code)| *code);
+        let refused = code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part));
         Error::Server {
             endpoint: endpoint.clone(),
             http_status,
-            code: self.code,
+            code,
             message: self.message,
             reason,
             outcome: if refused { Outcome::NotApplied } else { Outcome::Unknown },
         }
     }
 }
+
+/// What the store of users says to maintenance in 3.4 and 3.5, which forget to translate it and send it as Unknown, with
+/// the codes that every other method and release gives for the same (server/etcdserver/api/v3rpc/maintenance.go, util.go).
+const UNTRANSLATED: &[(&str, Code)] = &[
+    ("auth: user name is empty", Code::InvalidArgument),
+    ("auth: invalid auth token", Code::Unauthenticated),
+    ("auth: permission denied", Code::PermissionDenied),
+    ("auth: revision in header is old", Code::InvalidArgument),
+];
 
 /// Parts of messages under a code that otherwise leaves the outcome open, of which etcd's source says that nothing was
 /// or will be executed.
@@ -91,8 +102,15 @@ pub(crate) fn is_not_helped_by_waiting(message: &str) -> bool {
 
 /// Parts of messages that refuse a token, or the lack of one, in a request that a new token lets pass
 /// (server/auth/store.go).
-const TOKEN_REFUSALS: &[&str] =
-    &["etcdserver: invalid auth token", "etcdserver: user name is empty", "etcdserver: revision of auth store is old"];
+const TOKEN_REFUSALS: &[&str] = &[
+    "etcdserver: invalid auth token",
+    "etcdserver: user name is empty",
+    "etcdserver: revision of auth store is old",
+    // Untranslated:
+    "auth: invalid auth token",
+    "auth: user name is empty",
+    "auth: revision in header is old",
+];
 
 /// Whether the server wants another token than the one it got.
 pub(crate) fn refuses_token(error: &Error) -> bool {
@@ -140,6 +158,7 @@ const MEANINGS: &[(&str, Reason)] = &[
     ("user name is empty", Reason::AuthFailed),
     ("invalid auth token", Reason::InvalidToken),
     ("revision of auth store is old", Reason::OldAuthRevision),
+    ("revision in header is old", Reason::OldAuthRevision),
     ("authentication is not enabled", Reason::AuthNotEnabled),
     ("user name not found", Reason::UserNotFound),
     ("role name not found", Reason::RoleNotFound),
