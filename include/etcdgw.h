@@ -33,8 +33,9 @@
  * nothing else. Any function may be called inside, _cancel and _free of the handle concerned included, but no _join.
  * *out of the registering call is set before the first callback starts. user_data_free (may be NULL) runs once, after
  * the last callback, and also when registering fails. After _cancel or _free returns no further callback starts; one
- * may still be running, so user_data must live until user_data_free has run. The callback for the log is different: it
- * runs on whichever thread does the work, and must not call the library. No callback may throw or longjmp.
+ * may still be running, so user_data must live until user_data_free has run. The callbacks for the log and for snapshots
+ * are different: they run on whichever thread does the work, and must not call the library. No callback may throw or
+ * longjmp.
  *
  * TIME. timeout_ms in options bounds the whole call: 0 is the client's default, less than 0 is no limit. The parameter
  * timeout_ms of a function that waits for something to happen is 0: don't wait, less than 0: as long as it takes; a

@@ -97,7 +97,8 @@ fn what_a_process_that_was_killed_has_left_is_written_over() {
 fn what_others_have_put_in_the_files_place_is_neither_followed_nor_written_to() {
     let gateway = snapshots(|_, reply| send_snapshot(&database(1), reply));
     let client = client(gateway.url());
-    let put_there: [(&str, &str, fn(&Path, &Path)); 4] = [
+    type PutThere = fn(&Path, &Path);
+    let put_there: [(&str, &str, PutThere); 4] = [
         ("a link", "symbolic links", |victim, part| symlink(victim, part).unwrap()),
         ("another name of a file", "left behind", |victim, part| fs::hard_link(victim, part).unwrap()),
         ("a folder", "directory", |_, part| fs::create_dir(part).unwrap()),

@@ -21,8 +21,11 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A key, its value, the revisions that created and changed it, its version and its lease.
+type Fields = (Vec<u8>, Vec<u8>, i64, i64, i64, i64);
+
 /// Every key with all its fields.
-fn everything(client: &Client) -> Vec<(Vec<u8>, Vec<u8>, i64, i64, i64, i64)> {
+fn everything(client: &Client) -> Vec<Fields> {
     let all = client.range(&prefix(b""), &plain()).unwrap();
     let fields = all.kvs.iter().map(|kv| {
         let (key, value) = (all.bytes(kv.key).to_vec(), all.bytes(kv.value).to_vec());
