@@ -325,6 +325,14 @@ impl Channel {
             .map(|(stream, _)| stream)
     }
 
+    /// Takes note that a call was lost with its stream, which had been opened well.
+    pub(crate) fn lose_stream(&self, endpoint: &Arc<str>, error: &Error) {
+        self.stats.fail(error);
+        if retry::leaves_endpoint(error) && self.endpoints.has(endpoint) {
+            self.leave(endpoint, error);
+        }
+    }
+
     /// Whether a call may go on that does something else than waiting for an answer.
     pub(crate) fn check(&self, control: &Control) -> Result<()> {
         let checked = self.connector.lifeline.check().and_then(|()| control.check());

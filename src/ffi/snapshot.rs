@@ -74,8 +74,9 @@ pub struct etcdgw_snapshot_response {
 /// owned by the caller: `etcdgw_snapshot_response_free`; NULL when it isn't wanted. Any thread.
 ///
 /// It is written to `<path>.part`, which only the user of the process may read, checked against its SHA-256, brought to the
-/// disk, and renamed. Whatever fails leaves what was at `path`, and no other file. Memory does not depend on its size; the
-/// time limit holds for everything but what the file system takes for one write. A `.part` that a process which was
+/// disk, and renamed. Whatever fails leaves what was at `path`, and no other file; only when the new name can't be brought
+/// to the disk, at the very end, is the new file there although the call fails. Memory does not depend on its size; the
+/// time limit holds for everything but what the file system takes for some megabytes. A `.part` that a process which was
 /// killed has left is written over.
 ///
 /// Returns `ETCDGW_IO` where the file can't be written, with the reason: no space, no such folder, another snapshot that is

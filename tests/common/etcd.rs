@@ -263,8 +263,13 @@ impl Etcd {
 
 /// `etcdutl`, of the one version that there is of it.
 pub fn etcdutl() -> Command {
-    let row = rows().into_iter().find(|row| row[0] == "etcdutl").expect("etcdutl is among the versions");
-    Command::new(program("etcdutl", &row[1]))
+    Command::new(program("etcdutl", &etcdutl_version()))
+}
+
+/// That version, which is one of etcd's, too.
+pub fn etcdutl_version() -> String {
+    let row = rows().into_iter().find(|row| row[0] == "etcdutl");
+    row.expect("etcdutl is among the versions")[1].clone()
 }
 
 /// A program of a version, as `tests/etcd/fetch.sh` keeps it.

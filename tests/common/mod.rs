@@ -18,7 +18,8 @@ pub use calls::*;
 pub use certificates::{Certificates, Identity};
 pub use cluster::Cluster;
 pub use etcd::{
-    Etcd, EtcdOptions, etcdutl, for_each_version, for_each_version_with, on_each_version, versions, with_each_version,
+    Etcd, EtcdOptions, etcdutl, etcdutl_version, for_each_version, for_each_version_with, on_each_version, versions,
+    with_each_version,
 };
 pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};
 pub use proxy::{Direction, End, Fault, Proxy};

@@ -1,8 +1,8 @@
 //! Snapshots of real servers, judged by etcdutl and restored into fresh ones.
 
 use crate::common::{
-    Certificates, Cluster, Etcd, EtcdOptions, TempDir, etcdutl, for_each_version, plain, prefix, put, put_request,
-    versions, with_each_version,
+    Certificates, Cluster, Etcd, EtcdOptions, TempDir, etcdutl, etcdutl_version, for_each_version, plain, prefix, put,
+    put_request, versions, with_each_version,
 };
 use crate::support::{names, save};
 use etcdgw::client::Client;
@@ -71,8 +71,8 @@ fn a_snapshot_of_every_version_is_accepted_and_restored_key_by_key() {
         let restored = dir.path().join("restored");
         run(etcdutl().args(["snapshot", "restore"]).arg(&path).arg("--data-dir").arg(&restored));
         // What etcdutl writes is read by servers of its own release and by newer ones.
-        let version = if etcd.release() < (3, 6) { "3.6.16" } else { etcd.version() };
-        let fresh = Etcd::start_on(version, &restored);
+        let version = if etcd.release() < (3, 6) { etcdutl_version() } else { etcd.version().to_owned() };
+        let fresh = Etcd::start_on(&version, &restored);
         let before = everything(&client);
         assert_eq!(before.len(), 201);
         assert_eq!(everything(&crate::common::client(&fresh.url())), before);

@@ -1,6 +1,7 @@
 //! A file that appears whole or not at all.
 
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::net;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -23,6 +24,8 @@ pub(super) struct PartFile {
     file: File,
     part: PathBuf,
     path: PathBuf,
+    /// Bytes that may not be on the disk yet.
+    unsynced: usize,
     is_complete: bool,
 }
 
@@ -36,7 +39,7 @@ impl PartFile {
             return Err(failed(path, io::Error::from_raw_os_error(libc::EISDIR)));
         }
         let file = open_locked(&part).map_err(|error| failed(&part, error))?;
-        let created = PartFile { file, part, path: path.to_owned(), is_complete: false };
+        let created = PartFile { file, part, path: path.to_owned(), unsynced: 0, is_complete: false };
         let emptied = created.file.set_len(0);
         emptied
             .and_then(|()| created.file.set_permissions(Permissions::from_mode(MODE)))
@@ -45,7 +48,13 @@ impl PartFile {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|error| self.failed(error))
+        let mut written = self.file.write_all(bytes);
+        self.unsynced += bytes.len();
+        if self.unsynced >= limits::SNAPSHOT_SYNC_BYTES {
+            written = written.and_then(|()| self.file.sync_data());
+            self.unsynced = 0;
+        }
+        written.map_err(|error| self.failed(error))
     }
 
     /// Puts the file in its place, once it is on the disk and `may_go_on` still agrees.

@@ -115,9 +115,7 @@ impl Client {
         match taken {
             Ok(()) => Ok(SnapshotResponse { endpoint: endpoint.clone(), size: taking.size, version: taking.version }),
             Err(error) => {
-                if request.endpoint.is_none() && matches!(error, Error::Lost { .. }) {
-                    channel.leave(endpoint, &error);
-                }
+                channel.lose_stream(endpoint, &error);
                 Err(error)
             }
         }
