@@ -165,7 +165,7 @@ fn a_learner_is_added_and_caught_up_and_promoted() {
         // It votes: without it there is no majority, and with it there is.
         cluster.members[0].kill();
         let promoted = common::client(&cluster.members[1].url());
-        put(&promoted, b"key", b"other").unwrap_err();
+        common::put_with(&promoted, b"key", b"other", &within(Duration::from_secs(1))).unwrap_err();
         cluster.members[0].relaunch();
         wait_until(LONG, || put(&promoted, b"key", b"other").is_ok());
         assert_eq!(get(&client, b"key").unwrap().unwrap(), b"other");
