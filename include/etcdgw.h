@@ -2099,7 +2099,7 @@ void etcdgw_maintenance_hash_kv_response_free(struct etcdgw_maintenance_hash_kv_
  * Makes another member the leader, and returns when it is.
  *
  * Only the leader can do it: it is looked for among the client's endpoints. `target_id`: the ID of the member that is to
- * lead. `options` may be NULL. Any thread.
+ * lead. `options` may be NULL. Any thread. When the answer is lost it is asked for again: done twice it does no more.
  *
  * Returns `ETCDGW_FAILED_PRECONDITION` for a member that can't lead: there is none of this ID, or it is a learner; and
  * with reason `ETCDGW_REASON_NOT_LEADER` where no endpoint is that of the leader.
@@ -2127,7 +2127,8 @@ etcdgw_status etcdgw_maintenance_alarm_list(struct etcdgw_client *client,
  * may be NULL. `response`: receives those that were disarmed, owned by the caller:
  * `etcdgw_maintenance_alarm_list_response_free`; NULL when it isn't wanted. Any thread.
  *
- * Of several they are disarmed one after another, and an error leaves the rest as they were.
+ * Of several they are disarmed one after another, and an error leaves the rest as they were. When an answer is lost it is
+ * asked for again: done twice it does no more.
  */
 etcdgw_status etcdgw_maintenance_alarm_disarm(struct etcdgw_client *client,
                                               uint64_t member_id,
@@ -2147,8 +2148,8 @@ void etcdgw_maintenance_alarm_list_response_free(struct etcdgw_maintenance_alarm
  * cancel. `options` may be NULL. `response`: receives the answer, owned by the caller:
  * `etcdgw_maintenance_downgrade_response_free`; NULL when it isn't wanted. Any thread.
  *
- * Returns `ETCDGW_INVALID_ARGUMENT` for a version that is none, `ETCDGW_FAILED_PRECONDITION` where it isn't the one before
- * or another downgrade is under way (in 3.5 also where none is, to cancel), and `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
+ * Returns `ETCDGW_INVALID_ARGUMENT` for a version that is none or not the one before, `ETCDGW_FAILED_PRECONDITION` where a
+ * downgrade is under way already (and in 3.5 where none is that could be given up), `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
  * etcd 3.5 begins a downgrade, or gives it up, and answers after 7 s that the request timed out: `ETCDGW_UNAVAILABLE`, and
  * it may have applied.
  */

@@ -63,7 +63,8 @@ pub unsafe extern "C" fn etcdgw_maintenance_alarm_list(
 /// may be NULL. `response`: receives those that were disarmed, owned by the caller:
 /// `etcdgw_maintenance_alarm_list_response_free`; NULL when it isn't wanted. Any thread.
 ///
-/// Of several they are disarmed one after another, and an error leaves the rest as they were.
+/// Of several they are disarmed one after another, and an error leaves the rest as they were. When an answer is lost it is
+/// asked for again: done twice it does no more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_maintenance_alarm_disarm(
     client: *mut etcdgw_client,

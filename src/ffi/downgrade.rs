@@ -31,8 +31,8 @@ pub struct etcdgw_maintenance_downgrade_response {
 /// cancel. `options` may be NULL. `response`: receives the answer, owned by the caller:
 /// `etcdgw_maintenance_downgrade_response_free`; NULL when it isn't wanted. Any thread.
 ///
-/// Returns `ETCDGW_INVALID_ARGUMENT` for a version that is none, `ETCDGW_FAILED_PRECONDITION` where it isn't the one before
-/// or another downgrade is under way (in 3.5 also where none is, to cancel), and `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
+/// Returns `ETCDGW_INVALID_ARGUMENT` for a version that is none or not the one before, `ETCDGW_FAILED_PRECONDITION` where a
+/// downgrade is under way already (and in 3.5 where none is that could be given up), `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
 /// etcd 3.5 begins a downgrade, or gives it up, and answers after 7 s that the request timed out: `ETCDGW_UNAVAILABLE`, and
 /// it may have applied.
 #[unsafe(no_mangle)]

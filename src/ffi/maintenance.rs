@@ -243,7 +243,7 @@ pub unsafe extern "C" fn etcdgw_maintenance_hash_kv_response_free(response: *mut
 /// Makes another member the leader, and returns when it is.
 ///
 /// Only the leader can do it: it is looked for among the client's endpoints. `target_id`: the ID of the member that is to
-/// lead. `options` may be NULL. Any thread.
+/// lead. `options` may be NULL. Any thread. When the answer is lost it is asked for again: done twice it does no more.
 ///
 /// Returns `ETCDGW_FAILED_PRECONDITION` for a member that can't lead: there is none of this ID, or it is a learner; and
 /// with reason `ETCDGW_REASON_NOT_LEADER` where no endpoint is that of the leader.
