@@ -31,6 +31,12 @@ const SOURCES: &[&str] = &[
     "mirror",
     "cluster",
     "maintenance",
+    "alarm",
+    "downgrade",
+    "snapshot",
+    "auth",
+    "user",
+    "role",
     "raw",
     "stats",
 ];

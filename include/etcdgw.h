@@ -33,8 +33,9 @@
  * nothing else. Any function may be called inside, _cancel and _free of the handle concerned included, but no _join.
  * *out of the registering call is set before the first callback starts. user_data_free (may be NULL) runs once, after
  * the last callback, and also when registering fails. After _cancel or _free returns no further callback starts; one
- * may still be running, so user_data must live until user_data_free has run. The callback for the log is different: it
- * runs on whichever thread does the work, and must not call the library. No callback may throw or longjmp.
+ * may still be running, so user_data must live until user_data_free has run. The callbacks for the log and for snapshots
+ * are different: they run on whichever thread does the work, and must not call the library. No callback may throw or
+ * longjmp.
  *
  * QUEUES. A watch that is given a queue calls nothing back: etcdgw_queue_next gives its responses as events, together
  * with those of every other watch that has this queue, and user_data in each. One descriptor, etcdgw_queue_fd, says
@@ -126,6 +127,12 @@
 
 /** Initialises an etcdgw_member_list_options: everything at its default. */
 #define ETCDGW_MEMBER_LIST_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_member_list_options)
+
+/** Initialises an etcdgw_snapshot_options: everything at its default. */
+#define ETCDGW_SNAPSHOT_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_snapshot_options)
+
+/** Initialises an etcdgw_role_permission_options: everything at its default. */
+#define ETCDGW_ROLE_PERMISSION_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_role_permission_options)
 
 /** The version of this header; etcdgw_version tells that of the library. */
 #define ETCDGW_VERSION "0.1.0"
@@ -425,6 +432,15 @@
 
 /** Everything. */
 #define ETCDGW_LOG_TRACE 5
+
+/** Asks whether a downgrade would be let. */
+#define ETCDGW_DOWNGRADE_VALIDATE 0
+
+/** Begins it. */
+#define ETCDGW_DOWNGRADE_ENABLE 1
+
+/** Gives up the one that has begun. */
+#define ETCDGW_DOWNGRADE_CANCEL 2
 
 /** Where it is safe and available. */
 #define ETCDGW_WEBSOCKET_AUTO 0
@@ -1069,15 +1085,27 @@ typedef struct etcdgw_member {
   int32_t reserved0;
 } etcdgw_member;
 
-/** The cluster's members. */
+/** The cluster's members, and the answer to a change of them. */
 typedef struct etcdgw_member_list_response {
   /** The header, without a revision. */
   struct etcdgw_header header;
-  /** All of them, learners too; `members_len` of them. */
+  /** All of them, learners too, after a change those there are then; `members_len` of them. */
   const struct etcdgw_member *const *members;
   /** How many members are here. */
   size_t members_len;
 } etcdgw_member_list_response;
+
+/** A member that was added. */
+typedef struct etcdgw_member_add_response {
+  /** The header, without a revision. */
+  struct etcdgw_header header;
+  /** The new one: it has an ID and no name yet. */
+  const struct etcdgw_member *member;
+  /** All of them, the new one too; `members_len` of them. */
+  const struct etcdgw_member *const *members;
+  /** How many members are here. */
+  size_t members_len;
+} etcdgw_member_add_response;
 
 /** What a member says of itself. What its version doesn't know is 0 or empty; no string is NULL. */
 typedef struct etcdgw_maintenance_status_response {
@@ -1112,6 +1140,189 @@ typedef struct etcdgw_maintenance_status_response {
   /** 1: it only learns, and doesn't vote. */
   int32_t is_learner;
 } etcdgw_maintenance_status_response;
+
+/** A hash of a member's whole database. */
+typedef struct etcdgw_maintenance_hash_response {
+  /** The header. */
+  struct etcdgw_header header;
+  /** The hash. */
+  uint32_t hash;
+  /** 0. */
+  uint32_t reserved0;
+} etcdgw_maintenance_hash_response;
+
+/** A hash of a member's keys with their history. */
+typedef struct etcdgw_maintenance_hash_kv_response {
+  /** The header. */
+  struct etcdgw_header header;
+  /** The revision that the member is compacted at; 0 or less: it never was. */
+  int64_t compact_revision;
+  /** The revision up to which was hashed (3.6 and newer). */
+  int64_t hash_revision;
+  /** The hash. */
+  uint32_t hash;
+  /** 0. */
+  uint32_t reserved0;
+} etcdgw_maintenance_hash_kv_response;
+
+/** An alarm that a member has raised. */
+typedef struct etcdgw_alarm {
+  /** The member's ID. */
+  uint64_t member_id;
+  /** `ETCDGW_ALARM_NOSPACE` or `_CORRUPT`; -1: one that this release doesn't know. */
+  int32_t alarm;
+  /** 0. */
+  int32_t reserved0;
+} etcdgw_alarm;
+
+/** Alarms: those raised, or those disarmed. */
+typedef struct etcdgw_maintenance_alarm_list_response {
+  /** The header; etcd 3.4 gives none. */
+  struct etcdgw_header header;
+  /** The alarms; `alarms_len` of them. */
+  const struct etcdgw_alarm *const *alarms;
+  /** How many of them are here. */
+  size_t alarms_len;
+} etcdgw_maintenance_alarm_list_response;
+
+/** The answer to a downgrade. */
+typedef struct etcdgw_maintenance_downgrade_response {
+  /** The header. */
+  struct etcdgw_header header;
+  /** The cluster's version now. */
+  const char *version;
+} etcdgw_maintenance_downgrade_response;
+
+/** How far a snapshot is. */
+typedef struct etcdgw_snapshot_progress {
+  /** Bytes that have come. */
+  int64_t received_bytes;
+  /** Bytes of the database that are to come, by the server's account. */
+  int64_t remaining_bytes;
+} etcdgw_snapshot_progress;
+
+/**
+ * Hears how far a snapshot is, after every piece. `progress` is valid during the call only; `user_data` is that of the
+ * options.
+ *
+ * Called on the thread that takes the snapshot, which waits for it. It must not call the library, and must not throw.
+ */
+typedef void (*etcdgw_snapshot_progress_callback)(const struct etcdgw_snapshot_progress *progress,
+                                                  void *user_data);
+
+/** Options of `etcdgw_snapshot_save` and `etcdgw_snapshot_read`. */
+typedef struct etcdgw_snapshot_options {
+  /** `sizeof(etcdgw_snapshot_options)`. */
+  size_t struct_size;
+  /** Bounds the whole call; 0: the client's default, which is short for a large database; less than 0: no limit. */
+  int64_t timeout_ms;
+  /** Ends the call when triggered; may be NULL. */
+  struct etcdgw_cancel *cancel;
+  /** The URL of the member to take it of, as in `etcdgw_maintenance_status`; NULL: the one in use. */
+  const char *endpoint;
+  /** Hears how far it is; may be NULL. */
+  etcdgw_snapshot_progress_callback progress;
+  /** Given to `progress`. */
+  void *user_data;
+} etcdgw_snapshot_options;
+
+/** A snapshot that is complete, and what its checksum says. */
+typedef struct etcdgw_snapshot_response {
+  /** The URL of the member that it is of. */
+  const char *endpoint;
+  /** Version of the storage format (3.6 and newer); empty: the server doesn't tell. */
+  const char *version;
+  /** Its bytes: the database, and the checksum of 32 bytes after it. */
+  int64_t size;
+} etcdgw_snapshot_response;
+
+/**
+ * Takes a piece of a snapshot, in order. `piece` and its bytes are valid during the call only; `user_data` is what was
+ * given with the callback. Returns 0 to go on; anything else ends the snapshot with `ETCDGW_CANCELLED`.
+ *
+ * Called on the thread that takes the snapshot, which waits for it. It must not call the library, and must not throw.
+ */
+typedef int32_t (*etcdgw_snapshot_sink_callback)(const struct etcdgw_bytes *piece, void *user_data);
+
+/** Whether authentication is enabled. */
+typedef struct etcdgw_auth_status_response {
+  /** The header. */
+  struct etcdgw_header header;
+  /** Raised by every change of users, roles and permissions. */
+  uint64_t auth_revision;
+  /** 1: it is. */
+  int32_t enabled;
+  /** 0. */
+  int32_t reserved0;
+} etcdgw_auth_status_response;
+
+/** A user's roles. */
+typedef struct etcdgw_user_get_response {
+  /** The header. */
+  struct etcdgw_header header;
+  /** Their names; `roles_len` strings. */
+  const char *const *roles;
+  /** How many of them are here. */
+  size_t roles_len;
+} etcdgw_user_get_response;
+
+/** All users. */
+typedef struct etcdgw_user_list_response {
+  /** The header. */
+  struct etcdgw_header header;
+  /** Their names; `users_len` strings. */
+  const char *const *users;
+  /** How many of them are here. */
+  size_t users_len;
+} etcdgw_user_list_response;
+
+/** A permission of a role. It belongs to the response, with its bytes. */
+typedef struct etcdgw_permission {
+  /** The key, or the first one; of the client's `key_prefix` nothing is taken off it. */
+  struct etcdgw_bytes key;
+  /** Empty: one key; `ETCDGW_FROM_KEY`, that is one byte 0: every key from `key` on; else the first key after the last one. */
+  struct etcdgw_bytes range_end;
+  /** `ETCDGW_PERMISSION_READ`, `_WRITE` or `_READWRITE`. */
+  int32_t permission;
+  /** 0. */
+  int32_t reserved0;
+} etcdgw_permission;
+
+/** What a role permits. */
+typedef struct etcdgw_role_get_response {
+  /** The header. */
+  struct etcdgw_header header;
+  /** Its permissions; `permissions_len` of them. */
+  const struct etcdgw_permission *const *permissions;
+  /** How many of them are here. */
+  size_t permissions_len;
+} etcdgw_role_get_response;
+
+/** All roles. */
+typedef struct etcdgw_role_list_response {
+  /** The header. */
+  struct etcdgw_header header;
+  /** Their names; `roles_len` strings. */
+  const char *const *roles;
+  /** How many of them are here. */
+  size_t roles_len;
+} etcdgw_role_list_response;
+
+/** Options of `etcdgw_role_grant_permission` and `etcdgw_role_revoke_permission`: which keys a permission is for. */
+typedef struct etcdgw_role_permission_options {
+  /** `sizeof(etcdgw_role_permission_options)`. */
+  size_t struct_size;
+  /** Bounds the whole call; 0: the client's default, less than 0: no limit. */
+  int64_t timeout_ms;
+  /** Ends the call when triggered; may be NULL. */
+  struct etcdgw_cancel *cancel;
+  /** The first key after those meant; empty: one key. `ETCDGW_FROM_KEY`: every key from the given one on. */
+  struct etcdgw_bytes range_end;
+  /** 1: every key that starts with the given one; with an empty one every key there is. */
+  int32_t prefix;
+  /** Must be 0. */
+  int32_t reserved0;
+} etcdgw_role_permission_options;
 
 /** An answer of the gateway as it came. */
 typedef struct etcdgw_raw_response {
@@ -2068,6 +2279,85 @@ etcdgw_status etcdgw_member_list(struct etcdgw_client *client,
                                  struct etcdgw_member_list_response **response,
                                  struct etcdgw_error **err);
 
+/**
+ * Adds a member that votes. It is to be started after that, with `--initial-cluster-state=existing`; until then it
+ * counts among the members that a majority is taken of.
+ *
+ * `peer_urls`: where the others reach it, comma-separated. `options` may be NULL. `response`: receives the answer,
+ * owned by the caller: `etcdgw_member_add_response_free`; NULL when it isn't wanted. Any thread.
+ *
+ * Done twice it adds two: where the error may have applied, look into the member list. Returns
+ * `ETCDGW_INVALID_ARGUMENT` for URLs that are none, `ETCDGW_FAILED_PRECONDITION` where one of them belongs to a member
+ * already or too few members have started, and `ETCDGW_UNAVAILABLE` while not all of them are connected.
+ */
+etcdgw_status etcdgw_member_add(struct etcdgw_client *client,
+                                const char *peer_urls,
+                                const struct etcdgw_call_options *options,
+                                struct etcdgw_member_add_response **response,
+                                struct etcdgw_error **err);
+
+/**
+ * Adds a member that learns and doesn't vote: it counts for no majority until `etcdgw_member_promote`.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_LEARNER` where there are as many learners as the
+ * cluster may have; else as `etcdgw_member_add`.
+ */
+etcdgw_status etcdgw_member_add_learner(struct etcdgw_client *client,
+                                        const char *peer_urls,
+                                        const struct etcdgw_call_options *options,
+                                        struct etcdgw_member_add_response **response,
+                                        struct etcdgw_error **err);
+
+/**
+ * Removes a member, which ends by itself then.
+ *
+ * `options` may be NULL. `response`: receives the members that are left, owned by the caller:
+ * `etcdgw_member_list_response_free`; NULL when it isn't wanted. Any thread.
+ *
+ * Returns `ETCDGW_NOT_FOUND` with reason `ETCDGW_REASON_MEMBER_NOT_FOUND` where there is none of this ID, and
+ * `ETCDGW_FAILED_PRECONDITION` or `ETCDGW_UNAVAILABLE` where too few would be left that work.
+ */
+etcdgw_status etcdgw_member_remove(struct etcdgw_client *client,
+                                   uint64_t id,
+                                   const struct etcdgw_call_options *options,
+                                   struct etcdgw_member_list_response **response,
+                                   struct etcdgw_error **err);
+
+/**
+ * Tells the cluster where a member is reached by the others from now on.
+ *
+ * `peer_urls`: all its URLs, comma-separated. `options` may be NULL. `response`: receives the members, owned by the
+ * caller: `etcdgw_member_list_response_free`; NULL when it isn't wanted. Any thread.
+ *
+ * Returns `ETCDGW_NOT_FOUND` with reason `ETCDGW_REASON_MEMBER_NOT_FOUND` where there is none of this ID,
+ * `ETCDGW_INVALID_ARGUMENT` for URLs that are none, and `ETCDGW_FAILED_PRECONDITION` where one belongs to another member.
+ */
+etcdgw_status etcdgw_member_update(struct etcdgw_client *client,
+                                   uint64_t id,
+                                   const char *peer_urls,
+                                   const struct etcdgw_call_options *options,
+                                   struct etcdgw_member_list_response **response,
+                                   struct etcdgw_error **err);
+
+/**
+ * Lets a learner vote from now on.
+ *
+ * `options` may be NULL. `response`: receives the members, owned by the caller: `etcdgw_member_list_response_free`; NULL
+ * when it isn't wanted. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_LEARNER` for a member that is no learner, and for one
+ * that has not caught up with the leader: try again later then. `ETCDGW_NOT_FOUND` with reason
+ * `ETCDGW_REASON_MEMBER_NOT_FOUND` where there is none of this ID.
+ */
+etcdgw_status etcdgw_member_promote(struct etcdgw_client *client,
+                                    uint64_t id,
+                                    const struct etcdgw_call_options *options,
+                                    struct etcdgw_member_list_response **response,
+                                    struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_member_add_response_free(struct etcdgw_member_add_response *response);
+
 /** Frees a response with everything in it; NULL is fine. */
 void etcdgw_member_list_response_free(struct etcdgw_member_list_response *response);
 
@@ -2087,6 +2377,388 @@ etcdgw_status etcdgw_maintenance_status(struct etcdgw_client *client,
 
 /** Frees a response with everything in it; NULL is fine. */
 void etcdgw_maintenance_status_response_free(struct etcdgw_maintenance_status_response *response);
+
+/**
+ * Gives the space that a member's database no longer needs back to its file system.
+ *
+ * `endpoint`: the member's URL, as in `etcdgw_maintenance_status`; NULL: the one in use. `options` may be NULL. Any
+ * thread.
+ *
+ * The member answers nobody meanwhile, which takes seconds for each gigabyte: give it a `timeout_ms` for that. When the
+ * call ends early the member goes on, and the error may have applied.
+ */
+etcdgw_status etcdgw_maintenance_defragment(struct etcdgw_client *client,
+                                            const char *endpoint,
+                                            const struct etcdgw_call_options *options,
+                                            struct etcdgw_error **err);
+
+/**
+ * Hashes the whole database of a member, which tells only whether it changes: those of two members differ although they
+ * hold the same keys. To compare members use `etcdgw_maintenance_hash_kv`.
+ *
+ * `endpoint`: the member's URL, as in `etcdgw_maintenance_status`; NULL: the one in use. `options` may be NULL.
+ * `response`: receives the answer, owned by the caller: `etcdgw_maintenance_hash_response_free`; NULL when it isn't
+ * wanted. Any thread.
+ */
+etcdgw_status etcdgw_maintenance_hash(struct etcdgw_client *client,
+                                      const char *endpoint,
+                                      const struct etcdgw_call_options *options,
+                                      struct etcdgw_maintenance_hash_response **response,
+                                      struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_maintenance_hash_response_free(struct etcdgw_maintenance_hash_response *response);
+
+/**
+ * Hashes the keys of a member with their history up to a revision: members that are compacted alike give the same hash of
+ * one revision, unless one is corrupt.
+ *
+ * `endpoint`: the member's URL, as in `etcdgw_maintenance_status`; NULL: the one in use. `revision`: 0: up to now.
+ * `options` may be NULL. `response`: receives the answer, owned by the caller:
+ * `etcdgw_maintenance_hash_kv_response_free`; NULL when it isn't wanted. Any thread.
+ *
+ * Returns `ETCDGW_OUT_OF_RANGE` for a revision that is compacted or yet to come, and `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
+ */
+etcdgw_status etcdgw_maintenance_hash_kv(struct etcdgw_client *client,
+                                         const char *endpoint,
+                                         int64_t revision,
+                                         const struct etcdgw_call_options *options,
+                                         struct etcdgw_maintenance_hash_kv_response **response,
+                                         struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_maintenance_hash_kv_response_free(struct etcdgw_maintenance_hash_kv_response *response);
+
+/**
+ * Makes another member the leader, and returns when it is.
+ *
+ * Only the leader can do it: it is looked for among the client's endpoints. `target_id`: the ID of the member that is to
+ * lead. `options` may be NULL. Any thread. When the answer is lost it is asked for again: done twice it does no more.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` for a member that can't lead: there is none of this ID, or it is a learner; and
+ * with reason `ETCDGW_REASON_NOT_LEADER` where no endpoint is that of the leader.
+ */
+etcdgw_status etcdgw_maintenance_move_leader(struct etcdgw_client *client,
+                                             uint64_t target_id,
+                                             const struct etcdgw_call_options *options,
+                                             struct etcdgw_error **err);
+
+/**
+ * Lists the alarms that members have raised.
+ *
+ * `options` may be NULL. `response`: receives the answer, owned by the caller:
+ * `etcdgw_maintenance_alarm_list_response_free`; NULL when it isn't wanted. Any thread.
+ */
+etcdgw_status etcdgw_maintenance_alarm_list(struct etcdgw_client *client,
+                                            const struct etcdgw_call_options *options,
+                                            struct etcdgw_maintenance_alarm_list_response **response,
+                                            struct etcdgw_error **err);
+
+/**
+ * Disarms alarms, once their causes are gone: a member whose database is still too large raises its own again.
+ *
+ * `member_id`: 0: of every member. `alarm`: `ETCDGW_ALARM_NOSPACE` or `_CORRUPT`; `ETCDGW_ALARM_NONE`: every one. `options`
+ * may be NULL. `response`: receives those that were disarmed, owned by the caller:
+ * `etcdgw_maintenance_alarm_list_response_free`; NULL when it isn't wanted. Any thread.
+ *
+ * Of several they are disarmed one after another, and an error leaves the rest as they were. When an answer is lost it is
+ * asked for again: done twice it does no more.
+ */
+etcdgw_status etcdgw_maintenance_alarm_disarm(struct etcdgw_client *client,
+                                              uint64_t member_id,
+                                              int32_t alarm,
+                                              const struct etcdgw_call_options *options,
+                                              struct etcdgw_maintenance_alarm_list_response **response,
+                                              struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_maintenance_alarm_list_response_free(struct etcdgw_maintenance_alarm_list_response *response);
+
+/**
+ * Asks whether the cluster may go back to an older version of etcd, prepares that, or gives it up. Once it is prepared the
+ * members are replaced one by one.
+ *
+ * `action`: `ETCDGW_DOWNGRADE_VALIDATE`, `_ENABLE` or `_CANCEL`. `version`: the older one, such as `"3.5"`; may be NULL to
+ * cancel. `options` may be NULL. `response`: receives the answer, owned by the caller:
+ * `etcdgw_maintenance_downgrade_response_free`; NULL when it isn't wanted. Any thread.
+ *
+ * Returns `ETCDGW_INVALID_ARGUMENT` for a version that is none or not the one before, `ETCDGW_FAILED_PRECONDITION` where a
+ * downgrade is under way already (and in 3.5 where none is that could be given up), `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
+ * etcd 3.5 begins a downgrade, or gives it up, and answers after 7 s that the request timed out: `ETCDGW_UNAVAILABLE`, and
+ * it may have applied.
+ */
+etcdgw_status etcdgw_maintenance_downgrade(struct etcdgw_client *client,
+                                           int32_t action,
+                                           const char *version,
+                                           const struct etcdgw_call_options *options,
+                                           struct etcdgw_maintenance_downgrade_response **response,
+                                           struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_maintenance_downgrade_response_free(struct etcdgw_maintenance_downgrade_response *response);
+
+/**
+ * Takes a snapshot of a member's database into a file, from which `etcdutl snapshot restore` makes a new cluster.
+ *
+ * `path`: where the file is to be; one that is there is replaced. `options` may be NULL. `response`: receives the answer,
+ * owned by the caller: `etcdgw_snapshot_response_free`; NULL when it isn't wanted. Any thread.
+ *
+ * It is written to `<path>.part`, which only the user of the process may read, checked against its SHA-256, brought to the
+ * disk, and renamed. Whatever fails leaves what was at `path`, and no other file; only when the new name can't be brought
+ * to the disk, at the very end, is the new file there although the call fails. Memory does not depend on its size; the
+ * time limit holds for everything but what the file system takes for some megabytes. A `.part` that a process which was
+ * killed has left is written over.
+ *
+ * Returns `ETCDGW_IO` where the file can't be written, with the reason: no space, no such folder, another snapshot that is
+ * being saved to the same path, something else in the file's place. `ETCDGW_PROTOCOL_ERROR` where the snapshot is not what
+ * its checksum says. `ETCDGW_CONNECTION_LOST` where the member is lost midway; the next call goes to another one. With
+ * authentication the client must be a user with the role `root`.
+ */
+etcdgw_status etcdgw_snapshot_save(struct etcdgw_client *client,
+                                   const char *path,
+                                   const struct etcdgw_snapshot_options *options,
+                                   struct etcdgw_snapshot_response **response,
+                                   struct etcdgw_error **err);
+
+/**
+ * Takes a snapshot of a member's database and hands it over piece by piece, to be kept wherever.
+ *
+ * `sink`: not NULL. `user_data`: given to it. `options` may be NULL; its `user_data` goes to `options.progress` alone.
+ * `response`: receives the answer, owned by the caller: `etcdgw_snapshot_response_free`; NULL when it isn't wanted. Any
+ * thread.
+ *
+ * What `sink` got counts only when this returns `ETCDGW_OK`: the checksum comes last. Else as `etcdgw_snapshot_save`.
+ */
+etcdgw_status etcdgw_snapshot_read(struct etcdgw_client *client,
+                                   etcdgw_snapshot_sink_callback sink,
+                                   void *user_data,
+                                   const struct etcdgw_snapshot_options *options,
+                                   struct etcdgw_snapshot_response **response,
+                                   struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_snapshot_response_free(struct etcdgw_snapshot_response *response);
+
+/**
+ * Enables authentication: from then on every request needs a user, this client's next one too
+ * (`etcdgw_client_set_credentials`).
+ *
+ * It takes a user `root` with the role `root`. `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` without such a user.
+ */
+etcdgw_status etcdgw_auth_enable(struct etcdgw_client *client,
+                                 const struct etcdgw_call_options *options,
+                                 struct etcdgw_error **err);
+
+/**
+ * Disables authentication; users, roles and permissions stay. The client must be a user with the role `root`.
+ *
+ * `options` may be NULL. Any thread.
+ */
+etcdgw_status etcdgw_auth_disable(struct etcdgw_client *client,
+                                  const struct etcdgw_call_options *options,
+                                  struct etcdgw_error **err);
+
+/**
+ * Asks whether authentication is enabled. etcd 3.5 and 3.6 tell nobody but a user with the role `root`, once it is.
+ *
+ * `options` may be NULL. `response`: receives the answer, owned by the caller: `etcdgw_auth_status_response_free`; NULL
+ * when it isn't wanted. Any thread.
+ *
+ * Returns `ETCDGW_UNIMPLEMENTED` from etcd 3.4.
+ */
+etcdgw_status etcdgw_auth_status(struct etcdgw_client *client,
+                                 const struct etcdgw_call_options *options,
+                                 struct etcdgw_auth_status_response **response,
+                                 struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_auth_status_response_free(struct etcdgw_auth_status_response *response);
+
+/**
+ * Adds a user, who may do nothing yet.
+ *
+ * `password`: not empty; the copies that the library makes are wiped from memory. NULL: a user without one, who can't log
+ * in over the gateway. `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` where there is a user of this name.
+ */
+etcdgw_status etcdgw_user_add(struct etcdgw_client *client,
+                              const char *name,
+                              const char *password,
+                              const struct etcdgw_call_options *options,
+                              struct etcdgw_error **err);
+
+/**
+ * Deletes a user.
+ *
+ * `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_USER_NOT_FOUND` where there is none of this name.
+ */
+etcdgw_status etcdgw_user_delete(struct etcdgw_client *client,
+                                 const char *name,
+                                 const struct etcdgw_call_options *options,
+                                 struct etcdgw_error **err);
+
+/**
+ * Lists the roles of a user.
+ *
+ * `options` may be NULL. `response`: receives the answer, owned by the caller: `etcdgw_user_get_response_free`; NULL when
+ * it isn't wanted. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_USER_NOT_FOUND` where there is none of this name.
+ */
+etcdgw_status etcdgw_user_get(struct etcdgw_client *client,
+                              const char *name,
+                              const struct etcdgw_call_options *options,
+                              struct etcdgw_user_get_response **response,
+                              struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_user_get_response_free(struct etcdgw_user_get_response *response);
+
+/**
+ * Lists all users.
+ *
+ * `options` may be NULL. `response`: receives the answer, owned by the caller: `etcdgw_user_list_response_free`; NULL when
+ * it isn't wanted. Any thread.
+ */
+etcdgw_status etcdgw_user_list(struct etcdgw_client *client,
+                               const struct etcdgw_call_options *options,
+                               struct etcdgw_user_list_response **response,
+                               struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_user_list_response_free(struct etcdgw_user_list_response *response);
+
+/**
+ * Gives a user another password. The tokens that were issued for the old one are worth nothing then.
+ *
+ * `password`: not empty; the copies that the library makes are wiped from memory. `options` may be NULL. Any thread. A
+ * client that logs in as this user is to be told: `etcdgw_client_set_credentials`.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_USER_NOT_FOUND` where there is none of this name.
+ */
+etcdgw_status etcdgw_user_change_password(struct etcdgw_client *client,
+                                          const char *name,
+                                          const char *password,
+                                          const struct etcdgw_call_options *options,
+                                          struct etcdgw_error **err);
+
+/**
+ * Gives a user a role. The role `root` may do everything.
+ *
+ * `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION`, with reason `ETCDGW_REASON_USER_NOT_FOUND` or `_ROLE_NOT_FOUND` where one of them
+ * is missing.
+ */
+etcdgw_status etcdgw_user_grant_role(struct etcdgw_client *client,
+                                     const char *name,
+                                     const char *role,
+                                     const struct etcdgw_call_options *options,
+                                     struct etcdgw_error **err);
+
+/**
+ * Takes a role from a user.
+ *
+ * `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` where there is no such user (reason `ETCDGW_REASON_USER_NOT_FOUND`) or the user
+ * doesn't have the role.
+ */
+etcdgw_status etcdgw_user_revoke_role(struct etcdgw_client *client,
+                                      const char *name,
+                                      const char *role,
+                                      const struct etcdgw_call_options *options,
+                                      struct etcdgw_error **err);
+
+/**
+ * Adds a role, which permits nothing yet. One of the name `root` permits everything.
+ *
+ * `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` where there is a role of this name.
+ */
+etcdgw_status etcdgw_role_add(struct etcdgw_client *client,
+                              const char *role,
+                              const struct etcdgw_call_options *options,
+                              struct etcdgw_error **err);
+
+/**
+ * Deletes a role, and takes it from every user.
+ *
+ * `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_ROLE_NOT_FOUND` where there is none of this name.
+ */
+etcdgw_status etcdgw_role_delete(struct etcdgw_client *client,
+                                 const char *role,
+                                 const struct etcdgw_call_options *options,
+                                 struct etcdgw_error **err);
+
+/**
+ * Lists what a role permits.
+ *
+ * `options` may be NULL. `response`: receives the answer, owned by the caller: `etcdgw_role_get_response_free`; NULL when
+ * it isn't wanted. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_ROLE_NOT_FOUND` where there is none of this name.
+ */
+etcdgw_status etcdgw_role_get(struct etcdgw_client *client,
+                              const char *role,
+                              const struct etcdgw_call_options *options,
+                              struct etcdgw_role_get_response **response,
+                              struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_role_get_response_free(struct etcdgw_role_get_response *response);
+
+/**
+ * Lists all roles.
+ *
+ * `options` may be NULL. `response`: receives the answer, owned by the caller: `etcdgw_role_list_response_free`; NULL when
+ * it isn't wanted. Any thread.
+ */
+etcdgw_status etcdgw_role_list(struct etcdgw_client *client,
+                               const struct etcdgw_call_options *options,
+                               struct etcdgw_role_list_response **response,
+                               struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_role_list_response_free(struct etcdgw_role_list_response *response);
+
+/**
+ * Lets a role do something with a key, or with `options.prefix` or `options.range_end` with a range of keys, in place of
+ * what it may do with exactly these so far. The client's `key_prefix` is not put before the key.
+ *
+ * `permission`: `ETCDGW_PERMISSION_READ`, `_WRITE` or `_READWRITE`. `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` with reason `ETCDGW_REASON_ROLE_NOT_FOUND` where there is no such role.
+ */
+etcdgw_status etcdgw_role_grant_permission(struct etcdgw_client *client,
+                                           const char *role,
+                                           int32_t permission,
+                                           struct etcdgw_bytes key,
+                                           const struct etcdgw_role_permission_options *options,
+                                           struct etcdgw_error **err);
+
+/**
+ * Takes a permission from a role: the one that was granted for exactly these keys. The client's `key_prefix` is not put
+ * before the key.
+ *
+ * `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` where there is no such role (reason `ETCDGW_REASON_ROLE_NOT_FOUND`) or it has no
+ * such permission.
+ */
+etcdgw_status etcdgw_role_revoke_permission(struct etcdgw_client *client,
+                                            const char *role,
+                                            struct etcdgw_bytes key,
+                                            const struct etcdgw_role_permission_options *options,
+                                            struct etcdgw_error **err);
 
 /**
  * Posts JSON to any method of the gateway, and gives its answer as it came. `options.key_prefix` of the client is not

@@ -15,6 +15,12 @@ pub const DEFAULT_MAX_RESPONSE_BYTES: usize = 1 << 30;
 /// of a few kilobytes.
 pub const MAX_PLAIN_RESPONSE_BYTES: usize = 1 << 20;
 
+/// For a piece of a snapshot: servers send 32 KiB, in base64 and a line around it.
+pub const MAX_PIECE_BYTES: usize = 1 << 20;
+
+/// Brought to the disk at once of a snapshot's file: a call that is to end waits for no more than that.
+pub const SNAPSHOT_SYNC_BYTES: usize = 8 << 20;
+
 /// For an answer that carries a token: one of RS512 has under 1 KiB, and few servers take a longer header line than this.
 pub const MAX_LOGIN_BYTES: usize = 8 << 10;
 

@@ -173,6 +173,27 @@ fn nothing_is_left_of_credentials_that_are_replaced_or_never_used() {
 }
 
 #[test]
+fn nothing_is_left_of_a_password_that_is_given_to_somebody_else() {
+    let gateway = gateway(|_, reply| reply.json("{}"));
+    let client = Client::new(config(gateway.url())).unwrap();
+    let (add, change) = (spelled(PASSWORD).into(), spelled(PASSWORD).into());
+    let found = blocks_with_secrets(|| {
+        client.user_add("other", Some(&add), &common::plain()).unwrap();
+        client.user_change_password("other", &change, &common::plain()).unwrap();
+        // So large that the buffer that they went through is freed.
+        put(&client, b"key", &[b'v'; 300_000]).unwrap();
+        drop((add, change, client));
+    });
+    assert_eq!(found, 0);
+    let sent = gateway
+        .requests()
+        .iter()
+        .filter(|request| request.body.ends_with(format!("{}\"}}", spelled(PASSWORD)).as_bytes()))
+        .count();
+    assert_eq!(sent, 2);
+}
+
+#[test]
 fn nothing_is_left_of_a_password_that_the_caller_posts() {
     let gateway = gateway(|_, reply| reply.json("{}"));
     let json = format!(r#"{{"name":"other","password":"{}"}}"#, spelled(PASSWORD));

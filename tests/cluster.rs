@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    Cluster, LONG, get, on_each_version, one, plain, put, timed, versions, wait_until, with_each_version, within,
+    Cluster, FakeGateway, LONG, get, on_each_version, one, plain, put, timed, versions, wait_until, with_each_version,
+    within,
 };
 use etcdgw::client::Client;
 use etcdgw::config::Config;
@@ -126,4 +127,123 @@ fn without_a_leader_reads_of_one_member_are_answered_and_the_rest_is_an_error() 
         assert_eq!(get(&client, b"key").unwrap().unwrap(), b"value", "what was refused was not done");
         wait_until(LONG, || put(&client, b"key", b"again").is_ok());
     });
+}
+
+/// What a server says to a change that it refuses.
+#[track_caller]
+fn assert_refused<T>(result: Result<T, Error>, code: Code, reason: Reason) {
+    let Err(error) = result else { panic!("it was not refused") };
+    assert!(matches!(&error, Error::Server { code: given, .. } if *given == code), "{error:?}");
+    assert_eq!(error.reason(), reason, "{error:?}");
+    assert!(!error.may_have_applied(), "{error:?}");
+}
+
+#[test]
+fn a_learner_is_added_and_caught_up_and_promoted() {
+    with_each_version(|version| {
+        let mut cluster = Cluster::start(version, 1);
+        let client = common::client(&cluster.members[0].url());
+        put(&client, b"key", b"value").unwrap();
+        let voter = cluster.ids()[0];
+        assert_refused(client.member_promote(voter, &plain()), Code::FailedPrecondition, Reason::Learner);
+
+        let added = client.member_add_learner(&["http://127.0.0.1:1"], &plain()).unwrap();
+        assert_eq!((added.members.len(), added.member.is_learner, &added.member.name[..]), (2, true, ""));
+        assert_eq!(added.member.peer_urls, ["http://127.0.0.1:1"]);
+        // It was never started, so that it can't be in sync; and there may be one learner only.
+        let refused = client.member_promote(added.member.id, &plain());
+        assert_refused(refused, Code::FailedPrecondition, Reason::Learner);
+        let second = client.member_add_learner(&["http://127.0.0.1:2"], &plain());
+        assert_refused(second, Code::FailedPrecondition, Reason::Learner);
+        let left = client.member_remove(added.member.id, &plain()).unwrap();
+        assert_eq!(left.members.iter().map(|member| member.id).collect::<Vec<_>>(), [voter]);
+
+        let learner = cluster.add_learner();
+        wait_until(LONG, || client.member_promote(learner, &plain()).is_ok());
+        let list = client.member_list(true, &plain()).unwrap();
+        assert!(list.members.len() == 2 && list.members.iter().all(|member| !member.is_learner), "{list:?}");
+        // It votes: without it there is no majority, and with it there is.
+        cluster.members[0].kill();
+        let promoted = common::client(&cluster.members[1].url());
+        common::put_with(&promoted, b"key", b"other", &within(Duration::from_secs(1))).unwrap_err();
+        cluster.members[0].relaunch();
+        wait_until(LONG, || put(&promoted, b"key", b"other").is_ok());
+        assert_eq!(get(&client, b"key").unwrap().unwrap(), b"other");
+    });
+}
+
+#[test]
+fn members_are_added_and_moved_and_removed() {
+    with_each_version(|version| {
+        let mut cluster = Cluster::start(version, 1);
+        let client = common::client(&cluster.members[0].url());
+        let first = cluster.ids()[0];
+        let second = cluster.add_voter();
+        let third = cluster.add_voter();
+        let listed: BTreeSet<u64> =
+            client.member_list(true, &plain()).unwrap().members.iter().map(|member| member.id).collect();
+        assert_eq!(listed, BTreeSet::from([first, second, third]));
+        put(&client, b"key", b"value").unwrap();
+        assert_eq!(get(&common::client(&cluster.members[2].url()), b"key").unwrap().unwrap(), b"value");
+
+        let mut removed = None;
+        // The others must have been connected for a while, by the cluster's own account.
+        wait_until(LONG, || {
+            removed = client.member_remove(third, &plain()).ok();
+            removed.is_some()
+        });
+        assert_eq!(removed.unwrap().members.len(), 2);
+        assert_refused(client.member_remove(third, &plain()), Code::NotFound, Reason::MemberNotFound);
+        let gone = common::client(&cluster.members[2].url());
+        wait_until(LONG, || gone.status(None, &within(Duration::from_secs(1))).is_err());
+
+        // It has its new URLs in the list, whether it listens there or not.
+        let urls = ["http://127.0.0.1:1", "http://127.0.0.1:2"];
+        let updated = client.member_update(second, &urls, &plain()).unwrap();
+        let moved = updated.members.iter().find(|member| member.id == second).unwrap();
+        assert_eq!(moved.peer_urls, urls);
+    });
+}
+
+#[test]
+fn a_change_of_members_that_makes_no_sense_is_refused_and_nothing_is_changed() {
+    on_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let own = client.member_list(true, &plain()).unwrap().members[0].clone();
+        let own_urls: Vec<&str> = own.peer_urls.iter().map(String::as_str).collect();
+        let is_wrong = |result: Result<(), Error>| matches!(result, Err(Error::InvalidArgument { .. }));
+        for add in [Client::member_add, Client::member_add_learner] {
+            assert_refused(add(&client, &own_urls, &plain()), Code::FailedPrecondition, Reason::Other);
+            // etcd would take the first of these, and have one member more that nobody can reach.
+            for urls in [&[][..], &["no URL"], &["http://127.0.0.1:1", "http://127.0.0.1"]] {
+                assert!(is_wrong(add(&client, urls, &plain()).map(drop)), "{urls:?}");
+                assert!(is_wrong(client.member_update(own.id, urls, &plain()).map(drop)), "{urls:?}");
+            }
+        }
+        assert_refused(client.member_remove(12345, &plain()), Code::NotFound, Reason::MemberNotFound);
+        assert_refused(client.member_promote(12345, &plain()), Code::NotFound, Reason::MemberNotFound);
+        let urls = &["http://127.0.0.1:2"];
+        assert_refused(client.member_update(12345, urls, &plain()), Code::NotFound, Reason::MemberNotFound);
+        let list = client.member_list(true, &plain()).unwrap();
+        assert_eq!((list.members.len(), &list.members[0].peer_urls), (1, &own.peer_urls));
+    });
+}
+
+#[test]
+fn a_change_of_members_that_got_no_answer_is_not_made_again_and_may_have_happened() {
+    let lost = FakeGateway::start(|_, reply| reply.reset());
+    let other = FakeGateway::answering("{}");
+    for change in ["add", "remove", "update", "promote"] {
+        let client = common::client(&format!("{},{}", lost.url(), other.url()));
+        let error = match change {
+            "add" => client.member_add(&["http://127.0.0.1:1"], &plain()).map(drop),
+            "remove" => client.member_remove(1, &plain()).map(drop),
+            "update" => client.member_update(1, &["http://127.0.0.1:1"], &plain()).map(drop),
+            _ => client.member_promote(1, &plain()).map(drop),
+        };
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Lost { .. }), "{change}: {error:?}");
+        assert!(error.may_have_applied() && !error.is_retryable(), "{change}");
+    }
+    assert_eq!((lost.requests().len(), other.requests().len()), (4, 0));
 }

@@ -5,6 +5,7 @@ mod common;
 
 use common::{FakeGateway, capture, capture_names, get, plain, within};
 use etcdgw::error::Error;
+use etcdgw::rpc::snapshot::SnapshotRequest;
 use etcdgw::rpc::txn::TxnRequest;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,7 +65,13 @@ fn a_changed_answer_is_decoded_or_refused_at_once() {
                 client.lease_refresh(1, &limit).map(drop),
                 client.lease_time_to_live(1, true, &limit).map(drop),
                 client.member_list(true, &limit).map(drop),
+                client.member_remove(1, &limit).map(drop),
                 client.status(None, &limit).map(drop),
+                client.alarm_list(&limit).map(drop),
+                client.hash_kv(None, 0, &limit).map(drop),
+                client.user_get("user", &limit).map(drop),
+                client.role_get("role", &limit).map(drop),
+                client.snapshot_read(SnapshotRequest::default(), &mut |_| Ok(()), &limit).map(drop),
             ];
             for result in results {
                 let is_timely = !matches!(result, Err(Error::Deadline { .. }));

@@ -5,8 +5,11 @@ mod common;
 
 use common::{ServedCaptures, capture_names, plain};
 use etcdgw::client::Client;
-use etcdgw::error::Error;
+use etcdgw::error::{Code, Error};
+use etcdgw::rpc::alarm::{Alarm, AlarmType};
+use etcdgw::rpc::downgrade::DowngradeAction;
 use etcdgw::rpc::kv::{DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse};
+use etcdgw::rpc::role::PermissionType;
 use etcdgw::rpc::txn::{TxnRequest, TxnResult};
 use etcdgw::rpc::{Header, Keys, Response};
 use std::borrow::Cow;
@@ -240,5 +243,70 @@ fn a_serializable_range_is_answered_without_a_leader() {
     on_each("noleader-range_serializable", |client, _| {
         let response = range(&client);
         assert_eq!(response.bytes(response.kvs[0].key), b"a");
+    });
+}
+
+/// What a server lacks that is too old for it.
+#[track_caller]
+fn assert_lacks<T>(answer: Result<T, Error>, label: &str) {
+    let error = answer.err().unwrap();
+    assert!(label.starts_with("3.4") && error.to_string().contains("came with etcd 3.5"), "{label}: {error}");
+    assert!(matches!(error, Error::Server { code: Code::Unimplemented, .. }), "{label}: {error:?}");
+}
+
+#[test]
+fn a_member_that_was_added_stands_beside_all_the_others() {
+    on_each("member-add-learner", |client, _| {
+        let added = client.member_add_learner(&["http://127.0.0.1:1"], &plain()).unwrap();
+        assert!(added.member.is_learner && added.member.name.is_empty() && added.member.id > 1 << 53);
+        let listed = added.members.iter().find(|member| member.id == added.member.id).unwrap();
+        assert_eq!((added.members.len(), &listed.peer_urls), (2, &added.member.peer_urls));
+    });
+}
+
+#[test]
+fn maintenance_answers_as_far_as_a_version_knows_it() {
+    on_each("alarm-none", |client, _| assert_eq!(client.alarm_list(&plain()).unwrap().alarms, []));
+    on_each("alarm-nospace", |client, label| {
+        let response = client.alarm_list(&plain()).unwrap();
+        let member_id = response.alarms[0].member_id;
+        assert_eq!(response.alarms, [Alarm { member_id, alarm_type: AlarmType::NoSpace }]);
+        assert_eq!(response.header.member_id, if label.starts_with("3.4") { 0 } else { member_id });
+    });
+    on_each("defrag", |client, _| client.defragment(None, &plain()).unwrap());
+    on_each("hash", |client, _| assert!(client.hash(None, &plain()).unwrap().hash > 1));
+    on_each("hashkv", |client, label| match client.hash_kv(None, 0, &plain()) {
+        Ok(response) => {
+            assert!(response.hash > 1 && response.compact_revision > 0);
+            let tells_revision = label.starts_with("3.6") || label.starts_with("3.7");
+            assert_eq!(response.hash_revision, if tells_revision { response.header.revision } else { 0 });
+        }
+        refused => assert_lacks(refused, label),
+    });
+    on_each("downgrade-validate", |client, label| match client.downgrade(DowngradeAction::Validate, "3.4", &plain()) {
+        Ok(response) => assert!(label.starts_with(&response.version[..3]), "{label}: {}", response.version),
+        refused => assert_lacks(refused, label),
+    });
+}
+
+#[test]
+fn users_and_roles_have_their_names_and_permissions() {
+    on_each("auth-status-disabled", |client, label| match client.auth_status(&plain()) {
+        Ok(response) => assert_eq!((response.enabled, response.auth_revision), (false, 1)),
+        refused => assert_lacks(refused, label),
+    });
+    on_each("auth-enable", |client, _| client.auth_enable(&plain()).unwrap());
+    on_each("auth-user-add", |client, _| client.user_add("u", Some(&"password".into()), &plain()).unwrap());
+    on_each("auth-user-get", |client, _| assert_eq!(client.user_get("u", &plain()).unwrap().roles, ["r"]));
+    on_each("auth-user-list", |client, _| {
+        assert_eq!(client.user_list(&plain()).unwrap().users, ["nopw", "root", "u"]);
+    });
+    on_each("auth-role-get", |client, _| {
+        let role = client.role_get("r", &plain()).unwrap();
+        let permissions: Vec<_> =
+            role.permissions.iter().map(|one| (one.permission_type, role.bytes(one.key))).collect();
+        assert_eq!(permissions, [(PermissionType::ReadWrite, &b"a/"[..]), (PermissionType::Read, b"ro")]);
+        let ends: Vec<_> = role.permissions.iter().map(|one| role.bytes(one.range_end)).collect();
+        assert_eq!(ends, [&b"a0"[..], b""]);
     });
 }

@@ -6,7 +6,7 @@ use super::guard::{Seen, Verdict};
 use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, Size, retry};
 use crate::error::{Error, Outcome, Phase, Reason, Result};
-use crate::gateway::frames;
+use crate::gateway::frames::{self, MessageStream};
 use crate::gateway::http::{self, AUTHORIZATION, Cause, Failure, Head, Outgoing, RequestHead};
 use crate::gateway::json::{Decode, Encode, Reader, Writer};
 use crate::gateway::version::ServerVersion;
@@ -82,13 +82,17 @@ impl Attempt<'_> {
         self.with_token(method, |grant| self.exchange_with(grant, method, write))
     }
 
-    /// The same with this token.
+    /// The same with this token. What an answer to a secret says is repeated nowhere, not even in the log.
     pub(super) fn exchange_with(
         &self,
         grant: &Grant,
         method: Method<'_>,
         write: WriteBody<'_>,
     ) -> Result<(u16, Vec<u8>)> {
+        self.exchange_openly(grant, method, write).map_err(|error| method.unquoted(error))
+    }
+
+    fn exchange_openly(&self, grant: &Grant, method: Method<'_>, write: WriteBody<'_>) -> Result<(u16, Vec<u8>)> {
         let mut lines = String::with_capacity(MOST_LINES_BYTES);
         if method.needs_leader {
             lines.push_str(REQUIRE_LEADER);
@@ -100,7 +104,7 @@ impl Attempt<'_> {
         let limit = match method.size {
             _ if method.is_login() => limits::MAX_LOGIN_BYTES,
             Size::Values if head.status == 200 => self.channel.max_response_bytes,
-            Size::Values | Size::Plain => limits::MAX_PLAIN_RESPONSE_BYTES,
+            Size::Values | Size::Plain | Size::Pieces => limits::MAX_PLAIN_RESPONSE_BYTES,
         };
         let http_status = head.status;
         let mut body = self.finish(connection, head, limit, method.is_login())?;
@@ -108,6 +112,27 @@ impl Attempt<'_> {
             return Ok((http_status, body));
         }
         Err(self.channel.refused(&self.endpoint.url, method, grant, http_status, &mut body))
+    }
+
+    /// Opens a stream. It has no time limit at the server.
+    pub(super) fn open_stream(&self, method: Method<'_>, request: &impl Encode) -> Result<(MessageStream, Grant)> {
+        self.with_token(method, |grant| {
+            let (connection, head) = self.begin(method, grant, "", &mut |out| encode(request, out))?;
+            let http_status = head.status;
+            if http_status == 200 {
+                let limit = match method.size {
+                    Size::Values => self.channel.max_response_bytes,
+                    Size::Plain => limits::MAX_PLAIN_RESPONSE_BYTES,
+                    Size::Pieces => limits::MAX_PIECE_BYTES,
+                };
+                return Ok((
+                    MessageStream::new(self.endpoint.url.clone(), connection, head.body, limit),
+                    grant.clone(),
+                ));
+            }
+            let mut body = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES, false)?;
+            Err(self.channel.refused(&self.endpoint.url, method, grant, http_status, &mut body))
+        })
     }
 
     /// The API path, asked for where it isn't known.
@@ -283,6 +308,7 @@ impl Attempt<'_> {
         };
         match decoded {
             Ok(message) => message.map(|message| Response::new(body, message)),
+            Err(error) if method.is_secret => Err(malformed(format!("its answer is malformed: {error}"))),
             Err(error) => {
                 grant.blank_in(&mut body);
                 Err(malformed(format!("its answer is malformed: {error}: {}", http::excerpt(&body))))
@@ -317,12 +343,16 @@ impl Channel {
         body: &mut [u8],
     ) -> Error {
         grant.blank_in(body);
+        let lacks_path = status::lacks_path(http_status, body);
         let error = status::error_of_answer(url, http_status, body);
         // etcd itself gives 404, too, for a lease or a member that is missing.
         let is_etcds = matches!(&error, Error::Server { message, .. } if message.starts_with("etcdserver: "));
         if http_status == 404 && !is_etcds {
             // A server of another version may have taken the place of the one that told the path.
             self.forget_api_path();
+        }
+        if let (true, Some(release)) = (lacks_path, method.since) {
+            return status::missing_method(url, method.path, release);
         }
         if method.needs_leader && !method.streamed && error.reason() == Reason::NoLeader {
             // Said by etcd's interceptor before the request is looked at (v3rpc/interceptor.go), since it was asked to.

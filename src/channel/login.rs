@@ -47,7 +47,8 @@ impl Attempt<'_> {
     /// Asks for a token; none: authentication is not enabled. What the answer says is quoted nowhere.
     fn authenticate(&self, name: &str, password: &Secret) -> Result<Option<Secret>> {
         let (url, request) = (&self.endpoint.url, AuthenticateRequest { name, password });
-        let answered = self.exchange_with(&Grant::NONE, AUTHENTICATE, &mut |out| encode(&request, out));
+        let answered =
+            self.exchange_with(&Grant::NONE, AUTHENTICATE.with_password(password), &mut |out| encode(&request, out));
         let mut body = match answered {
             Ok((_, body)) => Zeroizing::new(body),
             Err(error) if error.reason() == Reason::AuthNotEnabled => {
@@ -55,7 +56,7 @@ impl Attempt<'_> {
                 logger.log(Level::Info, format_args!("{url} has authentication not enabled: going on without a token"));
                 return Ok(None);
             }
-            Err(error) => return Err(unquoted(error, password)),
+            Err(error) => return Err(error),
         };
         let malformed = |what: String| {
             let (endpoint, what) = (url.clone(), format!("it gives no token: {what}"));
@@ -70,17 +71,4 @@ impl Attempt<'_> {
         self.channel.logger.log(Level::Info, format_args!("{url} gave a token to user {name:?}"));
         Ok(Some(token))
     }
-}
-
-/// The error of a log-in without what the server may have sent back of it.
-fn unquoted(mut error: Error, password: &Secret) -> Error {
-    match &mut error {
-        Error::Protocol { what, http_status, .. } => *what = format!("HTTP status {http_status} to a log-in"),
-        // etcd's own reasons are in words that anybody might have for a password.
-        Error::Server { message, reason: Reason::Other, .. } if message.contains(password.expose()) => {
-            "its reason quotes the password".clone_into(message);
-        }
-        _ => {}
-    }
-    error
 }

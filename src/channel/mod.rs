@@ -16,14 +16,16 @@ pub(crate) use auth::Grant;
 pub(crate) use streams::{MemberState, OpenSocket, OpeningStream, Upgrade, leaderless, must_wait};
 
 use crate::config::{Config, Credentials};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
+use crate::gateway::frames::MessageStream;
 use crate::gateway::json::{Decode, Encode};
-use crate::gateway::path;
+use crate::gateway::{path, status};
 use crate::log::{Level, Logger};
 use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Tls, lock};
 use crate::rpc::auth::AUTHENTICATE;
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Response};
+use crate::secret::Secret;
 use crate::stats::{ClientStats, Stats};
 use attempt::Attempt;
 use auth::Auth;
@@ -42,6 +44,9 @@ pub struct Method<'a> {
     streamed: bool,
     needs_leader: bool,
     is_secret: bool,
+    password: Option<&'a Secret>,
+    /// The first release of etcd whose gateway has it, where that is not the oldest one supported.
+    since: Option<&'a str>,
 }
 
 /// What a request does to the store.
@@ -64,12 +69,14 @@ pub enum Size {
     Plain,
     /// It does.
     Values,
+    /// It is a stream of a database, in pieces of a size that the server has fixed.
+    Pieces,
 }
 
 impl<'a> Method<'a> {
     /// The method at a path below the API path.
     pub const fn new(path: &'a str, kind: Kind, size: Size) -> Method<'a> {
-        Method { path, kind, size, streamed: false, needs_leader: false, is_secret: false }
+        Method { path, kind, size, streamed: false, needs_leader: false, is_secret: false, password: None, since: None }
     }
 
     /// One that a member without a leader can't serve: it is to say so at once, and another one is asked.
@@ -82,9 +89,36 @@ impl<'a> Method<'a> {
         Method { is_secret, ..self }
     }
 
+    /// One with a request that carries this password.
+    pub const fn with_password(self, password: &'a Secret) -> Method<'a> {
+        Method { is_secret: true, password: Some(password), ..self }
+    }
+
+    /// An error without what it quotes of an answer, which may give back the secret of its request.
+    fn unquoted(&self, mut error: Error) -> Error {
+        match (&mut error, self.password) {
+            (Error::Protocol { what, http_status, .. }, _) if self.is_secret => {
+                *what = format!("HTTP status {http_status} to a request that carries a secret");
+            }
+            // etcd's own reasons are in words that anybody might have for a password.
+            (Error::Server { message, reason: Reason::Other, .. }, Some(password))
+                if !status::OPEN_REASONS.contains(&&**message) && message.contains(password.expose()) =>
+            {
+                "its reason quotes the password".clone_into(message);
+            }
+            _ => {}
+        }
+        error
+    }
+
     /// The one whose answers carry tokens, and whose requests must carry none (3.4 refuses an old one there, too).
     fn is_login(&self) -> bool {
         self.path == AUTHENTICATE.path
+    }
+
+    /// One that the gateways of older releases lack: where it is missing, the error says so.
+    pub const fn since(self, release: &'a str) -> Method<'a> {
+        Method { since: Some(release), ..self }
     }
 
     /// One that answers in a stream.
@@ -252,10 +286,21 @@ impl Channel {
         request: &impl Encode,
         control: &Control,
     ) -> Result<Response<T>> {
+        self.at(url, method.kind, control, |attempt| attempt.decoded_answer(method, request))
+    }
+
+    /// Makes one attempt at this URL.
+    fn at<T>(
+        &self,
+        url: &str,
+        kind: Kind,
+        control: &Control,
+        run: impl FnOnce(&Attempt<'_>) -> Result<T>,
+    ) -> Result<T> {
         let endpoint = self.endpoints.single(url)?;
-        let call = Call::new(method.kind, control).for_stranger(!self.endpoints.has(&endpoint.url));
+        let call = Call::new(kind, control).for_stranger(!self.endpoints.has(&endpoint.url));
         let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, endpoints: 1, share: None };
-        attempt.decoded_answer(method, request).map_err(|error| retry::for_kind(error, method.kind))
+        run(&attempt).map_err(|error| retry::for_kind(error, kind))
     }
 
     /// Calls a method with a body that is JSON already, and leaves its answer as it is.
@@ -264,6 +309,43 @@ impl Channel {
             let (http_status, body) = attempt.exchange(method, &mut |out| out.extend_from_slice(json))?;
             Ok(Answer::plain(RawResponse { http_status, body }))
         })
+    }
+
+    /// Opens a stream, and waits for its head: gateways send that with the first message.
+    pub(crate) fn open_stream(
+        &self,
+        method: Method<'_>,
+        request: &impl Encode,
+        control: &Control,
+    ) -> Result<(MessageStream, Grant)> {
+        self.on_some_endpoint(&Call::new(method.kind, control), |attempt| {
+            attempt.open_stream(method, request).map(Answer::plain)
+        })
+    }
+
+    /// Opens a stream of the member at this URL and no other.
+    pub(crate) fn open_stream_at(
+        &self,
+        url: &str,
+        method: Method<'_>,
+        request: &impl Encode,
+        control: &Control,
+    ) -> Result<MessageStream> {
+        self.at(url, method.kind, control, |attempt| attempt.open_stream(method, request)).map(|(stream, _)| stream)
+    }
+
+    /// Takes note that a call was lost with its stream, which had been opened well.
+    pub(crate) fn lose_stream(&self, endpoint: &Arc<str>, error: &Error) {
+        self.stats.fail(error);
+        if retry::leaves_endpoint(error) && self.endpoints.has(endpoint) {
+            self.leave(endpoint, error);
+        }
+    }
+
+    /// Whether a call may go on that does something else than waiting for an answer.
+    pub(crate) fn check(&self, control: &Control) -> Result<()> {
+        let checked = self.connector.lifeline.check().and_then(|()| control.check());
+        checked.map_err(|stop| attempt::stopped_pause(stop.into()))
     }
 
     /// Takes note that a server refused the token that a request carried. False: there will be no other one.

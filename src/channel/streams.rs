@@ -282,7 +282,8 @@ impl OpeningStream {
                 Stage::Over => return Ok(None),
                 Stage::Head(mut connection) => match http::receive(&mut connection, &Control::UNBOUNDED) {
                     Ok(head) if head.status == 200 => {
-                        return Ok(Some(MessageStream::new(connection, head.body, channel.max_response_bytes)));
+                        let (endpoint, limit) = (self.endpoint.clone(), channel.max_response_bytes);
+                        return Ok(Some(MessageStream::new(endpoint, connection, head.body, limit)));
                     }
                     Ok(head) => self.stage = Stage::Refusal { connection, head, body: Vec::new() },
                     Err(failure) if must_wait(&failure.cause) => {

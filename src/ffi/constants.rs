@@ -214,6 +214,13 @@ pub const ETCDGW_LOG_DEBUG: i32 = 4;
 /// Everything.
 pub const ETCDGW_LOG_TRACE: i32 = 5;
 
+/// Asks whether a downgrade would be let.
+pub const ETCDGW_DOWNGRADE_VALIDATE: i32 = 0;
+/// Begins it.
+pub const ETCDGW_DOWNGRADE_ENABLE: i32 = 1;
+/// Gives up the one that has begun.
+pub const ETCDGW_DOWNGRADE_CANCEL: i32 = 2;
+
 /// Where it is safe and available.
 pub const ETCDGW_WEBSOCKET_AUTO: i32 = 0;
 /// Never: every watch has an HTTP stream of its own.

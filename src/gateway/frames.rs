@@ -5,10 +5,12 @@ use super::json::{JsonError, Reader};
 use super::status::ServerStatus;
 use crate::net::{Connection, Control};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A streaming answer.
 #[derive(Debug)]
 pub(crate) struct MessageStream {
+    endpoint: Arc<str>,
     connection: Connection,
     body: Body,
     /// The beginning of a line whose end has not arrived.
@@ -35,8 +37,13 @@ impl Frames {
 }
 
 impl MessageStream {
-    pub(crate) fn new(connection: Connection, body: Body, max_line_bytes: usize) -> MessageStream {
-        MessageStream { connection, body, partial: Vec::new(), max_line_bytes, has_ended: false }
+    pub(crate) fn new(endpoint: Arc<str>, connection: Connection, body: Body, max_line_bytes: usize) -> MessageStream {
+        MessageStream { endpoint, connection, body, partial: Vec::new(), max_line_bytes, has_ended: false }
+    }
+
+    /// The URL of the endpoint that it comes from.
+    pub(crate) fn endpoint(&self) -> &Arc<str> {
+        &self.endpoint
     }
 
     /// The messages that have arrived, waiting for one where there is none; `None`: the stream has ended.

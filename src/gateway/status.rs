@@ -51,17 +51,28 @@ impl ServerStatus {
 
     pub(crate) fn into_error(self, endpoint: &Arc<str>, http_status: u16) -> Error {
         let reason = reason_of(&self.message);
-        let refused = self.code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part));
+        let untranslated = UNTRANSLATED.iter().find(|(message, _)| *message == self.message);
+        let code = untranslated.map_or(self.code, |(_, code)| *code);
+        let refused = code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part));
         Error::Server {
             endpoint: endpoint.clone(),
             http_status,
-            code: self.code,
+            code,
             message: self.message,
             reason,
             outcome: if refused { Outcome::NotApplied } else { Outcome::Unknown },
         }
     }
 }
+
+/// What the store of users says to maintenance in 3.4 and 3.5, which forget to translate it and send it as Unknown, with
+/// the codes that every other method and release gives for the same (server/etcdserver/api/v3rpc/maintenance.go, util.go).
+const UNTRANSLATED: &[(&str, Code)] = &[
+    ("auth: user name is empty", Code::InvalidArgument),
+    ("auth: invalid auth token", Code::Unauthenticated),
+    ("auth: permission denied", Code::PermissionDenied),
+    ("auth: revision in header is old", Code::InvalidArgument),
+];
 
 /// Parts of messages under a code that otherwise leaves the outcome open, of which etcd's source says that nothing was
 /// or will be executed.
@@ -91,8 +102,15 @@ pub(crate) fn is_not_helped_by_waiting(message: &str) -> bool {
 
 /// Parts of messages that refuse a token, or the lack of one, in a request that a new token lets pass
 /// (server/auth/store.go).
-const TOKEN_REFUSALS: &[&str] =
-    &["etcdserver: invalid auth token", "etcdserver: user name is empty", "etcdserver: revision of auth store is old"];
+const TOKEN_REFUSALS: &[&str] = &[
+    "etcdserver: invalid auth token",
+    "etcdserver: user name is empty",
+    "etcdserver: revision of auth store is old",
+    // Untranslated:
+    "auth: invalid auth token",
+    "auth: user name is empty",
+    "auth: revision in header is old",
+];
 
 /// Whether the server wants another token than the one it got.
 pub(crate) fn refuses_token(error: &Error) -> bool {
@@ -140,6 +158,7 @@ const MEANINGS: &[(&str, Reason)] = &[
     ("user name is empty", Reason::AuthFailed),
     ("invalid auth token", Reason::InvalidToken),
     ("revision of auth store is old", Reason::OldAuthRevision),
+    ("revision in header is old", Reason::OldAuthRevision),
     ("authentication is not enabled", Reason::AuthNotEnabled),
     ("user name not found", Reason::UserNotFound),
     ("role name not found", Reason::RoleNotFound),
@@ -151,6 +170,29 @@ const MEANINGS: &[(&str, Reason)] = &[
 fn reason_of(message: &str) -> Reason {
     let meaning = MEANINGS.iter().find(|(part, _)| message.contains(part));
     meaning.map_or(Reason::Other, |(_, reason)| *reason)
+}
+
+/// Reasons of the server that say nothing of a password, although one may be a word of theirs.
+pub(crate) const OPEN_REASONS: &[&str] = &["etcdserver: user name already exists", "etcdserver: permission denied"];
+
+/// Whether a gateway has no such path: said in plain text (v1) or as an error of its own (v2). A server without a
+/// gateway has other words for it: "404 page not found".
+pub(crate) fn lacks_path(http_status: u16, body: &[u8]) -> bool {
+    const WORDS: &[u8] = b"Not Found";
+    let is_quoted = || memchr::memmem::find(body, b"\"Not Found\"").is_some();
+    http_status == 404 && (body.trim_ascii() == WORDS || is_quoted())
+}
+
+/// The error of a method that the server is too old for.
+pub(crate) fn missing_method(endpoint: &Arc<str>, path: &str, release: &str) -> Error {
+    Error::Server {
+        endpoint: endpoint.clone(),
+        http_status: 404,
+        code: Code::Unimplemented,
+        message: format!("its gateway has no {path}, which came with etcd {release}"),
+        reason: Reason::Other,
+        outcome: Outcome::NotApplied,
+    }
 }
 
 /// How the gateway refuses every request over a connection whose client certificate has a common name, where

@@ -20,7 +20,7 @@ pub(crate) use lifeline::Lifeline;
 pub(crate) use pool::Pool;
 pub(crate) use resolve::Resolver;
 pub(crate) use socket::{pause, wait_for_event};
-pub(crate) use sys::{Epoll, Generation, close_inherited_descriptors};
+pub(crate) use sys::{Epoll, Generation, close_inherited_descriptors, lock_file, user_id};
 pub(crate) use tls::Tls;
 
 use crate::error::{Error, Result};

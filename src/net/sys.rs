@@ -292,3 +292,24 @@ pub(crate) fn is_secure_execution() -> bool {
     // SAFETY: takes no pointers.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
+
+/// The user in whose name the process opens files.
+pub(crate) fn user_id() -> u32 {
+    // SAFETY: takes no pointers, and can't fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Locks a file as long as it is open, against whoever locks it in the same way. False: somebody else has.
+pub(crate) fn lock_file(file: &impl AsRawFd) -> io::Result<bool> {
+    loop {
+        // SAFETY: takes no pointers.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(true);
+        }
+        match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            error if error.kind() == io::ErrorKind::Interrupted => {}
+            error => return Err(error),
+        }
+    }
+}

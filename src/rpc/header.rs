@@ -1,6 +1,6 @@
 //! The header of every answer.
 
-use crate::gateway::json::{Decode, JsonError, Reader};
+use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
 
 /// Which member answered, and where the store stood. Zero is what the server did not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,3 +47,29 @@ macro_rules! headed {
     )*};
 }
 pub(crate) use headed;
+
+/// An answer of which only the header counts.
+#[derive(Default)]
+pub(crate) struct HeaderOnly {
+    header: Header,
+}
+
+impl Decode for HeaderOnly {
+    fn decode(reader: &mut Reader<'_>) -> Result<HeaderOnly, JsonError> {
+        let mut response = HeaderOnly::default();
+        reader.object(&["header"], |reader, _| {
+            response.header = Header::decode(reader)?;
+            Ok(())
+        })?;
+        Ok(response)
+    }
+}
+
+headed!(HeaderOnly);
+
+/// A request that says nothing but what its method is.
+pub(crate) struct NoFields;
+
+impl Encode for NoFields {
+    fn encode(&self, _: &mut Writer<'_>) {}
+}

@@ -49,7 +49,7 @@ impl<'a> Keys<'a> {
     pub(crate) fn is_empty_key(&self) -> bool {
         match self {
             Keys::One(key) => key.is_empty(),
-            Keys::Range { key, .. } => key.is_empty(),
+            Keys::Range { key, end } => key.is_empty() && **end != *ZERO,
             Keys::Prefix(_) | Keys::From(_) => false,
         }
     }
@@ -88,6 +88,9 @@ impl<'a> Keys<'a> {
         let prefix = namespace.prefix();
         match self {
             Keys::One(key) => out.joined_bytes_field("key", prefix, key),
+            // No end, and no end at all, are not names of keys: a namespace has its own way to say them.
+            Keys::Range { key, end } if end.is_empty() => Keys::One(Cow::Borrowed(key)).write(namespace, out),
+            Keys::Range { key, end } if **end == *ZERO => Keys::From(Cow::Borrowed(key)).write(namespace, out),
             Keys::Range { key, end } => {
                 out.joined_bytes_field("key", prefix, key);
                 out.joined_bytes_field("range_end", prefix, end);

@@ -1,7 +1,7 @@
 //! Keys and values: etcd's KV service without transactions, which have a file of their own.
 
 use super::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest};
-use super::{Header, Keys, Namespace, Response, headed};
+use super::{Header, HeaderOnly, Keys, Namespace, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Reason, Result};
@@ -357,24 +357,7 @@ impl Encode for CompactRequest {
     }
 }
 
-/// An answer of which only the header counts.
-#[derive(Default)]
-struct HeaderOnly {
-    header: Header,
-}
-
-impl Decode for HeaderOnly {
-    fn decode(reader: &mut Reader<'_>) -> Result<HeaderOnly, JsonError> {
-        let mut response = HeaderOnly::default();
-        reader.object(&["header"], |reader, _| {
-            response.header = Header::decode(reader)?;
-            Ok(())
-        })?;
-        Ok(response)
-    }
-}
-
-headed!(PutResponse, RangeResponse, DeleteRangeResponse, HeaderOnly);
+headed!(PutResponse, RangeResponse, DeleteRangeResponse);
 
 /// A request as it goes out in a namespace.
 struct InNamespace<'a, R>(&'a R, &'a Namespace);

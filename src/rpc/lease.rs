@@ -1,6 +1,6 @@
 //! Leases: time to live, for the keys that are attached to them.
 
-use super::{Header, Namespace, Response, headed};
+use super::{Header, HeaderOnly, Namespace, NoFields, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Outcome, Reason, Result};
@@ -68,23 +68,6 @@ impl Encode for IdRequest {
     }
 }
 
-/// The answer to revoke.
-#[derive(Default)]
-struct Revoked {
-    header: Header,
-}
-
-impl Decode for Revoked {
-    fn decode(reader: &mut Reader<'_>) -> Result<Revoked, JsonError> {
-        let mut response = Revoked::default();
-        reader.object(&["header"], |reader, _| {
-            response.header = Header::decode(reader)?;
-            Ok(())
-        })?;
-        Ok(response)
-    }
-}
-
 /// The answer to a keep-alive. The TTL of a lease that is gone is absent, that is 0.
 #[derive(Default)]
 struct KeepAliveResponse {
@@ -141,13 +124,7 @@ impl Decode for LeaseTimeToLiveResponse {
     }
 }
 
-headed!(LeaseGrantResponse, Revoked, KeepAliveResponse, LeaseTimeToLiveResponse, LeaseLeasesResponse);
-
-struct LeasesRequest;
-
-impl Encode for LeasesRequest {
-    fn encode(&self, _: &mut Writer<'_>) {}
-}
+headed!(LeaseGrantResponse, KeepAliveResponse, LeaseTimeToLiveResponse, LeaseLeasesResponse);
 
 /// Every lease there is.
 #[derive(Clone, Debug, Default)]
@@ -206,7 +183,8 @@ impl Client {
     /// Ends a lease and deletes the keys attached to it.
     pub fn lease_revoke(&self, id: i64, options: &CallOptions) -> Result<()> {
         let request = IdRequest { id, keys: false };
-        let (answer, may_be_done) = self.shared.channel.call_once::<Revoked>(REVOKE, &request, &self.control(options));
+        let (answer, may_be_done) =
+            self.shared.channel.call_once::<HeaderOnly>(REVOKE, &request, &self.control(options));
         match answer {
             // By the request whose answer got lost.
             Err(error) if may_be_done && error.reason() == Reason::LeaseNotFound => Ok(()),
@@ -234,7 +212,7 @@ impl Client {
 
     /// The IDs of all leases.
     pub fn lease_list(&self, options: &CallOptions) -> Result<Response<LeaseLeasesResponse>> {
-        self.call(LEASES, &LeasesRequest, options)
+        self.call(LEASES, &NoFields, options)
     }
 }
 

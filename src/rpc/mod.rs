@@ -3,8 +3,10 @@
 //!
 //! Requests borrow what they can; responses own one buffer, into which their keys and values point.
 
-pub(crate) mod auth;
+pub mod alarm;
+pub mod auth;
 pub mod cluster;
+pub mod downgrade;
 mod header;
 mod keys;
 pub mod kv;
@@ -13,12 +15,15 @@ pub mod maintenance;
 mod namespace;
 pub mod raw;
 mod response;
+pub mod role;
 pub mod scan;
+pub mod snapshot;
 pub mod txn;
+pub mod user;
 pub mod watch;
 
 pub use header::Header;
-pub(crate) use header::{Headed, headed};
+pub(crate) use header::{Headed, HeaderOnly, NoFields, headed};
 pub use keys::{Keys, prefix_range_end};
 pub use namespace::Namespace;
 pub use response::Response;

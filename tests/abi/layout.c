@@ -275,6 +275,95 @@ AT(etcdgw_maintenance_status_response, downgrade_target_version, 120);
 AT(etcdgw_maintenance_status_response, downgrade_enabled, 128);
 AT(etcdgw_maintenance_status_response, is_learner, 132);
 
+GROWS(etcdgw_member_add_response, 56);
+AT(etcdgw_member_add_response, header, 0);
+AT(etcdgw_member_add_response, member, 32);
+AT(etcdgw_member_add_response, members, 40);
+AT(etcdgw_member_add_response, members_len, 48);
+
+GROWS(etcdgw_maintenance_hash_response, 40);
+AT(etcdgw_maintenance_hash_response, header, 0);
+AT(etcdgw_maintenance_hash_response, hash, 32);
+AT(etcdgw_maintenance_hash_response, reserved0, 36);
+
+GROWS(etcdgw_maintenance_hash_kv_response, 56);
+AT(etcdgw_maintenance_hash_kv_response, header, 0);
+AT(etcdgw_maintenance_hash_kv_response, compact_revision, 32);
+AT(etcdgw_maintenance_hash_kv_response, hash_revision, 40);
+AT(etcdgw_maintenance_hash_kv_response, hash, 48);
+AT(etcdgw_maintenance_hash_kv_response, reserved0, 52);
+
+GROWS(etcdgw_alarm, 16);
+AT(etcdgw_alarm, member_id, 0);
+AT(etcdgw_alarm, alarm, 8);
+AT(etcdgw_alarm, reserved0, 12);
+
+GROWS(etcdgw_maintenance_alarm_list_response, 48);
+AT(etcdgw_maintenance_alarm_list_response, header, 0);
+AT(etcdgw_maintenance_alarm_list_response, alarms, 32);
+AT(etcdgw_maintenance_alarm_list_response, alarms_len, 40);
+
+GROWS(etcdgw_maintenance_downgrade_response, 40);
+AT(etcdgw_maintenance_downgrade_response, header, 0);
+AT(etcdgw_maintenance_downgrade_response, version, 32);
+
+GROWS(etcdgw_snapshot_progress, 16);
+AT(etcdgw_snapshot_progress, received_bytes, 0);
+AT(etcdgw_snapshot_progress, remaining_bytes, 8);
+
+GROWS(etcdgw_snapshot_options, 48);
+AT(etcdgw_snapshot_options, struct_size, 0);
+AT(etcdgw_snapshot_options, timeout_ms, 8);
+AT(etcdgw_snapshot_options, cancel, 16);
+AT(etcdgw_snapshot_options, endpoint, 24);
+AT(etcdgw_snapshot_options, progress, 32);
+AT(etcdgw_snapshot_options, user_data, 40);
+
+GROWS(etcdgw_snapshot_response, 24);
+AT(etcdgw_snapshot_response, endpoint, 0);
+AT(etcdgw_snapshot_response, version, 8);
+AT(etcdgw_snapshot_response, size, 16);
+
+GROWS(etcdgw_auth_status_response, 48);
+AT(etcdgw_auth_status_response, header, 0);
+AT(etcdgw_auth_status_response, auth_revision, 32);
+AT(etcdgw_auth_status_response, enabled, 40);
+AT(etcdgw_auth_status_response, reserved0, 44);
+
+GROWS(etcdgw_user_get_response, 48);
+AT(etcdgw_user_get_response, header, 0);
+AT(etcdgw_user_get_response, roles, 32);
+AT(etcdgw_user_get_response, roles_len, 40);
+
+GROWS(etcdgw_user_list_response, 48);
+AT(etcdgw_user_list_response, header, 0);
+AT(etcdgw_user_list_response, users, 32);
+AT(etcdgw_user_list_response, users_len, 40);
+
+GROWS(etcdgw_permission, 40);
+AT(etcdgw_permission, key, 0);
+AT(etcdgw_permission, range_end, 16);
+AT(etcdgw_permission, permission, 32);
+AT(etcdgw_permission, reserved0, 36);
+
+GROWS(etcdgw_role_get_response, 48);
+AT(etcdgw_role_get_response, header, 0);
+AT(etcdgw_role_get_response, permissions, 32);
+AT(etcdgw_role_get_response, permissions_len, 40);
+
+GROWS(etcdgw_role_list_response, 48);
+AT(etcdgw_role_list_response, header, 0);
+AT(etcdgw_role_list_response, roles, 32);
+AT(etcdgw_role_list_response, roles_len, 40);
+
+GROWS(etcdgw_role_permission_options, 48);
+AT(etcdgw_role_permission_options, struct_size, 0);
+AT(etcdgw_role_permission_options, timeout_ms, 8);
+AT(etcdgw_role_permission_options, cancel, 16);
+AT(etcdgw_role_permission_options, range_end, 24);
+AT(etcdgw_role_permission_options, prefix, 40);
+AT(etcdgw_role_permission_options, reserved0, 44);
+
 GROWS(etcdgw_raw_response, 24);
 AT(etcdgw_raw_response, http_status, 0);
 AT(etcdgw_raw_response, reserved0, 4);
@@ -350,6 +439,8 @@ int main(void) {
   CHECK_INIT(etcdgw_lease_ttl_options, ETCDGW_LEASE_TTL_OPTIONS_INIT);
   CHECK_INIT(etcdgw_watch_options, ETCDGW_WATCH_OPTIONS_INIT);
   CHECK_INIT(etcdgw_member_list_options, ETCDGW_MEMBER_LIST_OPTIONS_INIT);
+  CHECK_INIT(etcdgw_snapshot_options, ETCDGW_SNAPSHOT_OPTIONS_INIT);
+  CHECK_INIT(etcdgw_role_permission_options, ETCDGW_ROLE_PERMISSION_OPTIONS_INIT);
   check(strcmp(etcdgw_version(), ETCDGW_VERSION) == 0, "etcdgw_version() is not ETCDGW_VERSION");
   check(etcdgw_version_number() == ETCDGW_VERSION_NUMBER, "etcdgw_version_number() is not ETCDGW_VERSION_NUMBER");
   return failures == 0 ? 0 : 1;

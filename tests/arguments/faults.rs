@@ -94,6 +94,8 @@ impl Faulty for etcdgw_mirror_options {
         vec![("options.queue", ETCDGW_UNIMPLEMENTED, |o| o.queue = ptr::dangling_mut())]
     }
 }
+faulty!(etcdgw_role_permission_options, 48, flags[prefix], bytes[range_end], others[reserved0 = 1]);
+faulty!(etcdgw_snapshot_options, 48, flags [], bytes [], others [endpoint = BAD_TEXT]);
 
 const BAD_TEXT: *const std::ffi::c_char = c"\xff".as_ptr();
 
@@ -208,6 +210,10 @@ pub const PULL_BOTH: &[Fault<etcdgw_watch_options>] = &[
     (BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z"))),
     ("options.queue", INVALID, |o| o.queue = queue()),
 ];
+
+/// The same.
+pub const PERMISSION_BOTH: &[Fault<etcdgw_role_permission_options>] =
+    &[(BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z")))];
 
 /// A range end in a function that is about a prefix.
 pub const GET_END: &[Fault<etcdgw_get_options>] = &[(BOTH_ENDS, INVALID, |o| o.range_end = bytes(b"z"))];

@@ -20,11 +20,7 @@ macro_rules! freeing {
 }
 
 freeing! {
-    etcdgw_cancel_free, etcdgw_client_free, etcdgw_delete_response_free, etcdgw_error_free, etcdgw_event_free, etcdgw_get_response_free,
-    etcdgw_lease_list_response_free, etcdgw_lease_ttl_response_free, etcdgw_maintenance_status_response_free,
-    etcdgw_member_list_response_free, etcdgw_mirror_free, etcdgw_put_response_free, etcdgw_queue_free,
-    etcdgw_raw_response_free, etcdgw_scan_free, etcdgw_stats_response_free, etcdgw_string_free, etcdgw_txn_free,
-    etcdgw_txn_response_free, etcdgw_watch_free, etcdgw_watch_response_free,
+    etcdgw_auth_status_response_free, etcdgw_cancel_free, etcdgw_client_free, etcdgw_delete_response_free, etcdgw_error_free, etcdgw_event_free, etcdgw_get_response_free, etcdgw_lease_list_response_free, etcdgw_lease_ttl_response_free, etcdgw_maintenance_alarm_list_response_free, etcdgw_maintenance_downgrade_response_free, etcdgw_maintenance_hash_kv_response_free, etcdgw_maintenance_hash_response_free, etcdgw_maintenance_status_response_free, etcdgw_member_add_response_free, etcdgw_member_list_response_free, etcdgw_mirror_free, etcdgw_put_response_free, etcdgw_queue_free, etcdgw_raw_response_free, etcdgw_role_get_response_free, etcdgw_role_list_response_free, etcdgw_scan_free, etcdgw_snapshot_response_free, etcdgw_stats_response_free, etcdgw_string_free, etcdgw_txn_free, etcdgw_txn_response_free, etcdgw_user_get_response_free, etcdgw_user_list_response_free, etcdgw_watch_free, etcdgw_watch_response_free,
     // Nothing to end, either.
     etcdgw_cancel_trigger, etcdgw_client_close, etcdgw_watch_cancel,
 }

@@ -134,6 +134,10 @@ pub unsafe extern "C" fn count_up(user_data: *mut c_void) {
     unsafe { &*user_data.cast::<AtomicUsize>() }.fetch_add(1, Ordering::SeqCst);
 }
 
+unsafe extern "C" fn drop_piece(_: *const etcdgw_bytes, _: *mut c_void) -> i32 {
+    0
+}
+
 unsafe extern "C" fn ignore(_: *const etcdgw_watch_response, _: *mut c_void) {}
 
 impl Probe {
@@ -251,6 +255,28 @@ impl Probe {
         good.as_ptr()
     }
 
+    /// A string that may be any.
+    pub fn words(&mut self, name: &'static str) -> *const c_char {
+        if self.is_null(name) {
+            return ptr::null();
+        }
+        let is_malformed = self.is_turn(name, ETCDGW_INVALID_ARGUMENT);
+        if is_malformed { c"\xff\xfe".as_ptr() } else { c"words".as_ptr() }
+    }
+
+    /// The URL of a member.
+    pub fn endpoint(&mut self) -> *const c_char {
+        self.text("endpoint", false, c"http://127.0.0.1:1", c"ftp://127.0.0.1")
+    }
+
+    /// The URLs of a member among its peers.
+    pub fn peer_urls(&mut self) -> *const c_char {
+        if self.is_turn("peer_urls", ETCDGW_INVALID_ARGUMENT) {
+            return c"".as_ptr();
+        }
+        self.text("peer_urls", true, c"http://127.0.0.1:1,http://127.0.0.1:2", c"http://127.0.0.1:1,,")
+    }
+
     /// A constant, of which there are `count`, numbered from 0 on.
     pub fn constant(&mut self, name: &'static str, count: i32) -> i32 {
         let bad = [-1, count, i32::MAX, i32::MIN];
@@ -301,6 +327,10 @@ impl Probe {
 
     pub fn callback(&mut self) -> etcdgw_watch_callback {
         if self.is_null("callback") { None } else { Some(ignore) }
+    }
+
+    pub fn sink(&mut self) -> etcdgw_snapshot_sink_callback {
+        if self.is_null("sink") { None } else { Some(drop_piece) }
     }
 
     pub fn user_data(&mut self) -> *mut c_void {

@@ -16,7 +16,7 @@ macro_rules! rows {
 
 /// The functions by their names. A name behind a call frees what it gives when it succeeds.
 pub fn rows() -> Vec<(&'static str, Call)> {
-    [client(), keys(), transactions(), leases(), watches(), copies(), cluster()].concat()
+    [client(), keys(), transactions(), leases(), watches(), copies(), cluster(), maintenance(), auth()].concat()
 }
 
 fn client() -> Vec<(&'static str, Call)> {
@@ -128,8 +128,57 @@ fn copies() -> Vec<(&'static str, Call)> {
 fn cluster() -> Vec<(&'static str, Call)> {
     rows! { p;
         etcdgw_member_list(p.client(), p.options::<etcdgw_member_list_options>(&[]), p.optional_output(), p.err());
-        etcdgw_maintenance_status(
-            p.client(), p.text("endpoint", false, c"http://127.0.0.1:1", c"ftp://127.0.0.1"), p.options(&[]),
-            p.optional_output(), p.err());
+        etcdgw_member_add(p.client(), p.peer_urls(), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_member_add_learner(p.client(), p.peer_urls(), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_member_remove(p.client(), 1, p.options(&[]), p.optional_output(), p.err());
+        etcdgw_member_update(p.client(), 1, p.peer_urls(), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_member_promote(p.client(), 1, p.options(&[]), p.optional_output(), p.err());
+    }
+}
+
+fn maintenance() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_maintenance_status(p.client(), p.endpoint(), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_maintenance_defragment(p.client(), p.endpoint(), p.options(&[]), p.err());
+        etcdgw_maintenance_hash(p.client(), p.endpoint(), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_maintenance_hash_kv(p.client(), p.endpoint(), 0, p.options(&[]), p.optional_output(), p.err());
+        etcdgw_maintenance_move_leader(p.client(), 1, p.options(&[]), p.err());
+        etcdgw_maintenance_alarm_list(p.client(), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_maintenance_alarm_disarm(
+            p.client(), 1, p.constant("alarm", 3), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_maintenance_downgrade(
+            p.client(), p.constant("action", 3), p.words("version"), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_snapshot_save(
+            p.client(), p.text("path", true, c"/nowhere/etcdgw.db", c"/nowhere/"),
+            p.options::<etcdgw_snapshot_options>(&[]), p.optional_output(), p.err());
+        etcdgw_snapshot_read(
+            p.client(), p.sink(), std::ptr::null_mut(), p.options::<etcdgw_snapshot_options>(&[]), p.optional_output(),
+            p.err());
+    }
+}
+
+fn auth() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_auth_enable(p.client(), p.options(&[]), p.err());
+        etcdgw_auth_disable(p.client(), p.options(&[]), p.err());
+        etcdgw_auth_status(p.client(), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_user_add(
+            p.client(), p.words("name"), p.text("password", false, c"secret", c""), p.options(&[]), p.err());
+        etcdgw_user_delete(p.client(), p.words("name"), p.options(&[]), p.err());
+        etcdgw_user_get(p.client(), p.words("name"), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_user_list(p.client(), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_user_change_password(
+            p.client(), p.words("name"), p.text("password", true, c"secret", c""), p.options(&[]), p.err());
+        etcdgw_user_grant_role(p.client(), p.words("name"), p.words("role"), p.options(&[]), p.err());
+        etcdgw_user_revoke_role(p.client(), p.words("name"), p.words("role"), p.options(&[]), p.err());
+        etcdgw_role_add(p.client(), p.words("role"), p.options(&[]), p.err());
+        etcdgw_role_delete(p.client(), p.words("role"), p.options(&[]), p.err());
+        etcdgw_role_get(p.client(), p.words("role"), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_role_list(p.client(), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_role_grant_permission(
+            p.client(), p.words("role"), p.constant("permission", 3), p.bytes("key"), p.options(PERMISSION_BOTH),
+            p.err());
+        etcdgw_role_revoke_permission(
+            p.client(), p.words("role"), p.bytes("key"), p.options(PERMISSION_BOTH), p.err());
     }
 }

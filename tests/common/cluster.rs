@@ -2,7 +2,10 @@
 
 use super::etcd::{Etcd, EtcdOptions, free_port};
 use super::{End, Fault, LONG, Proxy, client, plain, wait_until};
-use serde_json::json;
+use etcdgw::client::{CallOptions, Client};
+use etcdgw::error::Error;
+use etcdgw::rpc::Response;
+use etcdgw::rpc::cluster::MemberAddResponse;
 
 /// Members of one cluster, of one version.
 pub struct Cluster {
@@ -48,17 +51,42 @@ impl Cluster {
         self.ways.iter().for_each(|way| way.cut(End::Close));
     }
 
-    /// Adds a member that only learns, and waits until it answers.
-    pub fn add_learner(&mut self) {
-        let place = self.members.len();
-        self.peers.push(peer(place));
-        let request = json!({"peerURLs": [self.peers[place].1], "isLearner": true}).to_string();
-        let asked = client(&self.endpoints());
-        // Right after its start a cluster still counts its members as not connected.
-        wait_until(LONG, || asked.post("/cluster/member/add", request.as_bytes(), &plain()).is_ok());
-        self.members.push(launch(self.members[0].version(), &self.peers, place, "existing"));
-        let learner = client(&self.members[place].url());
+    /// Adds a member that only learns, and waits until it answers. Its ID.
+    pub fn add_learner(&mut self) -> u64 {
+        let id = self.add(Client::member_add_learner);
+        let learner = client(&self.members[self.members.len() - 1].url());
         wait_until(LONG, || learner.status(None, &plain()).is_ok_and(|status| status.is_learner));
+        id
+    }
+
+    /// Adds a member that votes, and waits until it is healthy. Its ID.
+    pub fn add_voter(&mut self) -> u64 {
+        let id = self.add(Client::member_add);
+        self.members[self.members.len() - 1].wait_until_healthy();
+        id
+    }
+
+    fn add(
+        &mut self,
+        add: impl Fn(&Client, &[&str], &CallOptions) -> Result<Response<MemberAddResponse>, Error>,
+    ) -> u64 {
+        let place = self.peers.len();
+        self.peers.push(peer(place));
+        let asked = client(&self.endpoints());
+        let mut added = None;
+        // Right after its start a cluster still counts its members as not connected.
+        wait_until(LONG, || {
+            added = add(&asked, &[&self.peers[place].1], &plain()).ok();
+            added.is_some()
+        });
+        self.members.push(launch(self.members[0].version(), &self.peers, place, "existing"));
+        added.unwrap().member.id
+    }
+
+    /// The IDs of the members, in their order.
+    pub fn ids(&self) -> Vec<u64> {
+        let id = |member: &Etcd| client(&member.url()).status(None, &plain()).unwrap().header.member_id;
+        self.members.iter().map(id).collect()
     }
 
     /// The URLs of all members, as a client takes them.

@@ -12,17 +12,19 @@ use std::time::Duration;
 
 /// The versions of `tests/etcd/versions`, oldest first.
 pub fn versions() -> Vec<String> {
+    let servers = rows().into_iter().filter(|row| row[0] == "etcd");
+    let versions: Vec<String> = servers.map(|row| row[1].clone()).collect();
+    assert!(!versions.is_empty(), "tests/etcd/versions names no etcd");
+    versions
+}
+
+/// The rows of `tests/etcd/versions`: program, version and where it comes from.
+fn rows() -> Vec<Vec<String>> {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/etcd/versions");
     let text = std::fs::read_to_string(&list).unwrap();
-    let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let versions: Vec<String> = rows
-        .filter_map(|row| match row[..] {
-            ["etcd", version, ..] => Some(version.to_owned()),
-            _ => None,
-        })
-        .collect();
-    assert!(!versions.is_empty(), "{} names no etcd", list.display());
-    versions
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let rows = lines.map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    rows.filter(|row| row.len() >= 2).collect()
 }
 
 /// Runs a test on a fresh server of every version. It is the test's own: it may be killed and restarted.
@@ -112,6 +114,23 @@ impl Etcd {
     /// The same in another way.
     pub fn start_with(version: &str, options: EtcdOptions) -> Etcd {
         let etcd = Etcd::launch(version, options, free_port());
+        etcd.wait_until_healthy();
+        etcd
+    }
+
+    /// Starts a server on data that are there already, as a restored snapshot's.
+    pub fn start_on(version: &str, data: &Path) -> Etcd {
+        let dir = TempDir::new("etcd");
+        std::fs::rename(data, dir.path().join("data")).unwrap();
+        let mut etcd = Etcd {
+            version: version.to_owned(),
+            options: EtcdOptions::default(),
+            port: free_port(),
+            metrics_port: free_port(),
+            dir,
+            guardian: None,
+        };
+        etcd.run();
         etcd.wait_until_healthy();
         etcd
     }
@@ -244,7 +263,7 @@ impl Etcd {
 
     fn run(&mut self) {
         let (url, dir) = (self.url(), self.dir.path());
-        let mut command = vec![program(&self.version).into_os_string()];
+        let mut command = vec![program("etcd", &self.version).into_os_string()];
         let flags = [
             format!("--data-dir={}", dir.join("data").display()),
             format!("--listen-client-urls={url}"),
@@ -267,14 +286,25 @@ impl Etcd {
     }
 }
 
-/// The program of a version, as `tests/etcd/fetch.sh` keeps it.
-fn program(version: &str) -> PathBuf {
+/// `etcdutl`, of the one version that there is of it.
+pub fn etcdutl() -> Command {
+    Command::new(program("etcdutl", &etcdutl_version()))
+}
+
+/// That version, which is one of etcd's, too.
+pub fn etcdutl_version() -> String {
+    let row = rows().into_iter().find(|row| row[0] == "etcdutl");
+    row.expect("etcdutl is among the versions")[1].clone()
+}
+
+/// A program of a version, as `tests/etcd/fetch.sh` keeps it.
+fn program(name: &str, version: &str) -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = variable("ETCDGW_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|dir| dir.join("libetcdgw")))
         .or_else(|| variable("HOME").map(|dir| dir.join(".cache/libetcdgw")))
         .expect("ETCDGW_CACHE, XDG_CACHE_HOME or HOME must be set");
-    let path = cache.join("etcd").join(version).join("etcd");
+    let path = cache.join("etcd").join(version).join(name);
     assert!(path.exists(), "there is no {}: run tests/etcd/fetch.sh", path.display());
     path
 }

@@ -20,7 +20,8 @@ pub use calls::*;
 pub use certificates::{Certificates, Identity};
 pub use cluster::Cluster;
 pub use etcd::{
-    Etcd, EtcdOptions, for_each_version, for_each_version_with, http_get, on_each_version, versions, with_each_version,
+    Etcd, EtcdOptions, etcdutl, etcdutl_version, for_each_version, for_each_version_with, http_get, on_each_version,
+    versions, with_each_version,
 };
 pub use etcd_face::{Dialect, EtcdFace};
 pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};

@@ -15,7 +15,7 @@ reported_version() {
     local program=$1 path=$2
     case $program in
         etcd) "$path" --version 2>/dev/null | sed -n 's/^etcd Version: //p' ;;
-        etcdctl) "$path" version 2>/dev/null | sed -n 's/^etcdctl version: //p' ;;
+        etcdctl | etcdutl) "$path" version 2>/dev/null | sed -n "s/^$program version: //p" ;;
     esac || true
 }
 

@@ -4,12 +4,17 @@
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "calls the C interface")]
 #![allow(clippy::not_unsafe_ptr_arg_deref, reason = "what is read is what the library gave")]
 
+mod administration;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod errors;
 mod requests;
 mod responses;
+#[allow(dead_code)]
+#[path = "../snapshot/support.rs"]
+mod snapshot_gateway;
+mod snapshots;
 mod stats;
 mod watches;
 

@@ -356,6 +356,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a number of 32 bits that is not negative, plain or as a string.
+    pub fn uint32(&mut self) -> Result<u32, JsonError> {
+        u32::try_from(self.uint64()?).map_err(|_| self.expected("a number of 32 bits before"))
+    }
+
     /// Whether it is negative, and its magnitude. One way for each sign, for the reason given at `take`.
     fn integer(&mut self) -> Result<(bool, u64), JsonError> {
         let is_string = self.take(b'"');

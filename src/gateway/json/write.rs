@@ -84,8 +84,20 @@ impl<'a> Writer<'a> {
     /// A field that is text of any kind. Its value is written without growing the buffer midway, which would leave a
     /// copy behind; it may be a secret.
     pub fn text_field(&mut self, name: &str, text: &str) {
-        const LONGEST_ESCAPE: usize = 6;
         self.name(name);
+        self.any_text(text);
+    }
+
+    /// A field that is an array of texts of any kind; nothing where it would be empty.
+    pub fn texts_field(&mut self, name: &str, texts: &[&str]) {
+        self.array_field(name, texts, |out, text| {
+            out.separate();
+            out.any_text(text);
+        });
+    }
+
+    fn any_text(&mut self, text: &str) {
+        const LONGEST_ESCAPE: usize = 6;
         self.out.reserve(text.len() * LONGEST_ESCAPE + b"\"\"}".len());
         self.out.push(b'"');
         for byte in text.bytes() {
@@ -103,6 +115,13 @@ impl<'a> Writer<'a> {
 
     /// A field that is a number of 64 bits.
     pub fn int64_field(&mut self, name: &str, number: i64) {
+        self.name(name);
+        // Writing to a vector doesn't fail.
+        let _ = write!(self.out, "\"{number}\"");
+    }
+
+    /// A field that is a number of 64 bits without a sign.
+    pub fn uint64_field(&mut self, name: &str, number: u64) {
         self.name(name);
         // Writing to a vector doesn't fail.
         let _ = write!(self.out, "\"{number}\"");
