@@ -8,6 +8,7 @@
 //!    ▼
 //! rpc/          what etcd offers: requests and responses, a file per service, methods on Client
 //! watch/        the account of events: nothing lost, nothing twice, over every reconnection
+//! concurrency/  coordination: keep-alives, sessions, mutexes, elections, locks
 //! auto_sync     the thread that keeps a client's endpoints those of its cluster's members
 //!    │          client config error deadline limits log secret stats: what every layer knows
 //!    ▼
@@ -24,6 +25,7 @@
 mod auto_sync;
 pub mod channel;
 pub mod client;
+pub mod concurrency;
 pub mod config;
 pub mod deadline;
 pub mod error;

@@ -75,3 +75,16 @@ pub const MAX_ATTEMPTS: u32 = 100;
 
 /// A server is told this much more time than the call has, so that the call's own limit is the one that passes.
 pub const SERVER_TIMEOUT_SLACK: Duration = Duration::from_millis(100);
+
+/// How long one request to renew leases may take where they have the time; a member that is silent for so long is left.
+pub const RENEWAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause before leases are renewed again when nobody could be asked; clientv3's `retryConnWait`.
+pub const RENEWAL_PAUSE: Duration = Duration::from_millis(500);
+
+/// For what has no time limit of its caller's to keep to, but must not keep the caller either: giving back what a call
+/// that failed or was cancelled has taken. Cancelled calls end within 100 ms.
+pub const TIDYING_TIMEOUT: Duration = Duration::from_millis(80);
+
+/// For the end of a session that is freed rather than closed.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -19,8 +19,8 @@ pub(crate) use control::Stop;
 pub(crate) use lifeline::Lifeline;
 pub(crate) use pool::Pool;
 pub(crate) use resolve::Resolver;
-pub(crate) use socket::{pause, wait_for_event};
-pub(crate) use sys::{Generation, close_inherited_descriptors};
+pub(crate) use socket::{pause, wait_for_event, wait_for_timer};
+pub(crate) use sys::{BootTime, Generation, Timer, close_inherited_descriptors};
 pub(crate) use tls::Tls;
 
 use crate::error::{Error, Result};
@@ -44,8 +44,12 @@ fn spawn_io(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinH
 
 /// A random positive number, for IDs that nobody else picks.
 pub(crate) fn random_id() -> Result<i64> {
-    let bits = sys::random().map_err(|source| Error::System { what: "random bits", source: Arc::new(source) })?;
-    Ok(((bits >> 1) as i64).max(1))
+    Ok(((random_bits()? >> 1) as i64).max(1))
+}
+
+/// Bits that nobody foresees.
+pub(crate) fn random_bits() -> Result<u64> {
+    sys::random().map_err(|source| Error::System { what: "random bits", source: Arc::new(source) })
 }
 
 /// A random number from 0 up to 1, for pauses that are not to coincide with others'.

@@ -75,8 +75,9 @@ impl Mailbox {
             callback.delivery.schedule(self.clone());
         }
     }
+}
 
-    /// Does the next thing that is due, on the delivery thread.
+impl Deliver for Mailbox {
     fn deliver(&self) -> Delivered {
         let Some(callback) = &self.callback else { return Delivered::All };
         let process = Generation::current();
@@ -111,8 +112,14 @@ impl Mailbox {
     }
 }
 
-/// What the delivery thread has done for a watch.
-enum Delivered {
+/// What has callbacks to be made.
+pub(crate) trait Deliver: Send + Sync {
+    /// Does the next thing that is due, on the delivery thread.
+    fn deliver(&self) -> Delivered;
+}
+
+/// What the delivery thread has done for one of these.
+pub(crate) enum Delivered {
     /// There may be more.
     Some,
     All,
@@ -120,17 +127,17 @@ enum Delivered {
     InAChild,
 }
 
-/// The delivery thread of a client, and the watches that wait for it.
+/// The delivery thread of a client, and who waits for it.
 ///
 /// Its lock is never held while a callback runs, nor together with a queue's.
-pub(super) struct Delivery {
+pub(crate) struct Delivery {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    due: VecDeque<Arc<Mailbox>>,
+    due: VecDeque<Arc<dyn Deliver>>,
     thread: Option<JoinHandle<()>>,
     id: Option<ThreadId>,
     /// Foreign code runs, or may.
@@ -162,16 +169,16 @@ impl Delivery {
         lock(&self.state).id == Some(std::thread::current().id())
     }
 
-    fn schedule(&self, mailbox: Arc<Mailbox>) {
-        lock(&self.state).due.push_back(mailbox);
+    pub(crate) fn schedule(&self, who: Arc<dyn Deliver>) {
+        lock(&self.state).due.push_back(who);
         self.changed.notify_all();
     }
 
     fn run(&self) {
-        while let Some(mailbox) = self.next() {
-            match mailbox.deliver() {
-                // To the end of the line after each: no watch keeps the others waiting for more than one callback.
-                Delivered::Some => self.schedule(mailbox),
+        while let Some(who) = self.next() {
+            match who.deliver() {
+                // To the end of the line after each: nobody keeps the others waiting for more than one callback.
+                Delivered::Some => self.schedule(who),
                 Delivered::All => {}
                 Delivered::InAChild => return,
             }
@@ -180,13 +187,13 @@ impl Delivery {
         self.changed.notify_all();
     }
 
-    fn next(&self) -> Option<Arc<Mailbox>> {
+    fn next(&self) -> Option<Arc<dyn Deliver>> {
         let mut state = lock(&self.state);
         loop {
-            let mailbox = state.due.pop_front();
-            state.is_busy = mailbox.is_some();
-            if mailbox.is_some() {
-                return mailbox;
+            let who = state.due.pop_front();
+            state.is_busy = who.is_some();
+            if who.is_some() {
+                return who;
             }
             if state.is_stopping {
                 return None;

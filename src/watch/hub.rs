@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 /// The other locks of this module may be taken under its own, never the other way round.
 #[derive(Default)]
 pub(crate) struct Hub {
-    /// Started with the first watch that calls back.
+    /// Started with the first that calls back.
     delivery: Mutex<Option<Arc<Delivery>>>,
     watches: Mutex<Watches>,
 }
@@ -22,7 +22,8 @@ struct Watches {
 }
 
 impl Hub {
-    pub(super) fn delivery(&self) -> Result<Arc<Delivery>> {
+    /// The delivery thread, started where it isn't yet.
+    pub(crate) fn delivery(&self) -> Result<Arc<Delivery>> {
         let mut delivery = lock(&self.delivery);
         match &*delivery {
             Some(started) => Ok(started.clone()),

@@ -20,6 +20,7 @@ mod queue;
 mod response;
 
 pub use delivery::Consumer;
+pub(crate) use delivery::{Deliver, Delivered, Delivery};
 pub(crate) use hub::Hub;
 pub use response::{WatchKind, WatchResponse};
 
