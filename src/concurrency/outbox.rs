@@ -124,8 +124,9 @@ impl<T: Send + 'static> Deliver for Outbox<T> {
         let process = Generation::current();
         let news = match self.next() {
             (Some(news), _) => news,
-            (None, is_over) => {
-                let consumer = lock(&self.consumer).take().filter(|_| is_over);
+            (None, false) => return Delivered::All,
+            (None, true) => {
+                let consumer = lock(&self.consumer).take();
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
                 return Delivered::All;
             }

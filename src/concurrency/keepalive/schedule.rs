@@ -8,6 +8,9 @@ use std::time::Duration;
 /// much time as this one.
 const RENEWALS_PER_TTL: u32 = 3;
 
+/// A request that goes out takes those along that would be due so soon. From then on they are due together.
+const EARLY: Duration = Duration::from_millis(200);
+
 /// The kept leases of a client, each known by a number: one lease may be kept twice.
 #[derive(Default)]
 pub(super) struct Schedule {
@@ -66,12 +69,8 @@ impl Schedule {
         if now < self.not_before {
             return Vec::new();
         }
-        while let Some((next, number)) = self.waiting.first().copied().filter(|(next, _)| *next <= now) {
-            self.waiting.remove(&(next, number));
-            if let Some(item) = self.items.get(&number) {
-                self.due.insert((item.deadline, number));
-            }
-        }
+        while self.move_one(now) {}
+        while !self.due.is_empty() && self.due.len() < most && self.move_one(now + EARLY) {}
         let is_alone = |number: u64| self.items.get(&number).is_some_and(|item| item.is_alone);
         let taken: Vec<(BootTime, u64)> = match self.due.first().copied() {
             Some(first) if is_alone(first.1) => vec![first],
@@ -79,6 +78,18 @@ impl Schedule {
         };
         self.due.retain(|entry| !taken.contains(entry));
         taken.into_iter().filter_map(|(_, number)| Some((number, self.items.get(&number)?.lease))).collect()
+    }
+
+    /// The time of the first that waits has come, where it comes by this moment.
+    fn move_one(&mut self, moment: BootTime) -> bool {
+        let Some((next, number)) = self.waiting.first().copied().filter(|(next, _)| *next <= moment) else {
+            return false;
+        };
+        self.waiting.remove(&(next, number));
+        if let Some(item) = self.items.get(&number) {
+            self.due.insert((item.deadline, number));
+        }
+        true
     }
 
     /// A renewal sent at this moment gave it so much time.
@@ -194,6 +205,23 @@ mod tests {
         schedule.renewed(1, at(21), seconds(30));
         schedule.renewed(2, at(21), seconds(30));
         assert_eq!(numbers(schedule.take_due(at(40), 10)), [1, 2], "renewed: it may go with others again");
+    }
+
+    #[test]
+    fn those_that_are_due_a_little_later_go_along_and_stay_together() {
+        let mut schedule = Schedule::default();
+        let start = |milliseconds| at(0) + Duration::from_millis(milliseconds);
+        for (number, milliseconds) in [(1, 0), (2, 50), (3, 150), (4, 900)] {
+            schedule.add(number, 0, start(milliseconds), seconds(30));
+        }
+        assert!(schedule.take_due(at(9), 10).is_empty());
+        assert_eq!(numbers(schedule.take_due(at(10), 2)), [1, 2]);
+        assert!(schedule.take_due(at(10), 10).is_empty(), "nobody goes early alone");
+        for number in [1, 2] {
+            schedule.renewed(number, at(10), seconds(30));
+        }
+        assert_eq!(numbers(schedule.take_due(start(10_150), 10)), [3]);
+        assert_eq!(numbers(schedule.take_due(at(20), 10)), [4, 1, 2]);
     }
 
     #[test]
