@@ -119,8 +119,20 @@ fn only_handles_are_opaque() {
         .filter_map(|line| line.strip_prefix("typedef struct ")?.strip_suffix(';')?.split(' ').next())
         .collect();
     // A struct that lacks repr(C) would be among them.
-    let handles =
-        ["etcdgw_cancel", "etcdgw_client", "etcdgw_error", "etcdgw_queue", "etcdgw_txn", "etcdgw_watch_handle"];
+    let handles = [
+        "etcdgw_cancel",
+        "etcdgw_client",
+        "etcdgw_election",
+        "etcdgw_election_observer",
+        "etcdgw_error",
+        "etcdgw_keepalive",
+        "etcdgw_lock",
+        "etcdgw_mutex",
+        "etcdgw_queue",
+        "etcdgw_session",
+        "etcdgw_txn",
+        "etcdgw_watch_handle",
+    ];
     assert_eq!(opaque, BTreeSet::from(handles));
 }
 

@@ -1,5 +1,6 @@
 //! Gives a call its arguments: all good ones, or one of them with a fault.
 
+use crate::coordinator::Coordinated;
 use crate::faults::{self, Faulty};
 use etcdgw::ffi::*;
 use std::ffi::{CStr, c_char, c_void};
@@ -15,6 +16,8 @@ pub struct Target {
     /// Its client is another one: that of the watch does connect.
     watch: *mut etcdgw_watch_handle,
     _watched: TcpListener,
+    /// Its client is a third one, and can't reach anything any more.
+    coordinated: Coordinated,
 }
 
 impl Target {
@@ -23,7 +26,14 @@ impl Target {
         let client = client_of(&listener);
         let closed = client_of(&listener);
         unsafe { etcdgw_client_close(closed) };
-        Target { client, closed, watch: watch_at(&watched), listener, _watched: watched }
+        Target {
+            client,
+            closed,
+            watch: watch_at(&watched),
+            listener,
+            _watched: watched,
+            coordinated: Coordinated::new(),
+        }
     }
 
     pub fn client(&self) -> *mut etcdgw_client {
@@ -50,13 +60,13 @@ impl Drop for Target {
     }
 }
 
-fn listener() -> TcpListener {
+pub fn listener() -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     listener
 }
 
-fn client_of(listener: &TcpListener) -> *mut etcdgw_client {
+pub fn client_of(listener: &TcpListener) -> *mut etcdgw_client {
     let endpoint = format!("http://{}\0", listener.local_addr().unwrap());
     let options = etcdgw_client_options {
         endpoints: endpoint.as_ptr().cast(),
@@ -98,6 +108,7 @@ pub struct Probe {
     client: *mut etcdgw_client,
     watch: *mut etcdgw_watch_handle,
     txn: *mut etcdgw_txn,
+    coordinated: &'static Coordinated,
     /// Which of the faults that the arguments offer one after another is taken; none: none.
     wanted: Option<usize>,
     seen: usize,
@@ -117,6 +128,10 @@ static NEXT_COUNT: AtomicUsize = AtomicUsize::new(0);
 unsafe extern "C" fn count_up(user_data: *mut c_void) {
     unsafe { &*user_data.cast::<AtomicUsize>() }.fetch_add(1, Ordering::SeqCst);
 }
+
+unsafe extern "C" fn ignore_lease(_: *const etcdgw_keepalive_event, _: *mut c_void) {}
+
+unsafe extern "C" fn ignore_leader(_: *const etcdgw_election_event, _: *mut c_void) {}
 
 unsafe extern "C" fn ignore(_: *const etcdgw_watch_response, _: *mut c_void) {}
 
@@ -138,6 +153,8 @@ impl Probe {
             client,
             watch: target.watch,
             txn,
+            // SAFETY: no probe outlives its target.
+            coordinated: unsafe { &*ptr::from_ref(&target.coordinated) },
             wanted,
             seen: 0,
             gives_handle: false,
@@ -191,6 +208,31 @@ impl Probe {
     pub fn txn(&mut self, name: &'static str) -> *mut etcdgw_txn {
         self.gives_handle = true;
         if self.is_null(name) { ptr::null_mut() } else { self.txn }
+    }
+
+    pub fn session(&mut self) -> *mut etcdgw_session {
+        self.handle("session", self.coordinated.session)
+    }
+
+    pub fn mutex(&mut self) -> *mut etcdgw_mutex {
+        self.handle("mutex", self.coordinated.mutex)
+    }
+
+    pub fn election(&mut self) -> *mut etcdgw_election {
+        self.handle("election", self.coordinated.election)
+    }
+
+    pub fn observer(&mut self) -> *mut etcdgw_election_observer {
+        self.handle("observer", self.coordinated.observer)
+    }
+
+    pub fn lock(&mut self) -> *mut etcdgw_lock {
+        self.handle("lock", self.coordinated.lock)
+    }
+
+    fn handle<T>(&mut self, name: &'static str, handle: *mut T) -> *mut T {
+        self.gives_handle = true;
+        if self.is_null(name) { ptr::null_mut() } else { handle }
     }
 
     pub fn bytes(&mut self, name: &'static str) -> etcdgw_bytes {
@@ -279,6 +321,16 @@ impl Probe {
 
     pub fn callback(&mut self) -> etcdgw_watch_callback {
         if self.is_null("callback") { None } else { Some(ignore) }
+    }
+
+    /// May be NULL.
+    pub fn keepalive_callback(&mut self) -> etcdgw_keepalive_callback {
+        Some(ignore_lease)
+    }
+
+    /// May be NULL.
+    pub fn election_callback(&mut self) -> etcdgw_election_callback {
+        Some(ignore_leader)
     }
 
     pub fn user_data(&mut self) -> *mut c_void {
