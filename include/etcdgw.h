@@ -12,7 +12,7 @@
  * OWNERSHIP. What arrives through a T **out belongs to the caller, who frees it with the _free function of its type,
  * once, when no other thread is inside a call with it. A pointer that is returned, or read from a struct, belongs to
  * the handle or response that it comes from, and is valid as long as that is. Every _free(NULL) does nothing. Handles
- * may be freed in any order: a watch or a transaction keeps what it needs of its client alive. Nothing here is freed
+ * may be freed in any order: a watch, a session or a transaction keeps what it needs of its client alive. Nothing here is freed
  * with free().
  *
  * ARGUMENTS are copied before the call returns, user_data excepted. options may be NULL, and a response may be NULL
@@ -24,9 +24,9 @@
  * OPTIONS. Every etcdgw_x_options is initialised with ETCDGW_X_OPTIONS_INIT, or in C with
  * {.struct_size = sizeof(etcdgw_x_options), .limit = 3}. Zero in every other field is the default.
  *
- * THREADS. etcdgw_client, etcdgw_watch_handle and etcdgw_cancel may be used from any thread at the same time.
- * Transactions being built, options and responses belong to one thread at a time; a response that nobody frees
- * meanwhile may be read by many. No thread is started before the first watch or the first name look-up.
+ * THREADS. etcdgw_client, etcdgw_watch_handle, etcdgw_cancel, keep-alives, sessions, mutexes, elections with their
+ * observers, and locks may be used from any thread at the same time. Transactions being built, options and responses belong to one thread at a time; a response that nobody frees
+ * meanwhile may be read by many. No thread is started before the first watch, keep-alive or name look-up.
  *
  * CALLBACKS get a pointer that is valid during that call, and user_data last. They run on one thread of the client,
  * with all signals blocked and no lock held, one after another: a slow one delays the client's other callbacks and
@@ -52,8 +52,8 @@
  * nothing, call nothing back, and the first of them closes all that the library had open. What the child makes works,
  * and the parent notices nothing.
  *
- * WRITES. A write that may have been done is never sent again by the library. Where one fails,
- * etcdgw_error_may_have_applied tells whether it may have been done.
+ * WRITES. A write that may have been done is never sent again by the library, unless it is known to do nothing more
+ * then. Where one fails, etcdgw_error_may_have_applied tells whether it may have been done.
  *
  * STABILITY. Numbers of constants are never used again for anything else. Option structs and responses only grow at
  * their end, and struct_size tells the library what its caller knows: never embed a response in a struct of your own

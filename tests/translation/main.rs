@@ -7,6 +7,7 @@
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod coordination;
 mod errors;
 mod requests;
 mod responses;
