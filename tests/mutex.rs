@@ -244,3 +244,26 @@ fn a_prefix_goes_on_names_and_comes_off_keys() {
     drop((session, other));
     nothing_is_left(&plain_client);
 }
+
+#[test]
+fn who_is_cut_off_hears_of_its_loss_before_another_one_has_the_mutex() {
+    for_each_version(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (near, far) = (common::client(&etcd.url()), common::client(&proxy.url()));
+        let (tell, told) = std::sync::mpsc::channel();
+        let options = SessionOptions { ttl: 3, ..SessionOptions::default() };
+        let tell = Box::new(move |_| tell.send(std::time::Instant::now()).unwrap());
+        let cut_off = far.session(&options, Some(tell)).unwrap();
+        cut_off.start().allow();
+        let theirs = session(&near);
+        let (holder, next) = (Mutex::new(&cut_off, b"m"), Mutex::new(&theirs, b"m"));
+        assert!(holder.lock(None, &plain()).unwrap());
+        proxy.inject(Fault::Hole);
+        assert!(next.lock(Some(LONG), &plain()).unwrap());
+        let locked = std::time::Instant::now();
+        assert!(cut_off.is_lost() && told.recv_timeout(LONG).unwrap() <= locked);
+        proxy.heal();
+        drop((cut_off, theirs));
+        nothing_is_left(&near);
+    });
+}
