@@ -28,6 +28,7 @@ const SOURCES: &[&str] = &[
     "keepalive",
     "session",
     "mutex",
+    "rwlock",
     "election",
     "lock",
     "fencing",

@@ -447,6 +447,12 @@ typedef struct etcdgw_mutex etcdgw_mutex;
 typedef struct etcdgw_queue etcdgw_queue;
 
 /**
+ * A lock over a cluster for many readers or one writer, as one owner sees it. Its functions may be called from any
+ * thread at the same time, but one handle is one owner, and locked for reading or for writing.
+ */
+typedef struct etcdgw_rwlock etcdgw_rwlock;
+
+/**
  * A session: a lease that is kept alive, on which mutexes and elections stand. For any number of threads at the same
  * time.
  */
@@ -2035,6 +2041,60 @@ int64_t etcdgw_mutex_revision(const struct etcdgw_mutex *mutex);
 
 /** Frees a mutex and unlocks nothing; NULL is fine. What is locked stays so until the session ends. */
 void etcdgw_mutex_free(struct etcdgw_mutex *mutex);
+
+/**
+ * Makes a read-write lock of this name, which stands on a session, in the format of Go's `recipes.RWMutex`. Nothing is
+ * sent.
+ *
+ * Other than with mutexes each handle is an owner of its own. `out`: receives the lock, owned by the caller:
+ * `etcdgw_rwlock_free`. Any thread.
+ */
+etcdgw_status etcdgw_rwlock_new(struct etcdgw_session *session,
+                                struct etcdgw_bytes name,
+                                struct etcdgw_rwlock **out,
+                                struct etcdgw_error **err);
+
+/**
+ * Locks for reading, waiting for the writers that came before.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` also where it is locked for writing. Else as `etcdgw_mutex_lock`.
+ */
+etcdgw_status etcdgw_rwlock_read(struct etcdgw_rwlock *rwlock,
+                                 int64_t timeout_ms,
+                                 const struct etcdgw_call_options *options,
+                                 struct etcdgw_error **err);
+
+/**
+ * Locks for writing, waiting for all readers and writers that came before.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` also where it is locked for reading. Else as `etcdgw_mutex_lock`.
+ */
+etcdgw_status etcdgw_rwlock_write(struct etcdgw_rwlock *rwlock,
+                                  int64_t timeout_ms,
+                                  const struct etcdgw_call_options *options,
+                                  struct etcdgw_error **err);
+
+/** Unlocks, however it is locked. `options` may be NULL. Any thread. Else as `etcdgw_mutex_unlock`. */
+etcdgw_status etcdgw_rwlock_unlock(struct etcdgw_rwlock *rwlock,
+                                   const struct etcdgw_call_options *options,
+                                   struct etcdgw_error **err);
+
+/**
+ * The key by which it is locked, without the client's `key_prefix`, and while it isn't the one for writing; empty of
+ * NULL.
+ *
+ * It belongs to the lock. Any thread.
+ */
+struct etcdgw_bytes etcdgw_rwlock_key(const struct etcdgw_rwlock *rwlock);
+
+/**
+ * The revision that created that key, while it is locked: for fencing, with `etcdgw_txn_if_create_revision`. 0: it isn't
+ * locked; 0 of NULL, too. Any thread.
+ */
+int64_t etcdgw_rwlock_revision(const struct etcdgw_rwlock *rwlock);
+
+/** Frees a lock and unlocks nothing; NULL is fine. What is locked stays so until the session ends. */
+void etcdgw_rwlock_free(struct etcdgw_rwlock *rwlock);
 
 /**
  * Makes a candidate in the election of this name, which stands on a session: the candidate's key is `name`, a slash and

@@ -129,6 +129,7 @@ fn only_handles_are_opaque() {
         "etcdgw_lock",
         "etcdgw_mutex",
         "etcdgw_queue",
+        "etcdgw_rwlock",
         "etcdgw_session",
         "etcdgw_txn",
         "etcdgw_watch_handle",

@@ -23,7 +23,7 @@ use std::time::Duration;
 /// One contender.
 pub(super) struct Contender {
     pub session: Arc<SessionState>,
-    /// Of the keys of all contenders.
+    /// Of the keys of those whom it waits for.
     prefix: Vec<u8>,
     key: Vec<u8>,
     place: Mutex<Place>,
@@ -43,9 +43,14 @@ enum Place {
 
 impl Contender {
     pub(super) fn new(session: &Session, name: &[u8]) -> Arc<Contender> {
-        let session = session.state().clone();
         let prefix = [name, b"/"].concat();
-        let key = [&*prefix, hexadecimal(session.lease).as_bytes()].concat();
+        let key = [&*prefix, hexadecimal(session.lease()).as_bytes()].concat();
+        Contender::with_key(session, prefix, key)
+    }
+
+    /// One with this key, which waits for those before it whose keys have this prefix.
+    pub(super) fn with_key(session: &Session, prefix: Vec<u8>, key: Vec<u8>) -> Arc<Contender> {
+        let session = session.state().clone();
         Arc::new(Contender { session, prefix, key, place: Mutex::new(Place::Outside) })
     }
 
@@ -148,6 +153,7 @@ impl Contender {
 
     /// Takes the place of the one that moves; with the revision, where it is first already.
     fn begin_to_enter(&self, bounds: &Bounds<'_>) -> Result<Option<i64>> {
+        let control = self.client().control(&bounds.request());
         loop {
             let mut place = lock(&self.place);
             match *place {
@@ -160,15 +166,12 @@ impl Contender {
                     return Ok(Some(revision));
                 }
                 Place::Moving => return Err(Error::FailedPrecondition { what: BUSY }),
+                // Not before the key is deleted, which would be the new one else.
                 Place::Leaving => {}
             }
             drop(place);
-            let control = self.client().control(&bounds.request());
-            let pause = limits::RETRY_PAUSE_FIRST;
-            self.client().shared.channel.pause(pause, &control).map_err(|error| self.explain(error))?;
-            if control.deadline.has_passed() {
-                return Err(Error::FailedPrecondition { what: BUSY });
-            }
+            let channel = &self.client().shared.channel;
+            channel.pause(limits::RETRY_PAUSE_FIRST, &control).map_err(|error| self.explain(error))?;
         }
     }
 

@@ -6,6 +6,7 @@ pub mod keepalive;
 pub mod lock;
 pub mod mutex;
 mod outbox;
+pub mod rwlock;
 pub mod session;
 
 pub use outbox::Consumer;

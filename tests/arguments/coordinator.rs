@@ -13,6 +13,7 @@ const ANSWER: &str = r#"{"result":{"ID":"7","TTL":"1000000"}}"#;
 pub struct Coordinated {
     pub session: *mut etcdgw_session,
     pub mutex: *mut etcdgw_mutex,
+    pub rwlock: *mut etcdgw_rwlock,
     pub election: *mut etcdgw_election,
     pub observer: *mut etcdgw_election_observer,
     pub lock: *mut etcdgw_lock,
@@ -24,7 +25,7 @@ impl Coordinated {
         let client = client_of(&server);
         server.set_nonblocking(false).unwrap();
         let (mut session, mut mutex, mut election) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-        let (mut observer, mut lock) = (ptr::null_mut(), ptr::null_mut());
+        let (mut observer, mut lock, mut rwlock) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         let (name, none) = (crate::faults::bytes(b"name"), ptr::null_mut());
         unsafe {
             let options = etcdgw_session_options { lease: LEASE, ..crate::faults::zero::<etcdgw_session_options>(48) };
@@ -34,6 +35,7 @@ impl Coordinated {
                 assert_eq!(status, ETCDGW_OK);
             });
             assert_eq!(etcdgw_mutex_new(session, name, &mut mutex, ptr::null_mut()), ETCDGW_OK);
+            assert_eq!(etcdgw_rwlock_new(session, name, &mut rwlock, ptr::null_mut()), ETCDGW_OK);
             assert_eq!(etcdgw_election_new(session, name, &mut election, ptr::null_mut()), ETCDGW_OK);
             let status =
                 etcdgw_election_observe(election, ptr::null(), None, none, None, &mut observer, ptr::null_mut());
@@ -42,7 +44,7 @@ impl Coordinated {
             etcdgw_client_free(client);
         }
         // From here on every connection is refused.
-        Coordinated { session, mutex, election, observer, lock }
+        Coordinated { session, mutex, rwlock, election, observer, lock }
     }
 }
 
@@ -66,6 +68,7 @@ impl Drop for Coordinated {
             etcdgw_lock_free(self.lock);
             etcdgw_election_observer_free(self.observer);
             etcdgw_election_free(self.election);
+            etcdgw_rwlock_free(self.rwlock);
             etcdgw_mutex_free(self.mutex);
             etcdgw_session_free(self.session);
         }

@@ -25,7 +25,7 @@ freeing! {
     etcdgw_member_list_response_free, etcdgw_put_response_free, etcdgw_raw_response_free, etcdgw_stats_response_free, etcdgw_string_free,
     etcdgw_txn_free, etcdgw_txn_response_free, etcdgw_watch_free, etcdgw_watch_response_free,
     etcdgw_election_free, etcdgw_election_observer_free, etcdgw_keepalive_free, etcdgw_leader_response_free,
-    etcdgw_lock_free, etcdgw_mutex_free, etcdgw_session_free,
+    etcdgw_lock_free, etcdgw_mutex_free, etcdgw_rwlock_free, etcdgw_session_free,
     // Nothing to end, either.
     etcdgw_cancel_trigger, etcdgw_client_close, etcdgw_election_observer_cancel, etcdgw_watch_cancel,
 }
@@ -48,6 +48,8 @@ const OTHERS: &[&str] = &[
     "etcdgw_lock_uuid",
     "etcdgw_mutex_key",
     "etcdgw_mutex_revision",
+    "etcdgw_rwlock_key",
+    "etcdgw_rwlock_revision",
     "etcdgw_session_is_lost",
     "etcdgw_session_lease",
     "etcdgw_session_remaining_ms",
@@ -96,6 +98,8 @@ fn what_is_not_there_has_nothing() {
         assert_eq!(CStr::from_ptr(etcdgw_lock_uuid(ptr::null())), c"");
         assert_eq!(etcdgw_mutex_key(ptr::null()).len, 0);
         assert_eq!(etcdgw_mutex_revision(ptr::null()), 0);
+        assert_eq!(etcdgw_rwlock_key(ptr::null()).len, 0);
+        assert_eq!(etcdgw_rwlock_revision(ptr::null()), 0);
         assert_eq!(etcdgw_session_is_lost(ptr::null()), 0);
         assert_eq!(etcdgw_session_lease(ptr::null()), 0);
         assert_eq!(etcdgw_session_remaining_ms(ptr::null()), 0);

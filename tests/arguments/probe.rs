@@ -218,6 +218,10 @@ impl Probe {
         self.handle("mutex", self.coordinated.mutex)
     }
 
+    pub fn rwlock(&mut self) -> *mut etcdgw_rwlock {
+        self.handle("rwlock", self.coordinated.rwlock)
+    }
+
     pub fn election(&mut self) -> *mut etcdgw_election {
         self.handle("election", self.coordinated.election)
     }

@@ -124,6 +124,10 @@ fn coordination() -> Vec<(&'static str, Call)> {
         etcdgw_mutex_lock(p.mutex(), 0, p.options(&[]), p.err());
         etcdgw_mutex_try_lock(p.mutex(), p.options(&[]), p.output("locked"), p.err());
         etcdgw_mutex_unlock(p.mutex(), p.options(&[]), p.err());
+        etcdgw_rwlock_new(p.session(), p.bytes("name"), p.output("out"), p.err()) etcdgw_rwlock_free;
+        etcdgw_rwlock_read(p.rwlock(), 0, p.options(&[]), p.err());
+        etcdgw_rwlock_write(p.rwlock(), 0, p.options(&[]), p.err());
+        etcdgw_rwlock_unlock(p.rwlock(), p.options(&[]), p.err());
         etcdgw_election_new(p.session(), p.bytes("name"), p.output("out"), p.err()) etcdgw_election_free;
         etcdgw_election_campaign(p.election(), p.bytes("value"), 0, p.options(&[]), p.err());
         etcdgw_election_proclaim(p.election(), p.bytes("value"), p.options(&[]), p.err());

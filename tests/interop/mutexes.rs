@@ -4,6 +4,7 @@ use crate::common::*;
 use crate::peers::*;
 use etcdgw::client::Client;
 use etcdgw::concurrency::mutex::Mutex;
+use etcdgw::concurrency::rwlock::RwLock;
 use etcdgw::concurrency::session::{Session, SessionOptions};
 
 fn session(client: &Client) -> Session {
@@ -82,6 +83,32 @@ fn the_order_of_arrival_is_one_for_all() {
             waiting(0);
         });
         first.finish();
+        drop(session);
+        no_lease_is_left(&client);
+    });
+}
+
+#[test]
+fn readers_and_writers_of_go_and_ours_respect_each_other() {
+    for_each_version(|etcd| {
+        let client = client(&etcd.url());
+        let session = session(&client);
+        let (ours, not) = (RwLock::new(&session, b"rw").unwrap(), Some(std::time::Duration::ZERO));
+        let mut reading = Peer::start(go(&etcd, "read", &["rw"]));
+        reading.says("locked");
+        assert!(!ours.write(not, &plain()).unwrap());
+        assert!(ours.read(not, &plain()).unwrap());
+        let mut writing = Peer::start(go(&etcd, "write", &["rw"]));
+        wait_until(LONG, || keys(&client, &prefix(b"rw/write/")).len() == 1);
+        reading.finish_input();
+        reading.finish();
+        ours.unlock(&plain()).unwrap();
+        writing.says("locked");
+        assert!(!ours.read(not, &plain()).unwrap() && !ours.write(not, &plain()).unwrap());
+        writing.finish_input();
+        assert!(ours.write(Some(LONG), &plain()).unwrap());
+        ours.unlock(&plain()).unwrap();
+        writing.finish();
         drop(session);
         no_lease_is_left(&client);
     });

@@ -13,7 +13,7 @@ use crate::rpc::{Header, Keys};
 use crate::watch::{Watch, WatchKind, WatchOptions, WatchResponse};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,9 +51,10 @@ struct Shared {
     client: Client,
     prefix: Vec<u8>,
     stop: Arc<CancelToken>,
-    /// Held by the one who asks.
-    turn: Mutex<Following>,
-    /// The watch under way, for whoever ends it. Taken under `turn` as well, never the other way round.
+    /// With the one who asks while there is one; the others wait for it to be put back.
+    turn: Mutex<Option<Following>>,
+    put_back: Condvar,
+    /// The watch under way, for whoever ends it.
     watch: Mutex<Option<Watch>>,
 }
 
@@ -75,8 +76,9 @@ impl Observer {
     pub(super) fn new(client: Client, prefix: Vec<u8>) -> Result<Observer> {
         let stop = CancelToken::new()
             .map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
-        let (turn, watch) = (Mutex::new(Following::Asking), Mutex::new(None));
-        let shared = Arc::new(Shared { client, prefix, stop: Arc::new(stop), turn, watch });
+        let (turn, watch) = (Mutex::new(Some(Following::Asking)), Mutex::new(None));
+        let shared = Shared { client, prefix, stop: Arc::new(stop), turn, put_back: Condvar::new(), watch };
+        let shared = Arc::new(shared);
         Ok(Observer { shared, following: Mutex::new(None), outbox: None })
     }
 
@@ -154,9 +156,34 @@ impl Shared {
     }
 
     fn next(&self, deadline: Deadline) -> Result<Option<Observation>> {
+        let Some(mut following) = self.take_turn(deadline) else { return Ok(None) };
+        let next = self.go_on(&mut following, deadline);
+        *lock(&self.turn) = Some(following);
+        self.put_back.notify_one();
+        next
+    }
+
+    /// `None`: another thread had it all the time.
+    fn take_turn(&self, deadline: Deadline) -> Option<Following> {
         let mut turn = lock(&self.turn);
+        loop {
+            if let Some(following) = turn.take() {
+                return Some(following);
+            }
+            turn = match deadline.remaining() {
+                Some(Duration::ZERO) => return None,
+                Some(left) => {
+                    let waited = self.put_back.wait_timeout(turn, left);
+                    waited.map_or_else(|poisoned| poisoned.into_inner().0, |(turn, _)| turn)
+                }
+                None => self.put_back.wait(turn).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn go_on(&self, following: &mut Following, deadline: Deadline) -> Result<Option<Observation>> {
         while !self.stop.is_triggered() {
-            let stepped = match &*turn {
+            let stepped = match &*following {
                 Following::Asking => self.ask(deadline),
                 Following::Awaiting { after } => self.await_first(*after, deadline),
                 Following::Leader { key, after } => self.follow(key, *after, deadline),
@@ -164,14 +191,14 @@ impl Shared {
             match stepped {
                 Ok((next, observation)) => {
                     if let Some(next) = next {
-                        *turn = next;
+                        *following = next;
                     }
                     if observation.is_some() {
                         return Ok(observation);
                     }
                 }
                 Err(_) if self.stop.is_triggered() => break,
-                Err(Error::Compacted { .. }) => *turn = Following::Asking,
+                Err(Error::Compacted { .. }) => *following = Following::Asking,
                 Err(error) if error.is_retryable() => self.pause(deadline)?,
                 Err(error) => return Err(error),
             }

@@ -294,7 +294,7 @@ impl Worker {
         let mut state = lock(&self.state);
         let next = BootTime::now() + state.pause(BootTime::now());
         match work {
-            Work::Renew(batch) => batch.iter().for_each(|(number, _)| state.schedule.failed(*number, next, false)),
+            Work::Renew(batch) => batch.iter().for_each(|(number, _)| state.schedule.failed(*number, next)),
             Work::Chores(chores) => state.chores.extend(chores),
             Work::Nothing => {}
         }
@@ -327,11 +327,12 @@ impl Worker {
     fn take_in(&self, batch: &[(u64, i64)], sent: BootTime, answers: &[KeepAliveResponse]) {
         let mut told = Vec::with_capacity(batch.len());
         let mut state = lock(&self.state);
-        let retry = BootTime::now() + state.pause(sent);
+        let now = BootTime::now();
+        let pause = state.pause(now);
         state.trouble = None;
         for (number, lease) in batch {
             let Some(answer) = answers.iter().find(|answer| answer.id == *lease) else {
-                state.schedule.failed(*number, retry, true);
+                state.schedule.refused(*number, now, pause);
                 continue;
             };
             // Lost or given up meanwhile.
@@ -361,14 +362,15 @@ impl Worker {
         let now = BootTime::now();
         if matches!(error, Error::Cancelled { .. }) {
             // Interrupted, since something else is more urgent.
-            return batch.iter().for_each(|(number, _)| state.schedule.failed(*number, now, false));
+            return batch.iter().for_each(|(number, _)| state.schedule.failed(*number, now));
         }
-        let next = now + state.pause(now);
-        // A refusal is of one of them, which must not take the others along.
-        let is_refusal = matches!(error, Error::Server { .. }) && !error.is_retryable();
-        batch.iter().for_each(|(number, _)| state.schedule.failed(*number, next, is_refusal));
-        if !is_refusal {
-            state.schedule.pause_until(next);
+        let pause = state.pause(now);
+        if matches!(error, Error::Server { .. }) && !error.is_retryable() {
+            // A refusal is of one of them, which must not take the others along.
+            batch.iter().for_each(|(number, _)| state.schedule.refused(*number, now, pause));
+        } else {
+            batch.iter().for_each(|(number, _)| state.schedule.failed(*number, now + pause));
+            state.schedule.pause_until(now + pause);
         }
         let why = error.full_message();
         let is_new = state.trouble.is_none();

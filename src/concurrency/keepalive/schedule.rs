@@ -99,13 +99,22 @@ impl Schedule {
         self.add(number, lease, sent, ttl);
     }
 
-    /// Its renewal failed, and is to be tried again then; `alone`: in a request of its own.
-    pub(super) fn failed(&mut self, number: u64, next: BootTime, alone: bool) {
+    /// Its renewal failed, and is to be tried again then.
+    pub(super) fn failed(&mut self, number: u64, next: BootTime) {
         if let Some(item) = self.items.get_mut(&number) {
-            item.is_alone |= alone;
             item.next = next;
             self.waiting.insert((next, number));
         }
+    }
+
+    /// Its renewal, or that of another in the same request, was refused. It is to be tried again after this pause, in a
+    /// request of its own; when that is refused as well, only so often that it doesn't become a flood.
+    pub(super) fn refused(&mut self, number: u64, now: BootTime, pause: Duration) {
+        let Some(item) = self.items.get_mut(&number) else { return };
+        let rarely = item.deadline.left(now) / RENEWALS_PER_TTL;
+        let pause = if item.is_alone { pause.max(rarely) } else { pause };
+        item.is_alone = true;
+        self.failed(number, now + pause);
     }
 
     /// Nothing is renewed before: there is nobody to ask.
@@ -167,7 +176,7 @@ mod tests {
         schedule.add(1, 77, at(0), seconds(60));
         schedule.add(2, 78, at(0), seconds(90));
         assert_eq!(numbers(schedule.take_due(at(25), 10)), [1]);
-        schedule.failed(1, at(26), false);
+        schedule.failed(1, at(26));
         assert_eq!(schedule.wakes(), Some(at(26)));
         assert!(schedule.take_lost(at(59)).is_empty());
         assert_eq!(schedule.take_lost(at(60)), [1]);
@@ -197,14 +206,19 @@ mod tests {
             schedule.add(number, 0, at(0), seconds(30 + number));
         }
         assert_eq!(numbers(schedule.take_due(at(20), 2)), [1, 2]);
-        schedule.failed(1, at(21), true);
-        schedule.failed(2, at(21), true);
+        schedule.refused(1, at(20), seconds(1));
+        schedule.refused(2, at(20), seconds(1));
         assert_eq!(numbers(schedule.take_due(at(21), 10)), [1]);
         assert_eq!(numbers(schedule.take_due(at(21), 10)), [2]);
         assert_eq!(numbers(schedule.take_due(at(21), 10)), [3, 4]);
         schedule.renewed(1, at(21), seconds(30));
         schedule.renewed(2, at(21), seconds(30));
         assert_eq!(numbers(schedule.take_due(at(40), 10)), [1, 2], "renewed: it may go with others again");
+        schedule.refused(1, at(40), seconds(1));
+        assert_eq!(numbers(schedule.take_due(at(41), 10)), [1]);
+        schedule.refused(1, at(42), seconds(1));
+        assert!(schedule.take_due(at(44), 10).is_empty(), "it has nine seconds left, and waits for three");
+        assert_eq!(numbers(schedule.take_due(at(45), 10)), [1]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //
 //	interop turns ENDPOINT NAME N       locks NAME n times and counts up NAME-counter in each turn, without a fence
 //	interop hold ENDPOINT NAME          locks NAME, says "locked", and unlocks it when its input ends
+//	interop read|write ENDPOINT NAME    locks the read-write lock, says "locked", and unlocks it when its input ends
 //	interop lead ENDPOINT NAME VALUE    campaigns, says "leads", resigns at the end of its input, and says "resigned"
 //	interop observe ENDPOINT NAME       prints the value of each leader
 package main
@@ -16,6 +17,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
+	recipe "go.etcd.io/etcd/client/v3/experimental/recipes"
 	"go.uber.org/zap"
 )
 
@@ -24,7 +26,7 @@ const ttl = 2
 
 func main() {
 	if len(os.Args) < 4 {
-		log.Fatal("usage: interop turns|hold|lead|observe ENDPOINT NAME [N|VALUE]")
+		log.Fatal("usage: interop turns|hold|read|write|lead|observe ENDPOINT NAME [N|VALUE]")
 	}
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{os.Args[2]}, Logger: zap.NewNop()})
 	check(err)
@@ -44,6 +46,18 @@ func main() {
 		fmt.Println("locked")
 		waitForEnd()
 		check(mutex.Unlock(ctx))
+	case "read":
+		rwMutex := recipe.NewRWMutex(session, name)
+		check(rwMutex.RLock())
+		fmt.Println("locked")
+		waitForEnd()
+		check(rwMutex.RUnlock())
+	case "write":
+		rwMutex := recipe.NewRWMutex(session, name)
+		check(rwMutex.Lock())
+		fmt.Println("locked")
+		waitForEnd()
+		check(rwMutex.Unlock())
 	case "lead":
 		election := concurrency.NewElection(session, name)
 		check(election.Campaign(ctx, os.Args[4]))
