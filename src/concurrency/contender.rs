@@ -12,11 +12,12 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::net::{CancelToken, Control, lock};
 use crate::rpc::kv::{DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, SortOrder, SortTarget};
-use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResult};
+use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResponse, TxnResult};
 use crate::rpc::watch::WatchRequest;
 use crate::rpc::{Keys, Response};
 use crate::watch::WatchOptions;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -118,7 +119,7 @@ impl Contender {
                 self.move_to(Place::First(revision));
                 Ok(true)
             }
-            (Err(error), None) if !error.may_have_applied() => {
+            (Err(error), None) if !bounds.may_have_joined.get() => {
                 self.move_to(Place::Outside);
                 Err(self.explain(error))
             }
@@ -201,7 +202,7 @@ impl Contender {
             success: vec![self.put_op(value), first()],
             failure: vec![own, first()],
         };
-        let response = self.client().txn_repeatable(&request, &bounds.request())?;
+        let response = self.ask_to_join(&request, bounds)?;
         let found = |index| match response.results.get(index) {
             Some(TxnResult::Range(range)) => range.kvs.first().copied(),
             _ => None,
@@ -219,6 +220,21 @@ impl Contender {
         };
         *joined = Some(revision);
         Ok(found(1).is_some_and(|first| first.create_revision == revision))
+    }
+
+    /// Asks until there is an answer, once the server may have done it: the key may be in the line by then.
+    fn ask_to_join(&self, request: &TxnRequest<'_>, bounds: &Bounds<'_>) -> Result<Response<TxnResponse>> {
+        loop {
+            let error = match self.client().txn_repeatable(request, &bounds.request()) {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            bounds.may_have_joined.set(bounds.may_have_joined.get() || error.may_have_applied());
+            if !bounds.may_have_joined.get() || !error.is_retryable() || bounds.has_ended() {
+                return Err(error);
+            }
+            bounds.pause()?;
+        }
     }
 
     fn replace_value(&self, found: KeyValue, value: &[u8], bounds: &Bounds<'_>) -> Result<bool> {
@@ -369,6 +385,8 @@ struct Bounds<'a> {
     /// When the wait is over; `None`: there is to be none.
     wait: Option<Deadline>,
     call: CallOptions,
+    /// A request without an answer may have created the key.
+    may_have_joined: Cell<bool>,
 }
 
 impl Bounds<'_> {
@@ -387,7 +405,7 @@ impl Bounds<'_> {
             None => Some(Deadline::NEVER),
         };
         let call = CallOptions { timeout: call.timeout, cancel: Some(cancel) };
-        Ok(Bounds { client: &session.client, wait, call })
+        Ok(Bounds { client: &session.client, wait, call, may_have_joined: Cell::new(false) })
     }
 
     fn has_ended(&self) -> bool {
