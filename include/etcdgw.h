@@ -12,7 +12,7 @@
  * OWNERSHIP. What arrives through a T **out belongs to the caller, who frees it with the _free function of its type,
  * once, when no other thread is inside a call with it. A pointer that is returned, or read from a struct, belongs to
  * the handle or response that it comes from, and is valid as long as that is. Every _free(NULL) does nothing. Handles
- * may be freed in any order: a watch or a transaction keeps what it needs of its client alive. Nothing here is freed
+ * may be freed in any order: a watch, a session or a transaction keeps what it needs of its client alive. Nothing here is freed
  * with free().
  *
  * ARGUMENTS are copied before the call returns, user_data excepted. options may be NULL, and a response may be NULL
@@ -24,9 +24,10 @@
  * OPTIONS. Every etcdgw_x_options is initialised with ETCDGW_X_OPTIONS_INIT, or in C with
  * {.struct_size = sizeof(etcdgw_x_options), .limit = 3}. Zero in every other field is the default.
  *
- * THREADS. etcdgw_client, etcdgw_watch_handle, etcdgw_queue and etcdgw_cancel may be used from any thread at the same
- * time. Transactions being built, options, responses and events belong to one thread at a time; a response that nobody
- * frees meanwhile may be read by many. No thread is started before the first watch or the first name look-up.
+ * THREADS. etcdgw_client, etcdgw_watch_handle, etcdgw_queue, etcdgw_mirror, etcdgw_cancel, keep-alives, sessions,
+ * mutexes, elections with their observers, and locks may be used from any thread at the same time. Transactions being
+ * built, options, responses and events belong to one thread at a time; a response that nobody frees meanwhile may be read
+ * by many. No thread is started before the first watch, keep-alive or name look-up.
  *
  * CALLBACKS get a pointer that is valid during that call, and user_data last. They run on one thread of the client,
  * with all signals blocked and no lock held, one after another: a slow one delays the client's other callbacks and
@@ -57,8 +58,8 @@
  * are safe there: they send nothing, call nothing back, and the first of them closes all that the library had open.
  * What the child makes works, and the parent notices nothing.
  *
- * WRITES. A write that may have been done is never sent again by the library. Where one fails,
- * etcdgw_error_may_have_applied tells whether it may have been done.
+ * WRITES. A write that may have been done is never sent again by the library, unless it is known to do nothing more
+ * then. Where one fails, etcdgw_error_may_have_applied tells whether it may have been done.
  *
  * STABILITY. Numbers of constants are never used again for anything else. Option structs and responses only grow at
  * their end, and struct_size tells the library what its caller knows: never embed a response in a struct of your own
@@ -124,6 +125,18 @@
 
 /** Initialises an etcdgw_mirror_options: everything at its default. */
 #define ETCDGW_MIRROR_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_mirror_options)
+
+/** Initialises an etcdgw_keepalive_options: everything at its default. */
+#define ETCDGW_KEEPALIVE_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_keepalive_options)
+
+/** Initialises an etcdgw_session_options: everything at its default. */
+#define ETCDGW_SESSION_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_session_options)
+
+/** Initialises an etcdgw_election_observe_options: everything at its default. */
+#define ETCDGW_ELECTION_OBSERVE_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_election_observe_options)
+
+/** Initialises an etcdgw_lock_options: everything at its default. */
+#define ETCDGW_LOCK_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_lock_options)
 
 /** Initialises an etcdgw_member_list_options: everything at its default. */
 #define ETCDGW_MEMBER_LIST_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_member_list_options)
@@ -457,14 +470,32 @@ typedef struct etcdgw_cancel etcdgw_cancel;
 /** A client of one cluster, for any number of threads at the same time. */
 typedef struct etcdgw_client etcdgw_client;
 
-/** What an election that is observed tells; for later versions. */
-typedef struct etcdgw_election_event etcdgw_election_event;
+/** An election, as one candidate sees it. Its functions may be called from any thread at the same time. */
+typedef struct etcdgw_election etcdgw_election;
+
+/** Follows an election, for any number of threads at the same time. */
+typedef struct etcdgw_election_observer etcdgw_election_observer;
 
 /** Why a call failed. It stays as it is until it is freed; any number of threads may read it. */
 typedef struct etcdgw_error etcdgw_error;
 
+/** A lease that is kept alive, for any number of threads at the same time. */
+typedef struct etcdgw_keepalive etcdgw_keepalive;
+
+/**
+ * etcd3gw's lock, as one owner sees it, for programs that share locks with Python's. For any number of threads at the
+ * same time. New programs are better served by `etcdgw_mutex`, which keeps itself and lets nobody overtake.
+ */
+typedef struct etcdgw_lock etcdgw_lock;
+
 /** A mirror, for any number of threads at the same time. */
 typedef struct etcdgw_mirror etcdgw_mirror;
+
+/**
+ * A mutex over a cluster, as one owner sees it. Its functions may be called from any thread at the same time, but one
+ * handle is one owner: it keeps others out, and not two threads that share it.
+ */
+typedef struct etcdgw_mutex etcdgw_mutex;
 
 /**
  * One place for the events of any number of watches, of different clients too, with one descriptor. For any number of
@@ -472,8 +503,20 @@ typedef struct etcdgw_mirror etcdgw_mirror;
  */
 typedef struct etcdgw_queue etcdgw_queue;
 
+/**
+ * A lock over a cluster for many readers or one writer, as one owner sees it. Its functions may be called from any
+ * thread at the same time, but one handle is one owner, and locked for reading or for writing.
+ */
+typedef struct etcdgw_rwlock etcdgw_rwlock;
+
 /** A scan, for one thread at a time. */
 typedef struct etcdgw_scan etcdgw_scan;
+
+/**
+ * A session: a lease that is kept alive, on which mutexes and elections stand. For any number of threads at the same
+ * time.
+ */
+typedef struct etcdgw_session etcdgw_session;
 
 /**
  * A transaction being built: conditions, what to do where all of them hold, and what to do else. It belongs to one
@@ -974,15 +1017,28 @@ typedef struct etcdgw_watch_options {
  */
 typedef void (*etcdgw_watch_callback)(const struct etcdgw_watch_response *response, void *user_data);
 
-/** What a keep-alive tells; for later versions. */
+/** What became of a lease that is kept. */
 typedef struct etcdgw_keepalive_event {
-  /** The lease. */
+  /** The lease's ID. */
   int64_t lease;
-  /** How long it lives, in seconds. */
+  /** Seconds that it has from this renewal on; 0 where it is lost. */
   int64_t ttl_s;
-  /** NULL: it was refreshed; else why it is lost, and this is the last event. It belongs to the event. */
+  /**
+   * NULL: it was renewed. Else why it is lost, and this is the last event: `ETCDGW_LEASE_EXPIRED` when it is gone or
+   * may be, `ETCDGW_CLOSED` when the client was closed, which leaves the lease to its time. It belongs to the event.
+   */
   const struct etcdgw_error *lost;
 } etcdgw_keepalive_event;
+
+/** What an observer sees. */
+typedef struct etcdgw_election_event {
+  /** The header of the answer that told it. */
+  struct etcdgw_header header;
+  /** The leader's key and value; NULL in the last event. */
+  const struct etcdgw_kv *leader;
+  /** Why the observer has ended, and this is the last event; else NULL. It belongs to the event. */
+  const struct etcdgw_error *error;
+} etcdgw_election_event;
 
 /** One change of a mirror's copy. Lookups show it, or a later state, once it is told. */
 typedef struct etcdgw_mirror_event {
@@ -1047,6 +1103,86 @@ typedef struct etcdgw_mirror_options {
  * forks, the child must not return from it: the thread, and with it the child, would end.
  */
 typedef void (*etcdgw_mirror_callback)(const struct etcdgw_mirror_event *event, void *user_data);
+
+/** Options of `etcdgw_keepalive_start`. */
+typedef struct etcdgw_keepalive_options {
+  /** `sizeof(etcdgw_keepalive_options)`. */
+  size_t struct_size;
+  /** Bounds the first renewal; 0: the client's default, less than 0: no limit. */
+  int64_t timeout_ms;
+  /** Ends the first renewal when triggered; may be NULL. */
+  struct etcdgw_cancel *cancel;
+  /** Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL. */
+  struct etcdgw_queue *queue;
+} etcdgw_keepalive_options;
+
+/**
+ * Takes an event of a lease, which is valid during the call only; `user_data` is what was given with the callback.
+ *
+ * Called as watches' callbacks are: on the client's thread for callbacks, never under a lock, any function allowed. Of
+ * renewals that a slow callback has missed only the latest is told.
+ */
+typedef void (*etcdgw_keepalive_callback)(const struct etcdgw_keepalive_event *event, void *user_data);
+
+/** Options of `etcdgw_session_new`. */
+typedef struct etcdgw_session_options {
+  /** `sizeof(etcdgw_session_options)`. */
+  size_t struct_size;
+  /** Bounds the start of the session; 0: the client's default, less than 0: no limit. */
+  int64_t timeout_ms;
+  /** Ends the call that starts the session when triggered, not the session; may be NULL. */
+  struct etcdgw_cancel *cancel;
+  /**
+   * Seconds that the lease lives on when the session no longer renews it; 0: 60. Of a lease that is adopted its own
+   * time counts.
+   */
+  int64_t ttl;
+  /** A lease to adopt, such as that of a process that crashed; 0: a new one. */
+  int64_t lease;
+  /** Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL. */
+  struct etcdgw_queue *queue;
+} etcdgw_session_options;
+
+/** Who leads. */
+typedef struct etcdgw_leader_response {
+  /** The header. */
+  struct etcdgw_header header;
+  /** The leader's key and value; NULL: there is no leader. */
+  const struct etcdgw_kv *leader;
+} etcdgw_leader_response;
+
+/** Options of `etcdgw_election_observe`. */
+typedef struct etcdgw_election_observe_options {
+  /** `sizeof(etcdgw_election_observe_options)`. */
+  size_t struct_size;
+  /** Unused here: nothing is sent. */
+  int64_t timeout_ms;
+  /** Unused here; NULL. */
+  struct etcdgw_cancel *cancel;
+  /** Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL. */
+  struct etcdgw_queue *queue;
+} etcdgw_election_observe_options;
+
+/**
+ * Takes what an observer sees, which is valid during the call only; `user_data` is what was given with the callback.
+ *
+ * Called as watches' callbacks are: on the client's thread for callbacks, never under a lock, any function allowed.
+ */
+typedef void (*etcdgw_election_callback)(const struct etcdgw_election_event *event, void *user_data);
+
+/** Options of `etcdgw_lock_new`. */
+typedef struct etcdgw_lock_options {
+  /** `sizeof(etcdgw_lock_options)`. */
+  size_t struct_size;
+  /** Unused here. */
+  int64_t timeout_ms;
+  /** Unused here; NULL. */
+  struct etcdgw_cancel *cancel;
+  /** Seconds that the lock is held without being refreshed; 0: 30. */
+  int64_t ttl;
+  /** Who the owner is, such as before a restart; NULL: a random UUID. */
+  const char *uuid;
+} etcdgw_lock_options;
 
 /** Options of `etcdgw_member_list`. */
 typedef struct etcdgw_member_list_options {
@@ -2267,6 +2403,460 @@ int64_t etcdgw_mirror_age_ms(const struct etcdgw_mirror *mirror);
  * Responses stay as they are. Inside its callback too.
  */
 void etcdgw_mirror_free(struct etcdgw_mirror *mirror);
+
+/**
+ * Keeps a lease alive: renews it now, and from then on whenever a third of the time granted has passed, over lost
+ * connections and on other members, until it is freed.
+ *
+ * `options` may be NULL. `callback`: told of every renewal and of the loss; NULL: nobody is, and `user_data_free` runs
+ * at once. `user_data`: given to it. `user_data_free`: runs once with `user_data` after the last call, and also when
+ * this function fails; NULL: nothing to do. `out`: receives the keep-alive before the first call, owned by the caller:
+ * `etcdgw_keepalive_free`. Any thread.
+ *
+ * A loss is told once, when the server says that the lease is gone, or when the time of the last renewal is over,
+ * counted from before it was sent: not after the server lets it expire, as long as the process runs.
+ *
+ * Returns `ETCDGW_LEASE_EXPIRED` when the lease is gone.
+ */
+etcdgw_status etcdgw_keepalive_start(struct etcdgw_client *client,
+                                     int64_t id,
+                                     const struct etcdgw_keepalive_options *options,
+                                     etcdgw_keepalive_callback callback,
+                                     void *user_data,
+                                     void (*user_data_free)(void *user_data),
+                                     struct etcdgw_keepalive **out,
+                                     struct etcdgw_error **err);
+
+/**
+ * 1: the lease is lost: gone at the server, or not renewed for so long that it may be. 0 else, and of NULL.
+ *
+ * Right at any moment, whether or not the callback has been called. Any thread.
+ */
+int32_t etcdgw_keepalive_is_lost(const struct etcdgw_keepalive *keepalive);
+
+/**
+ * How many milliseconds the lease certainly lives on, even if it is never renewed again; 0 once it is lost, and of NULL.
+ *
+ * The time in which the machine is suspended counts. Any thread.
+ */
+int64_t etcdgw_keepalive_remaining_ms(const struct etcdgw_keepalive *keepalive);
+
+/**
+ * Keeps a lease no longer, and frees the keep-alive; NULL is fine. The lease stays for as long as it has:
+ * `etcdgw_lease_revoke` ends it. Inside the callback too.
+ */
+void etcdgw_keepalive_free(struct etcdgw_keepalive *keepalive);
+
+/**
+ * Begins a session: takes a lease and keeps it alive until the session ends.
+ *
+ * `options` may be NULL. `callback`: called once when the lease is lost, and with it all that stands on the session,
+ * with `lost` set; not when the session is closed, orphaned or freed. NULL: nobody is told, and `user_data_free` runs
+ * at once. `user_data`: given to it. `user_data_free`: runs once with `user_data` after the last call, and also when
+ * this function fails; NULL: nothing to do. `out`: receives the session before the first call, owned by the caller:
+ * `etcdgw_session_free`. Any thread.
+ *
+ * Returns `ETCDGW_LEASE_EXPIRED` when the lease to adopt is gone.
+ */
+etcdgw_status etcdgw_session_new(struct etcdgw_client *client,
+                                 const struct etcdgw_session_options *options,
+                                 etcdgw_keepalive_callback callback,
+                                 void *user_data,
+                                 void (*user_data_free)(void *user_data),
+                                 struct etcdgw_session **out,
+                                 struct etcdgw_error **err);
+
+/** The ID of the session's lease, for keys that are to go with the session; 0 of NULL. Any thread. */
+int64_t etcdgw_session_lease(const struct etcdgw_session *session);
+
+/**
+ * 1: the lease is lost or the session closed: nothing that stood on it is to be relied on. 0 else, and of NULL.
+ *
+ * Right at any moment, whether or not the callback has been called. Any thread.
+ */
+int32_t etcdgw_session_is_lost(const struct etcdgw_session *session);
+
+/**
+ * How many milliseconds the lease certainly lives on, even if it is never renewed again; 0 once it is lost, and of NULL.
+ *
+ * The time in which the machine is suspended counts. Any thread.
+ */
+int64_t etcdgw_session_remaining_ms(const struct etcdgw_session *session);
+
+/**
+ * Keeps the session's lease no longer, and leaves it, with all that stands on it, to its time or to a session that
+ * adopts it. The callback is called no more, and freeing the session revokes nothing. Any thread.
+ */
+etcdgw_status etcdgw_session_orphan(struct etcdgw_session *session,
+                                    struct etcdgw_error **err);
+
+/**
+ * Ends the session: revokes its lease, and with that goes all that stood on it. Calls that wait on it end with
+ * `ETCDGW_LEASE_EXPIRED`. A session whose lease is gone already ends as well, and a second time does nothing.
+ *
+ * `options` may be NULL. Any thread. After an error the lease is no longer kept, and another call tries again.
+ */
+etcdgw_status etcdgw_session_close(struct etcdgw_session *session,
+                                   const struct etcdgw_call_options *options,
+                                   struct etcdgw_error **err);
+
+/**
+ * Ends a session as `etcdgw_session_close` does, as far as that is done within 2 s, and frees it; NULL is fine. One that
+ * was orphaned is only freed. Inside the callback too.
+ *
+ * What stands on the session may be freed before or after it.
+ */
+void etcdgw_session_free(struct etcdgw_session *session);
+
+/**
+ * Makes a mutex of this name, which stands on a session: the owner's key is `name`, a slash and the session's lease in
+ * hexadecimal, as in Go's `concurrency.Mutex`. Go programs and `etcdctl lock` take turns with it. Nothing is sent.
+ *
+ * All of one session and name are one owner. `out`: receives the mutex, owned by the caller: `etcdgw_mutex_free`. Any
+ * thread.
+ */
+etcdgw_status etcdgw_mutex_new(struct etcdgw_session *session,
+                               struct etcdgw_bytes name,
+                               struct etcdgw_mutex **out,
+                               struct etcdgw_error **err);
+
+/**
+ * Locks a mutex, waiting for those who came before. One that this owner has locked stays so.
+ *
+ * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. `options`: bounds each request to
+ * the server; its token ends the wait; may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when it wasn't free in time, `ETCDGW_LEASE_EXPIRED` when the
+ * session is lost or closed, `ETCDGW_FAILED_PRECONDITION` while another thread is on its way in or out with this
+ * handle. A server that is away while the call waits is waited for. Whatever else than `ETCDGW_OK` comes back, the
+ * mutex isn't locked by this call, and no key is left behind: it is deleted at once, or as soon as a member answers.
+ */
+etcdgw_status etcdgw_mutex_lock(struct etcdgw_mutex *mutex,
+                                int64_t timeout_ms,
+                                const struct etcdgw_call_options *options,
+                                struct etcdgw_error **err);
+
+/**
+ * Locks a mutex unless somebody else has it.
+ *
+ * `options` may be NULL. `locked`: receives 1 where it is locked now, 0 where somebody else has it. Any thread. Else as
+ * `etcdgw_mutex_lock`.
+ */
+etcdgw_status etcdgw_mutex_try_lock(struct etcdgw_mutex *mutex,
+                                    const struct etcdgw_call_options *options,
+                                    int32_t *locked,
+                                    struct etcdgw_error **err);
+
+/**
+ * Unlocks a mutex. `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` when it isn't locked, `ETCDGW_LEASE_EXPIRED` when it had been lost before, with
+ * the session: others may have had it meanwhile. After another error it may still be locked, and can be unlocked again.
+ */
+etcdgw_status etcdgw_mutex_unlock(struct etcdgw_mutex *mutex,
+                                  const struct etcdgw_call_options *options,
+                                  struct etcdgw_error **err);
+
+/**
+ * The owner's key, whether or not it has the mutex, without the client's `key_prefix`; empty of NULL.
+ *
+ * It belongs to the mutex. Any thread.
+ */
+struct etcdgw_bytes etcdgw_mutex_key(const struct etcdgw_mutex *mutex);
+
+/**
+ * The revision that created the owner's key, while the mutex is locked: a number that no other owner has and that
+ * grows from owner to owner, for fencing. 0: it isn't locked; 0 of NULL, too. Any thread.
+ *
+ * It says what this process knows; `etcdgw_txn_if_owner` asks the server.
+ */
+int64_t etcdgw_mutex_revision(const struct etcdgw_mutex *mutex);
+
+/** Frees a mutex and unlocks nothing; NULL is fine. What is locked stays so until the session ends. */
+void etcdgw_mutex_free(struct etcdgw_mutex *mutex);
+
+/**
+ * Makes a read-write lock of this name, which stands on a session, in the format of Go's `recipes.RWMutex`. Nothing is
+ * sent.
+ *
+ * Other than with mutexes each handle is an owner of its own. `out`: receives the lock, owned by the caller:
+ * `etcdgw_rwlock_free`. Any thread.
+ */
+etcdgw_status etcdgw_rwlock_new(struct etcdgw_session *session,
+                                struct etcdgw_bytes name,
+                                struct etcdgw_rwlock **out,
+                                struct etcdgw_error **err);
+
+/**
+ * Locks for reading, waiting for the writers that came before.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` also where it is locked for writing. Else as `etcdgw_mutex_lock`.
+ */
+etcdgw_status etcdgw_rwlock_read(struct etcdgw_rwlock *rwlock,
+                                 int64_t timeout_ms,
+                                 const struct etcdgw_call_options *options,
+                                 struct etcdgw_error **err);
+
+/**
+ * Locks for writing, waiting for all readers and writers that came before.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` also where it is locked for reading. Else as `etcdgw_mutex_lock`.
+ */
+etcdgw_status etcdgw_rwlock_write(struct etcdgw_rwlock *rwlock,
+                                  int64_t timeout_ms,
+                                  const struct etcdgw_call_options *options,
+                                  struct etcdgw_error **err);
+
+/** Unlocks, however it is locked. `options` may be NULL. Any thread. Else as `etcdgw_mutex_unlock`. */
+etcdgw_status etcdgw_rwlock_unlock(struct etcdgw_rwlock *rwlock,
+                                   const struct etcdgw_call_options *options,
+                                   struct etcdgw_error **err);
+
+/**
+ * The key by which it is locked, without the client's `key_prefix`, and while it isn't the one for writing; empty of
+ * NULL.
+ *
+ * It belongs to the lock. Any thread.
+ */
+struct etcdgw_bytes etcdgw_rwlock_key(const struct etcdgw_rwlock *rwlock);
+
+/**
+ * The revision that created that key, while it is locked: for fencing, with `etcdgw_txn_if_create_revision`. 0: it isn't
+ * locked; 0 of NULL, too. Any thread.
+ */
+int64_t etcdgw_rwlock_revision(const struct etcdgw_rwlock *rwlock);
+
+/** Frees a lock and unlocks nothing; NULL is fine. What is locked stays so until the session ends. */
+void etcdgw_rwlock_free(struct etcdgw_rwlock *rwlock);
+
+/**
+ * Makes a candidate in the election of this name, which stands on a session: the candidate's key is `name`, a slash and
+ * the session's lease in hexadecimal, as in Go's `concurrency.Election`. Go programs and `etcdctl elect` take part in
+ * it. Nothing is sent; whoever only looks on needs one, too.
+ *
+ * `out`: receives the candidate, owned by the caller: `etcdgw_election_free`. Any thread.
+ */
+etcdgw_status etcdgw_election_new(struct etcdgw_session *session,
+                                  struct etcdgw_bytes name,
+                                  struct etcdgw_election **out,
+                                  struct etcdgw_error **err);
+
+/**
+ * Stands for leader, and waits to be it, behind those who came before. A candidate that leads already, in this process
+ * or in an earlier one with the same lease, goes on with the new value.
+ *
+ * `value`: what others see of the leader. `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it
+ * takes. `options`: bounds each request to the server; its token ends the wait; may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when it doesn't lead in time, `ETCDGW_LEASE_EXPIRED` when the
+ * session is lost or closed, `ETCDGW_FAILED_PRECONDITION` while another thread is on its way in or out with this
+ * handle. Whatever else than `ETCDGW_OK` comes back, the candidacy is withdrawn, now or as soon as a member answers.
+ */
+etcdgw_status etcdgw_election_campaign(struct etcdgw_election *election,
+                                       struct etcdgw_bytes value,
+                                       int64_t timeout_ms,
+                                       const struct etcdgw_call_options *options,
+                                       struct etcdgw_error **err);
+
+/**
+ * Changes the value of a leader without another election. `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` when the candidate doesn't lead any more.
+ */
+etcdgw_status etcdgw_election_proclaim(struct etcdgw_election *election,
+                                       struct etcdgw_bytes value,
+                                       const struct etcdgw_call_options *options,
+                                       struct etcdgw_error **err);
+
+/** Gives leadership up; of a candidate that has none there is nothing to give. `options` may be NULL. Any thread. */
+etcdgw_status etcdgw_election_resign(struct etcdgw_election *election,
+                                     const struct etcdgw_call_options *options,
+                                     struct etcdgw_error **err);
+
+/**
+ * Asks who leads, whoever that is.
+ *
+ * `options` may be NULL. `response`: receives the answer, owned by the caller: `etcdgw_leader_response_free`; NULL when
+ * it isn't wanted. Any thread.
+ *
+ * That nobody leads is `ETCDGW_OK` with `leader` NULL.
+ */
+etcdgw_status etcdgw_election_leader(struct etcdgw_election *election,
+                                     const struct etcdgw_call_options *options,
+                                     struct etcdgw_leader_response **response,
+                                     struct etcdgw_error **err);
+
+/** Frees a response with everything in it; NULL is fine. */
+void etcdgw_leader_response_free(struct etcdgw_leader_response *response);
+
+/**
+ * The candidate's key, whether or not it leads, without the client's `key_prefix`; empty of NULL.
+ *
+ * It belongs to the candidate. Any thread.
+ */
+struct etcdgw_bytes etcdgw_election_key(const struct etcdgw_election *election);
+
+/**
+ * The revision that created the candidate's key, while it leads: a number that no other leader has and that grows from
+ * leader to leader, for fencing. 0: it doesn't lead; 0 of NULL, too. Any thread.
+ *
+ * It says what this process knows; `etcdgw_txn_if_leader` asks the server.
+ */
+int64_t etcdgw_election_revision(const struct etcdgw_election *election);
+
+/** Frees a candidate, which doesn't resign by that; NULL is fine. One that leads does so until its session ends. */
+void etcdgw_election_free(struct etcdgw_election *election);
+
+/**
+ * Follows who leads, and with what value: the leader that there is, and each that comes, over lost connections and
+ * restarted servers. Some that lead shortly, or values that are soon replaced, may be left out, but never the latest.
+ *
+ * `options` may be NULL. `callback`: told of each; NULL: `etcdgw_election_observer_next` is asked, and `user_data_free`
+ * runs at once. `user_data`: given to the callback. `user_data_free`: runs once with `user_data` after the last call,
+ * and also when this function fails; NULL: nothing to do. `out`: receives the observer before the first call, owned by
+ * the caller: `etcdgw_election_observer_free`; it may outlive the candidate and its session. Any thread.
+ */
+etcdgw_status etcdgw_election_observe(struct etcdgw_election *election,
+                                      const struct etcdgw_election_observe_options *options,
+                                      etcdgw_election_callback callback,
+                                      void *user_data,
+                                      void (*user_data_free)(void *user_data),
+                                      struct etcdgw_election_observer **out,
+                                      struct etcdgw_error **err);
+
+/**
+ * Takes what an observer without a callback sees next.
+ *
+ * `timeout_ms`: how long to wait for a change; 0: not at all, less than 0: as long as it takes. The first call asks the
+ * server, which takes its time in any case. `response`: receives the leader, never NULL in it, owned by the caller:
+ * `etcdgw_leader_response_free`; NULL throws it away. Any thread; each change goes to one of them.
+ *
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_FAILED_PRECONDITION` for an
+ * observer with a callback, `ETCDGW_CLOSED` after `etcdgw_election_observer_cancel`.
+ */
+etcdgw_status etcdgw_election_observer_next(struct etcdgw_election_observer *observer,
+                                            int64_t timeout_ms,
+                                            struct etcdgw_leader_response **response,
+                                            struct etcdgw_error **err);
+
+/**
+ * Ends an observer. After it returns no further callback starts; one may still be running. NULL does nothing.
+ *
+ * Any thread, inside the callback too, any number of times, until the observer is freed.
+ */
+void etcdgw_election_observer_cancel(struct etcdgw_election_observer *observer);
+
+/** Ends an observer as `etcdgw_election_observer_cancel` does, and frees it; NULL is fine. Inside its callback too. */
+void etcdgw_election_observer_free(struct etcdgw_election_observer *observer);
+
+/**
+ * Makes a lock of this name: its key is `/locks/` and the name, its value the owner's UUID. Nothing is sent.
+ *
+ * `options` may be NULL. `out`: receives the lock, owned by the caller: `etcdgw_lock_free`. It may outlive the client's
+ * handle. Any thread.
+ */
+etcdgw_status etcdgw_lock_new(struct etcdgw_client *client,
+                              struct etcdgw_bytes name,
+                              const struct etcdgw_lock_options *options,
+                              struct etcdgw_lock **out,
+                              struct etcdgw_error **err);
+
+/**
+ * Takes a lock, and refreshes it not once: the owner does, in time.
+ *
+ * `timeout_ms`: how long to wait until it is free; 0: not at all, less than 0: as long as it takes. `options`: bounds
+ * each request to the server; its token ends the wait; may be NULL. `acquired`: receives 1 where this call has taken
+ * the lock; 0 where somebody had it all the time, which is this owner, too, if it has it already: its hold is then as
+ * it was. Any thread.
+ *
+ * Not acquired in time is `ETCDGW_OK` with 0. Whoever doesn't get it leaves no lease behind, as far as the server can be
+ * reached.
+ */
+etcdgw_status etcdgw_lock_acquire(struct etcdgw_lock *lock,
+                                  int64_t timeout_ms,
+                                  const struct etcdgw_call_options *options,
+                                  int32_t *acquired,
+                                  struct etcdgw_error **err);
+
+/**
+ * Gives a lock back, and revokes its lease.
+ *
+ * `options` may be NULL. `released`: receives 1, or 0 where this owner didn't have it any more. Any thread.
+ */
+etcdgw_status etcdgw_lock_release(struct etcdgw_lock *lock,
+                                  const struct etcdgw_call_options *options,
+                                  int32_t *released,
+                                  struct etcdgw_error **err);
+
+/**
+ * Starts the time of the hold anew.
+ *
+ * `options` may be NULL. `ttl_s`: receives the seconds that it now has. Any thread.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` when the lock wasn't acquired with this handle, `ETCDGW_LEASE_EXPIRED` when the
+ * hold has run out.
+ */
+etcdgw_status etcdgw_lock_refresh(struct etcdgw_lock *lock,
+                                  const struct etcdgw_call_options *options,
+                                  int64_t *ttl_s,
+                                  struct etcdgw_error **err);
+
+/**
+ * Asks the server whether this owner has the lock.
+ *
+ * `options` may be NULL. `acquired`: receives 1 or 0. Any thread.
+ */
+etcdgw_status etcdgw_lock_is_acquired(struct etcdgw_lock *lock,
+                                      const struct etcdgw_call_options *options,
+                                      int32_t *acquired,
+                                      struct etcdgw_error **err);
+
+/**
+ * Who the owner is. Never NULL; empty of NULL.
+ *
+ * The string belongs to the lock. Any thread.
+ */
+const char *etcdgw_lock_uuid(const struct etcdgw_lock *lock);
+
+/**
+ * The lock's key, without the client's `key_prefix`; empty of NULL.
+ *
+ * It belongs to the lock. Any thread.
+ */
+struct etcdgw_bytes etcdgw_lock_key(const struct etcdgw_lock *lock);
+
+/**
+ * The revision that created the key, while the lock is held as far as this process knows: a number that no other owner
+ * has and that grows from owner to owner, for fencing. 0: it wasn't acquired with this handle; 0 of NULL, too. Any
+ * thread.
+ */
+int64_t etcdgw_lock_revision(const struct etcdgw_lock *lock);
+
+/** Frees a lock and releases nothing; NULL is fine. What is held runs out. */
+void etcdgw_lock_free(struct etcdgw_lock *lock);
+
+/**
+ * Adds the condition that the mutex is still locked by its owner, and has been ever since: the transaction happens then
+ * or not at all, whatever the owner's process has missed.
+ *
+ * `mutex` stays the caller's; what becomes of it later doesn't change the condition. One thread at a time for `txn`.
+ *
+ * Returns `ETCDGW_FAILED_PRECONDITION` when it isn't locked, `ETCDGW_INVALID_ARGUMENT` when the clients of the two have
+ * different prefixes.
+ */
+etcdgw_status etcdgw_txn_if_owner(struct etcdgw_txn *txn,
+                                  const struct etcdgw_mutex *mutex,
+                                  struct etcdgw_error **err);
+
+/** Adds the condition that the candidate still leads. Else as `etcdgw_txn_if_owner`. */
+etcdgw_status etcdgw_txn_if_leader(struct etcdgw_txn *txn,
+                                   const struct etcdgw_election *election,
+                                   struct etcdgw_error **err);
+
+/** Adds the condition that the lock is still held. Else as `etcdgw_txn_if_owner`. */
+etcdgw_status etcdgw_txn_if_lock(struct etcdgw_txn *txn,
+                                 const struct etcdgw_lock *lock,
+                                 struct etcdgw_error **err);
 
 /**
  * Lists the cluster's members.

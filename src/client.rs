@@ -2,6 +2,7 @@
 
 use crate::auto_sync::AutoSync;
 use crate::channel::{Channel, Method};
+use crate::concurrency::keepalive::Keeper;
 use crate::config::{Config, Credentials};
 use crate::deadline::Deadline;
 use crate::error::Result;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     auto_sync: AutoSync,
     pub channel: Arc<Channel>,
     pub hub: Hub,
+    pub keeper: Keeper,
     namespace: Namespace,
     timeout: TimeLimit,
 }
@@ -63,7 +65,8 @@ impl Client {
         let channel = Arc::new(Channel::new(config)?);
         let buffers = Buffers::new(watch_bytes, total_bytes, channel.counters().clone());
         let hub = Hub::new(channel.clone(), namespace.clone(), websocket, liveness, buffers);
-        Ok(Client { shared: Arc::new(Shared { auto_sync, channel, hub, namespace, timeout }) })
+        let keeper = Keeper::default();
+        Ok(Client { shared: Arc::new(Shared { auto_sync, channel, hub, keeper, namespace, timeout }) })
     }
 
     /// Ends everything of this client: calls under way, later ones and watches.
@@ -114,12 +117,16 @@ impl Client {
     /// The bounds of a call, which begins with this.
     pub(crate) fn control(&self, options: &CallOptions) -> Control {
         self.keep_in_sync();
-        let limit = if options.timeout == TimeLimit::Default { self.shared.timeout } else { options.timeout };
-        let deadline = match limit {
+        Control { deadline: self.deadline(options.timeout), cancel: options.cancel.clone() }
+    }
+
+    /// When a call of this limit must have ended that begins now.
+    pub(crate) fn deadline(&self, timeout: TimeLimit) -> Deadline {
+        let limit = if timeout == TimeLimit::Default { self.shared.timeout } else { timeout };
+        match limit {
             TimeLimit::After(limit) => Deadline::after(limit),
             TimeLimit::Never | TimeLimit::Default => Deadline::NEVER,
-        };
-        Control { deadline, cancel: options.cancel.clone() }
+        }
     }
 
     pub(crate) fn call<T: Decode + Headed>(

@@ -11,6 +11,7 @@
 //! rpc/          what etcd offers: requests and responses, a file per service, methods on Client
 //! watch/        the account of events: nothing lost, nothing twice, over every reconnection; one thread for all watches
 //! event_queue   one place for what watches, and others that report by themselves, have to say
+//! concurrency/  coordination: keep-alives, sessions, mutexes, elections, locks, mirrors
 //! auto_sync     the thread that keeps a client's endpoints those of its cluster's members
 //!    │          client config error deadline limits log secret stats sync: what every layer knows
 //!    ▼

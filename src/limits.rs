@@ -145,3 +145,15 @@ pub const MIRROR_PROBE_LONGEST: Duration = Duration::from_secs(1);
 
 /// A look that costs the server so much is not made again before so many times that time has passed.
 pub const MIRROR_PROBE_SHARE: u32 = 5;
+/// How long one request to renew leases may take where they have the time; a member that is silent for so long is left.
+pub const RENEWAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause before leases are renewed again when nobody could be asked; clientv3's `retryConnWait`.
+pub const RENEWAL_PAUSE: Duration = Duration::from_millis(500);
+
+/// For what has no time limit of its caller's to keep to, but must not keep the caller either: giving back what a call
+/// that failed or was cancelled has taken. Cancelled calls end within 100 ms.
+pub const TIDYING_TIMEOUT: Duration = Duration::from_millis(80);
+
+/// For the end of a session that is freed rather than closed.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);

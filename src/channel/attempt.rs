@@ -62,7 +62,7 @@ impl Attempt<'_> {
     }
 
     /// Whether the member that answered is behind what the client has seen; an error where it is of another cluster.
-    fn is_behind(&self, method: Method<'_>, header: Header, seen: Seen) -> Result<bool> {
+    pub(super) fn is_behind(&self, method: Method<'_>, header: Header, seen: Seen) -> Result<bool> {
         let (channel, endpoint) = (self.channel, &self.endpoint.url);
         let checks_revision = method.kind == Kind::Read && method.needs_leader;
         match channel.guard.judge(&header, seen, checks_revision, endpoint, || channel.endpoints.urls()) {

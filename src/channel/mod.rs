@@ -9,6 +9,7 @@ mod login;
 mod patience;
 mod retry;
 mod rounds;
+mod several;
 mod streams;
 
 pub(crate) use attempt::stream_error;
@@ -21,7 +22,7 @@ use crate::gateway::frames::MessageStream;
 use crate::gateway::json::{Decode, Encode};
 use crate::gateway::{path, status};
 use crate::log::{Level, Logger};
-use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Tls, lock};
+use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Timer, Tls, lock};
 use crate::rpc::auth::AUTHENTICATE;
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Response};
@@ -360,6 +361,11 @@ impl Channel {
     /// Lets time pass, unless the call must end.
     pub(crate) fn pause(&self, time: Duration, control: &Control) -> Result<()> {
         net::pause(time, &self.connector.lifeline, control).map_err(attempt::stopped_pause)
+    }
+
+    /// Waits until a timer's moment has come, unless the call must end.
+    pub(crate) fn wait_for_timer(&self, timer: &Timer, control: &Control) -> Result<()> {
+        net::wait_for_timer(timer, &self.connector.lifeline, control).map_err(attempt::stopped_pause)
     }
 
     /// Uses the endpoints that answer `GET /version` among these, and keeps the configured ones behind them. An endpoint

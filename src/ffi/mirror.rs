@@ -9,7 +9,7 @@ use super::error::{ErrorValue, etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
 use super::kv_response::etcdgw_get_response;
 use super::mirror_event::{Arrays, etcdgw_mirror_callback, etcdgw_mirror_event, lend};
-use super::options::{self, OptionStruct, option_struct, wait_limit};
+use super::options::{self, OptionStruct, option_struct, unimplemented, wait_limit};
 use super::output::Output;
 use super::queue::etcdgw_queue;
 use super::response::{self, Kept, etcdgw_kv};
@@ -94,11 +94,7 @@ pub unsafe extern "C" fn etcdgw_mirror_open(
             let out = Output::cleared(out).required("out")?;
             let client = borrow(client)?;
             let options = options::read(options)?;
-            if !options.queue.is_null() {
-                return Err(
-                    Error::Unimplemented { what: "options.queue: this version has no queues for mirrors" }.into()
-                );
-            }
+            unimplemented(!options.queue.is_null(), "options.queue: this version has no queues for mirrors")?;
             let prefix = prefix.borrow("prefix")?.to_vec();
             let mirror_options = MirrorOptions { prefix, call: options.call()? };
             let consumer = callback.map(|callback| -> MirrorConsumer {

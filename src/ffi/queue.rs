@@ -3,8 +3,10 @@
 use super::boundary::{Failure, fallible, infallible};
 use super::callback::{InProcess, UserData};
 use super::constants::etcdgw_status;
+use super::election::etcdgw_election_event;
 use super::error::etcdgw_error;
 use super::handle::{self, Handle, Native};
+use super::keepalive::etcdgw_keepalive_event;
 use super::mirror_event::etcdgw_mirror_event;
 use super::options::wait_limit;
 use super::output::Output;
@@ -23,23 +25,6 @@ pub struct etcdgw_queue {
 impl Handle for etcdgw_queue {
     type Value = EventQueue;
     type Shell = Native<EventQueue>;
-}
-
-/// What a keep-alive tells; for later versions.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct etcdgw_keepalive_event {
-    /// The lease.
-    pub lease: i64,
-    /// How long it lives, in seconds.
-    pub ttl_s: i64,
-    /// NULL: it was refreshed; else why it is lost, and this is the last event. It belongs to the event.
-    pub lost: *const etcdgw_error,
-}
-
-/// What an election that is observed tells; for later versions.
-pub struct etcdgw_election_event {
-    _private: (),
 }
 
 /// What one source of a queue had to say. What it points to belongs to it.

@@ -30,6 +30,16 @@ pub(super) struct TxnValue {
     depth: usize,
 }
 
+impl TxnValue {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn add_compare(&mut self, compare: Compare<'static>) {
+        self.request.compare.push(compare);
+    }
+}
+
 /// Deeper nesting is refused: the way down it takes stack, and no use of it is known.
 const MAX_DEPTH: usize = 16;
 

@@ -84,7 +84,7 @@ impl MessageStream {
 }
 
 /// The lines that are not empty; the last needs no end.
-fn split_lines(bytes: &[u8]) -> Vec<Range<usize>> {
+pub(crate) fn split_lines(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut lines = Vec::new();
     let mut start = 0;
     for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {

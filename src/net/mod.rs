@@ -19,8 +19,8 @@ pub(crate) use control::Stop;
 pub(crate) use lifeline::Lifeline;
 pub(crate) use pool::Pool;
 pub(crate) use resolve::Resolver;
-pub(crate) use socket::{pause, wait_for_event};
-pub(crate) use sys::{Epoll, Generation, close_inherited_descriptors, lock_file, user_id};
+pub(crate) use socket::{pause, wait_for_event, wait_for_timer};
+pub(crate) use sys::{BootTime, Epoll, Generation, Timer, close_inherited_descriptors, lock_file, user_id};
 pub(crate) use tls::Tls;
 
 use crate::error::{Error, Result};
@@ -56,8 +56,12 @@ pub(crate) fn is_readable(fd: std::os::fd::RawFd) -> bool {
 
 /// A random positive number, for IDs that nobody else picks.
 pub(crate) fn random_id() -> Result<i64> {
-    let bits = sys::random().map_err(|source| Error::System { what: "random bits", source: Arc::new(source) })?;
-    Ok(((bits >> 1) as i64).max(1))
+    Ok(((random_bits()? >> 1) as i64).max(1))
+}
+
+/// Bits that nobody foresees.
+pub(crate) fn random_bits() -> Result<u64> {
+    sys::random().map_err(|source| Error::System { what: "random bits", source: Arc::new(source) })
 }
 
 /// A random number from 0 up to 1, for pauses that are not to coincide with others'.

@@ -2,7 +2,7 @@
 
 use super::control::{Control, Stop};
 use super::lifeline::{Lifeline, Registration};
-use super::sys::{self, Descriptor, EventFd, Idle, Ready};
+use super::sys::{self, Descriptor, EventFd, Idle, Ready, Timer};
 use crate::stats::Stats;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -191,6 +191,11 @@ pub(crate) fn wait_for(fd: RawFd, ready: Ready, lifeline: &Lifeline, control: &C
 /// Waits until an event is signalled, unless the call must end.
 pub(crate) fn wait_for_event(event: &EventFd, lifeline: &Lifeline, control: &Control) -> io::Result<()> {
     wait_for(event.as_raw_fd(), Ready::Read, lifeline, control)
+}
+
+/// Waits until a timer's moment has come, unless the call must end.
+pub(crate) fn wait_for_timer(timer: &Timer, lifeline: &Lifeline, control: &Control) -> io::Result<()> {
+    wait_for(timer.as_raw_fd(), Ready::Read, lifeline, control)
 }
 
 /// Lets time pass, unless the call must end.

@@ -1,10 +1,14 @@
 //! The operating system's calls that Rust's library doesn't offer: the only unsafe code outside `ffi`.
 #![allow(unsafe_code)]
 
+mod any_of;
+mod boot_time;
 mod descriptor;
 mod epoll;
 mod generation;
 
+pub(crate) use any_of::AnyOf;
+pub(crate) use boot_time::{BootTime, Timer};
 pub(crate) use descriptor::{Descriptor, close_inherited_descriptors};
 pub(crate) use epoll::Epoll;
 pub(crate) use generation::Generation;

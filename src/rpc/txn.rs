@@ -12,6 +12,7 @@ use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
 use std::borrow::Cow;
 
 const TXN: Method = Method::new("kv/txn", Kind::Write, Size::Values).with_leader();
+const REPEATABLE_TXN: Method = Method::new("kv/txn", Kind::Idempotent, Size::Values).with_leader();
 const SERIALIZABLE_TXN: Method = Method::new("kv/txn", Kind::Read, Size::Values);
 const READING_TXN: Method = SERIALIZABLE_TXN.with_leader();
 
@@ -230,12 +231,31 @@ impl Encode for InNamespace<'_> {
 impl Client {
     /// Runs a transaction.
     pub fn txn(&self, request: &TxnRequest<'_>, options: &CallOptions) -> Result<Response<TxnResponse>> {
-        request.check(self)?;
         let method = match (request.is_serializable(), request.is_read()) {
             (true, _) => SERIALIZABLE_TXN,
             (false, true) => READING_TXN,
             (false, false) => TXN,
         };
+        self.txn_by(method, request, options)
+    }
+
+    /// Runs a transaction that leaves the same behind whether it is done once or twice: without an answer it is made
+    /// again, elsewhere too, and that answer counts.
+    pub(crate) fn txn_repeatable(
+        &self,
+        request: &TxnRequest<'_>,
+        options: &CallOptions,
+    ) -> Result<Response<TxnResponse>> {
+        self.txn_by(REPEATABLE_TXN, request, options)
+    }
+
+    fn txn_by(
+        &self,
+        method: Method<'_>,
+        request: &TxnRequest<'_>,
+        options: &CallOptions,
+    ) -> Result<Response<TxnResponse>> {
+        request.check(self)?;
         let mut response: Response<TxnResponse> =
             self.call(method, &InNamespace(request, self.namespace()), options)?;
         strip(self.namespace(), response.message_mut());

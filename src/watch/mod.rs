@@ -37,7 +37,7 @@ mod timers;
 mod unfit;
 
 pub(crate) use buffers::Buffers;
-pub(crate) use delivery::DeliveryGuard;
+pub(crate) use delivery::{Deliver, Delivered, Delivery, DeliveryGuard};
 pub(crate) use hub::Hub;
 pub use mailbox::Consumer;
 pub use response::{WatchKind, WatchResponse};

@@ -369,6 +369,47 @@ AT(etcdgw_raw_response, http_status, 0);
 AT(etcdgw_raw_response, reserved0, 4);
 AT(etcdgw_raw_response, body, 8);
 
+GROWS(etcdgw_keepalive_event, 24);
+AT(etcdgw_keepalive_event, lease, 0);
+AT(etcdgw_keepalive_event, ttl_s, 8);
+AT(etcdgw_keepalive_event, lost, 16);
+
+GROWS(etcdgw_keepalive_options, 32);
+AT(etcdgw_keepalive_options, struct_size, 0);
+AT(etcdgw_keepalive_options, timeout_ms, 8);
+AT(etcdgw_keepalive_options, cancel, 16);
+AT(etcdgw_keepalive_options, queue, 24);
+
+GROWS(etcdgw_session_options, 48);
+AT(etcdgw_session_options, struct_size, 0);
+AT(etcdgw_session_options, timeout_ms, 8);
+AT(etcdgw_session_options, cancel, 16);
+AT(etcdgw_session_options, ttl, 24);
+AT(etcdgw_session_options, lease, 32);
+AT(etcdgw_session_options, queue, 40);
+
+GROWS(etcdgw_leader_response, 40);
+AT(etcdgw_leader_response, header, 0);
+AT(etcdgw_leader_response, leader, 32);
+
+GROWS(etcdgw_election_event, 48);
+AT(etcdgw_election_event, header, 0);
+AT(etcdgw_election_event, leader, 32);
+AT(etcdgw_election_event, error, 40);
+
+GROWS(etcdgw_election_observe_options, 32);
+AT(etcdgw_election_observe_options, struct_size, 0);
+AT(etcdgw_election_observe_options, timeout_ms, 8);
+AT(etcdgw_election_observe_options, cancel, 16);
+AT(etcdgw_election_observe_options, queue, 24);
+
+GROWS(etcdgw_lock_options, 40);
+AT(etcdgw_lock_options, struct_size, 0);
+AT(etcdgw_lock_options, timeout_ms, 8);
+AT(etcdgw_lock_options, cancel, 16);
+AT(etcdgw_lock_options, ttl, 24);
+AT(etcdgw_lock_options, uuid, 32);
+
 /* What an initialiser sets: the size, and zero in every other byte. */
 static int is_default(const void *options, size_t size) {
   const unsigned char *bytes = (const unsigned char *)options;
@@ -438,6 +479,10 @@ int main(void) {
   CHECK_INIT(etcdgw_lease_grant_options, ETCDGW_LEASE_GRANT_OPTIONS_INIT);
   CHECK_INIT(etcdgw_lease_ttl_options, ETCDGW_LEASE_TTL_OPTIONS_INIT);
   CHECK_INIT(etcdgw_watch_options, ETCDGW_WATCH_OPTIONS_INIT);
+  CHECK_INIT(etcdgw_keepalive_options, ETCDGW_KEEPALIVE_OPTIONS_INIT);
+  CHECK_INIT(etcdgw_session_options, ETCDGW_SESSION_OPTIONS_INIT);
+  CHECK_INIT(etcdgw_election_observe_options, ETCDGW_ELECTION_OBSERVE_OPTIONS_INIT);
+  CHECK_INIT(etcdgw_lock_options, ETCDGW_LOCK_OPTIONS_INIT);
   CHECK_INIT(etcdgw_member_list_options, ETCDGW_MEMBER_LIST_OPTIONS_INIT);
   CHECK_INIT(etcdgw_snapshot_options, ETCDGW_SNAPSHOT_OPTIONS_INIT);
   CHECK_INIT(etcdgw_role_permission_options, ETCDGW_ROLE_PERMISSION_OPTIONS_INIT);

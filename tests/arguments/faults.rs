@@ -97,6 +97,30 @@ impl Faulty for etcdgw_mirror_options {
 faulty!(etcdgw_role_permission_options, 48, flags[prefix], bytes[range_end], others[reserved0 = 1]);
 faulty!(etcdgw_snapshot_options, 48, flags [], bytes [], others [endpoint = BAD_TEXT]);
 
+/// Options of what may deliver to a queue.
+macro_rules! queued {
+    ($name:ident, $size:literal, [$($fault:expr),*]) => {
+        impl Faulty for $name {
+            const FIRST_SIZE: usize = $size;
+            fn good() -> $name {
+                zero($size)
+            }
+            fn set_size(&mut self, size: usize) {
+                self.struct_size = size;
+            }
+            fn faults() -> Vec<Fault<$name>> {
+                vec![("options.queue", ETCDGW_UNIMPLEMENTED, |o| o.queue = ptr::dangling_mut()), $($fault),*]
+            }
+        }
+    };
+}
+
+queued!(etcdgw_keepalive_options, 32, []);
+queued!(etcdgw_session_options, 48, [("options.ttl", INVALID, |o| o.ttl = -1)]);
+queued!(etcdgw_election_observe_options, 32, []);
+faulty!(etcdgw_lock_options, 40, flags [], bytes [],
+    others [ttl = -1, uuid = BAD_TEXT]);
+
 const BAD_TEXT: *const std::ffi::c_char = c"\xff".as_ptr();
 
 impl Faulty for etcdgw_watch_options {

@@ -20,12 +20,14 @@ macro_rules! freeing {
 }
 
 freeing! {
-    etcdgw_auth_status_response_free, etcdgw_cancel_free, etcdgw_client_free, etcdgw_delete_response_free, etcdgw_error_free, etcdgw_event_free, etcdgw_get_response_free, etcdgw_lease_list_response_free, etcdgw_lease_ttl_response_free, etcdgw_maintenance_alarm_list_response_free, etcdgw_maintenance_downgrade_response_free, etcdgw_maintenance_hash_kv_response_free, etcdgw_maintenance_hash_response_free, etcdgw_maintenance_status_response_free, etcdgw_member_add_response_free, etcdgw_member_list_response_free, etcdgw_mirror_free, etcdgw_put_response_free, etcdgw_queue_free, etcdgw_raw_response_free, etcdgw_role_get_response_free, etcdgw_role_list_response_free, etcdgw_scan_free, etcdgw_snapshot_response_free, etcdgw_stats_response_free, etcdgw_string_free, etcdgw_txn_free, etcdgw_txn_response_free, etcdgw_user_get_response_free, etcdgw_user_list_response_free, etcdgw_watch_free, etcdgw_watch_response_free,
+    etcdgw_auth_status_response_free, etcdgw_cancel_free, etcdgw_client_free, etcdgw_delete_response_free, etcdgw_election_free, etcdgw_election_observer_free, etcdgw_error_free, etcdgw_event_free, etcdgw_get_response_free, etcdgw_keepalive_free, etcdgw_leader_response_free, etcdgw_lease_list_response_free, etcdgw_lease_ttl_response_free, etcdgw_lock_free, etcdgw_maintenance_alarm_list_response_free, etcdgw_maintenance_downgrade_response_free, etcdgw_maintenance_hash_kv_response_free, etcdgw_maintenance_hash_response_free, etcdgw_maintenance_status_response_free, etcdgw_member_add_response_free, etcdgw_member_list_response_free, etcdgw_mirror_free, etcdgw_mutex_free, etcdgw_put_response_free, etcdgw_queue_free, etcdgw_raw_response_free, etcdgw_role_get_response_free, etcdgw_role_list_response_free, etcdgw_rwlock_free, etcdgw_scan_free, etcdgw_session_free, etcdgw_snapshot_response_free, etcdgw_stats_response_free, etcdgw_string_free, etcdgw_txn_free, etcdgw_txn_response_free, etcdgw_user_get_response_free, etcdgw_user_list_response_free, etcdgw_watch_free, etcdgw_watch_response_free,
     // Nothing to end, either.
-    etcdgw_cancel_trigger, etcdgw_client_close, etcdgw_watch_cancel,
+    etcdgw_cancel_trigger, etcdgw_client_close, etcdgw_election_observer_cancel, etcdgw_watch_cancel,
 }
 
 const OTHERS: &[&str] = &[
+    "etcdgw_election_key",
+    "etcdgw_election_revision",
     "etcdgw_error_endpoint",
     "etcdgw_error_grpc_code",
     "etcdgw_error_http_status",
@@ -41,6 +43,18 @@ const OTHERS: &[&str] = &[
     "etcdgw_mirror_revision",
     "etcdgw_mirror_wait_for_revision",
     "etcdgw_scan_next",
+    "etcdgw_keepalive_is_lost",
+    "etcdgw_keepalive_remaining_ms",
+    "etcdgw_lock_key",
+    "etcdgw_lock_revision",
+    "etcdgw_lock_uuid",
+    "etcdgw_mutex_key",
+    "etcdgw_mutex_revision",
+    "etcdgw_rwlock_key",
+    "etcdgw_rwlock_revision",
+    "etcdgw_session_is_lost",
+    "etcdgw_session_lease",
+    "etcdgw_session_remaining_ms",
     "etcdgw_status_name",
     "etcdgw_str",
     "etcdgw_version",
@@ -71,6 +85,26 @@ fn no_error_is_ok_without_a_message() {
         assert_eq!(etcdgw_error_reason(none), ETCDGW_REASON_OTHER);
         assert_eq!(etcdgw_error_is_retryable(none), 0);
         assert_eq!(etcdgw_error_may_have_applied(none), 0);
+    }
+}
+
+#[test]
+fn what_is_not_there_has_nothing() {
+    unsafe {
+        assert_eq!(etcdgw_election_key(ptr::null()).len, 0);
+        assert_eq!(etcdgw_election_revision(ptr::null()), 0);
+        assert_eq!(etcdgw_keepalive_is_lost(ptr::null()), 0);
+        assert_eq!(etcdgw_keepalive_remaining_ms(ptr::null()), 0);
+        assert_eq!(etcdgw_lock_key(ptr::null()).len, 0);
+        assert_eq!(etcdgw_lock_revision(ptr::null()), 0);
+        assert_eq!(CStr::from_ptr(etcdgw_lock_uuid(ptr::null())), c"");
+        assert_eq!(etcdgw_mutex_key(ptr::null()).len, 0);
+        assert_eq!(etcdgw_mutex_revision(ptr::null()), 0);
+        assert_eq!(etcdgw_rwlock_key(ptr::null()).len, 0);
+        assert_eq!(etcdgw_rwlock_revision(ptr::null()), 0);
+        assert_eq!(etcdgw_session_is_lost(ptr::null()), 0);
+        assert_eq!(etcdgw_session_lease(ptr::null()), 0);
+        assert_eq!(etcdgw_session_remaining_ms(ptr::null()), 0);
     }
 }
 

@@ -8,6 +8,7 @@
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "calls the C interface, wrongly on purpose")]
 
 mod allocations;
+mod coordinator;
 mod faults;
 mod forked;
 mod harmless;

@@ -1,5 +1,6 @@
 //! Gives a call its arguments: all good ones, or one of them with a fault.
 
+use crate::coordinator::Coordinated;
 use crate::faults::{self, Faulty};
 use etcdgw::ffi::*;
 use std::ffi::{CStr, c_char, c_void};
@@ -16,6 +17,8 @@ pub struct Target {
     watch: *mut etcdgw_watch_handle,
     queue: *mut etcdgw_queue,
     _watched: TcpListener,
+    /// Its client is a third one, and can't reach anything any more.
+    coordinated: Coordinated,
 }
 
 impl Target {
@@ -28,7 +31,15 @@ impl Target {
             etcdgw_client_close(closed);
             assert_eq!(etcdgw_queue_new(&mut queue, ptr::null_mut()), ETCDGW_OK);
         }
-        Target { client, closed, watch: watch_at(&watched), queue, listener, _watched: watched }
+        Target {
+            client,
+            closed,
+            watch: watch_at(&watched),
+            queue,
+            listener,
+            _watched: watched,
+            coordinated: Coordinated::new(),
+        }
     }
 
     pub fn client(&self) -> *mut etcdgw_client {
@@ -65,13 +76,13 @@ impl Drop for Target {
     }
 }
 
-fn listener() -> TcpListener {
+pub fn listener() -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     listener
 }
 
-fn client_of(listener: &TcpListener) -> *mut etcdgw_client {
+pub fn client_of(listener: &TcpListener) -> *mut etcdgw_client {
     let endpoint = format!("http://{}\0", listener.local_addr().unwrap());
     let options = etcdgw_client_options {
         endpoints: endpoint.as_ptr().cast(),
@@ -114,6 +125,7 @@ pub struct Probe {
     watch: *mut etcdgw_watch_handle,
     queue: *mut etcdgw_queue,
     txn: *mut etcdgw_txn,
+    coordinated: &'static Coordinated,
     /// Which of the faults that the arguments offer one after another is taken; none: none.
     wanted: Option<usize>,
     seen: usize,
@@ -137,6 +149,9 @@ pub unsafe extern "C" fn count_up(user_data: *mut c_void) {
 unsafe extern "C" fn drop_piece(_: *const etcdgw_bytes, _: *mut c_void) -> i32 {
     0
 }
+unsafe extern "C" fn ignore_lease(_: *const etcdgw_keepalive_event, _: *mut c_void) {}
+
+unsafe extern "C" fn ignore_leader(_: *const etcdgw_election_event, _: *mut c_void) {}
 
 unsafe extern "C" fn ignore(_: *const etcdgw_watch_response, _: *mut c_void) {}
 
@@ -159,6 +174,8 @@ impl Probe {
             watch: target.watch,
             queue: target.queue,
             txn,
+            // SAFETY: no probe outlives its target.
+            coordinated: unsafe { &*ptr::from_ref(&target.coordinated) },
             wanted,
             seen: 0,
             gives_handle: false,
@@ -217,6 +234,35 @@ impl Probe {
     pub fn txn(&mut self, name: &'static str) -> *mut etcdgw_txn {
         self.gives_handle = true;
         if self.is_null(name) { ptr::null_mut() } else { self.txn }
+    }
+
+    pub fn session(&mut self) -> *mut etcdgw_session {
+        self.handle("session", self.coordinated.session)
+    }
+
+    pub fn mutex(&mut self) -> *mut etcdgw_mutex {
+        self.handle("mutex", self.coordinated.mutex)
+    }
+
+    pub fn rwlock(&mut self) -> *mut etcdgw_rwlock {
+        self.handle("rwlock", self.coordinated.rwlock)
+    }
+
+    pub fn election(&mut self) -> *mut etcdgw_election {
+        self.handle("election", self.coordinated.election)
+    }
+
+    pub fn observer(&mut self) -> *mut etcdgw_election_observer {
+        self.handle("observer", self.coordinated.observer)
+    }
+
+    pub fn lock(&mut self) -> *mut etcdgw_lock {
+        self.handle("lock", self.coordinated.lock)
+    }
+
+    fn handle<T>(&mut self, name: &'static str, handle: *mut T) -> *mut T {
+        self.gives_handle = true;
+        if self.is_null(name) { ptr::null_mut() } else { handle }
     }
 
     pub fn bytes(&mut self, name: &'static str) -> etcdgw_bytes {
@@ -331,6 +377,16 @@ impl Probe {
 
     pub fn sink(&mut self) -> etcdgw_snapshot_sink_callback {
         if self.is_null("sink") { None } else { Some(drop_piece) }
+    }
+
+    /// May be NULL.
+    pub fn keepalive_callback(&mut self) -> etcdgw_keepalive_callback {
+        Some(ignore_lease)
+    }
+
+    /// May be NULL.
+    pub fn election_callback(&mut self) -> etcdgw_election_callback {
+        Some(ignore_leader)
     }
 
     pub fn user_data(&mut self) -> *mut c_void {

@@ -16,7 +16,20 @@ macro_rules! rows {
 
 /// The functions by their names. A name behind a call frees what it gives when it succeeds.
 pub fn rows() -> Vec<(&'static str, Call)> {
-    [client(), keys(), transactions(), leases(), watches(), copies(), cluster(), maintenance(), auth()].concat()
+    [
+        client(),
+        keys(),
+        transactions(),
+        leases(),
+        watches(),
+        copies(),
+        coordination(),
+        fencing(),
+        cluster(),
+        maintenance(),
+        auth(),
+    ]
+    .concat()
 }
 
 fn client() -> Vec<(&'static str, Call)> {
@@ -122,6 +135,52 @@ fn copies() -> Vec<(&'static str, Call)> {
         etcdgw_mirror_open(
             p.client(), p.bytes("prefix"), p.options::<etcdgw_mirror_options>(&[]), None, p.user_data(),
             p.user_data_free(), p.output("out"), p.err()) etcdgw_mirror_free;
+    }
+}
+
+fn coordination() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_keepalive_start(
+            p.client(), 1, p.options::<etcdgw_keepalive_options>(&[]), p.keepalive_callback(), p.user_data(),
+            p.user_data_free(), p.output("out"), p.err()) etcdgw_keepalive_free;
+        etcdgw_session_new(
+            p.client(), p.options::<etcdgw_session_options>(&[]), p.keepalive_callback(), p.user_data(),
+            p.user_data_free(), p.output("out"), p.err()) etcdgw_session_free;
+        etcdgw_mutex_new(p.session(), p.bytes("name"), p.output("out"), p.err()) etcdgw_mutex_free;
+        etcdgw_mutex_lock(p.mutex(), 0, p.options(&[]), p.err());
+        etcdgw_mutex_try_lock(p.mutex(), p.options(&[]), p.output("locked"), p.err());
+        etcdgw_mutex_unlock(p.mutex(), p.options(&[]), p.err());
+        etcdgw_rwlock_new(p.session(), p.bytes("name"), p.output("out"), p.err()) etcdgw_rwlock_free;
+        etcdgw_rwlock_read(p.rwlock(), 0, p.options(&[]), p.err());
+        etcdgw_rwlock_write(p.rwlock(), 0, p.options(&[]), p.err());
+        etcdgw_rwlock_unlock(p.rwlock(), p.options(&[]), p.err());
+        etcdgw_election_new(p.session(), p.bytes("name"), p.output("out"), p.err()) etcdgw_election_free;
+        etcdgw_election_campaign(p.election(), p.bytes("value"), 0, p.options(&[]), p.err());
+        etcdgw_election_proclaim(p.election(), p.bytes("value"), p.options(&[]), p.err());
+        etcdgw_election_resign(p.election(), p.options(&[]), p.err());
+        etcdgw_election_leader(p.election(), p.options(&[]), p.optional_output(), p.err()) etcdgw_leader_response_free;
+        etcdgw_election_observe(
+            p.election(), p.options::<etcdgw_election_observe_options>(&[]), p.election_callback(), p.user_data(),
+            p.user_data_free(), p.output("out"), p.err()) etcdgw_election_observer_free;
+        etcdgw_election_observer_next(p.observer(), 0, p.optional_output(), p.err());
+        etcdgw_lock_new(
+            p.client(), p.bytes("name"), p.options::<etcdgw_lock_options>(&[]), p.output("out"), p.err())
+            etcdgw_lock_free;
+        etcdgw_lock_acquire(p.lock(), 0, p.options(&[]), p.output("acquired"), p.err());
+        etcdgw_lock_release(p.lock(), p.options(&[]), p.output("released"), p.err());
+        etcdgw_lock_refresh(p.lock(), p.options(&[]), p.output("ttl_s"), p.err());
+        etcdgw_lock_is_acquired(p.lock(), p.options(&[]), p.output("acquired"), p.err());
+        // Last, for what they do to the session.
+        etcdgw_session_orphan(p.session(), p.err());
+        etcdgw_session_close(p.session(), p.options(&[]), p.err());
+    }
+}
+
+fn fencing() -> Vec<(&'static str, Call)> {
+    rows! { p;
+        etcdgw_txn_if_owner(p.txn("txn"), p.mutex(), p.err());
+        etcdgw_txn_if_leader(p.txn("txn"), p.election(), p.err());
+        etcdgw_txn_if_lock(p.txn("txn"), p.lock(), p.err());
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod coordination;
 mod door;
 mod guarded;
 mod refusals;

@@ -8,6 +8,7 @@ mod administration;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod coordination;
 mod errors;
 mod requests;
 mod responses;
