@@ -8,13 +8,13 @@ use super::{Channel, Kind, Method, Size, retry};
 use crate::error::{Error, Outcome, Phase, Reason, Result};
 use crate::gateway::frames::{self, MessageStream};
 use crate::gateway::http::{self, AUTHORIZATION, Cause, Failure, Head, Outgoing, RequestHead};
-use crate::gateway::json::{Decode, Encode, Reader, Writer};
+use crate::gateway::json::{Encode, JsonError, Reader, Writer};
 use crate::gateway::version::ServerVersion;
 use crate::gateway::{status, timeout};
 use crate::limits;
 use crate::log::Level;
 use crate::net::{ConnectError, Connection, Stop, lock};
-use crate::rpc::{Headed, Header, Response};
+use crate::rpc::Header;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,27 +37,40 @@ pub(super) const REQUIRE_LEADER: &str = "Grpc-Metadata-hasleader: true\r\n";
 /// For that line and one with a timeout.
 const MOST_LINES_BYTES: usize = 64;
 
+/// Writes a request's message. What is common to all methods knows neither its type nor that of the answer: the library
+/// would have it once for each of them.
+pub(super) type WriteMessage<'a> = dyn Fn(&mut Vec<u8>) + 'a;
+
+/// Decodes an answer to where its caller keeps it, and gives its header.
+pub(super) type ReadMessage<'a> = dyn Fn(&mut Reader<'_>) -> Result<Header, JsonError> + 'a;
+
 /// Writes a request's body; called again where the request must go out on another connection.
 type WriteBody<'a> = &'a mut dyn FnMut(&mut Vec<u8>);
 
 impl Attempt<'_> {
-    /// Calls a method and decodes its answer.
-    pub(super) fn call<T: Decode + Headed>(
+    /// Calls a method and decodes its answer, whose bytes stay with what was decoded.
+    pub(super) fn call(
         &self,
         method: Method<'_>,
-        request: &impl Encode,
-    ) -> Result<Answer<Response<T>>> {
+        write: &WriteMessage<'_>,
+        read: &ReadMessage<'_>,
+    ) -> Result<Answer<Vec<u8>>> {
         let seen = self.channel.guard.seen();
-        let response = self.decoded_answer::<T>(method, request)?;
-        let is_behind = self.is_behind(method, response.header(), seen)?;
-        Ok(Answer { value: response, is_behind })
+        let (header, body) = self.decoded_answer(method, write, read)?;
+        let is_behind = self.is_behind(method, header, seen)?;
+        Ok(Answer { value: body, is_behind })
     }
 
     /// Calls a method of this very member, whatever cluster it is of.
-    pub(super) fn decoded_answer<T: Decode>(&self, method: Method<'_>, request: &impl Encode) -> Result<Response<T>> {
+    pub(super) fn decoded_answer(
+        &self,
+        method: Method<'_>,
+        write: &WriteMessage<'_>,
+        read: &ReadMessage<'_>,
+    ) -> Result<(Header, Vec<u8>)> {
         self.with_token(method, |grant| {
-            let (_, body) = self.exchange_with(grant, method, &mut |out| encode(request, out))?;
-            self.decode(method, grant, body)
+            let (_, body) = self.exchange_with(grant, method, &mut |out| write(out))?;
+            self.decode(method, grant, body, read)
         })
     }
 
@@ -289,7 +302,13 @@ impl Attempt<'_> {
         Err(error)
     }
 
-    fn decode<T: Decode>(&self, method: Method<'_>, grant: &Grant, mut body: Vec<u8>) -> Result<Response<T>> {
+    fn decode(
+        &self,
+        method: Method<'_>,
+        grant: &Grant,
+        mut body: Vec<u8>,
+        read: &ReadMessage<'_>,
+    ) -> Result<(Header, Vec<u8>)> {
         let url = &self.endpoint.url;
         let malformed =
             |what| Error::Protocol { endpoint: url.clone(), http_status: 200, what, outcome: Outcome::Unknown };
@@ -300,14 +319,14 @@ impl Attempt<'_> {
             // It may be an error in the server's words.
             grant.blank_in(&mut body);
             let end = memchr::memchr(b'\n', &body).unwrap_or(body.len());
-            let message = frames::message(&mut body, 0..end, |reader| T::decode(reader));
+            let message = frames::message(&mut body, 0..end, |reader| read(reader));
             message.map(|message| message.map_err(|status| status.into_error(url, 200)))
         } else {
             let mut reader = Reader::new(&mut body);
-            T::decode(&mut reader).and_then(|message| reader.finish().map(|()| Ok(message)))
+            read(&mut reader).and_then(|header| reader.finish().map(|()| Ok(header)))
         };
         match decoded {
-            Ok(message) => message.map(|message| Response::new(body, message)),
+            Ok(header) => header.map(|header| (header, body)),
             Err(error) if method.is_secret => Err(malformed(format!("its answer is malformed: {error}"))),
             Err(error) => {
                 grant.blank_in(&mut body);

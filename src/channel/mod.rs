@@ -25,14 +25,15 @@ use crate::log::{Level, Logger};
 use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Timer, Tls, lock};
 use crate::rpc::auth::AUTHENTICATE;
 use crate::rpc::raw::RawResponse;
-use crate::rpc::{Headed, Response};
+use crate::rpc::{Headed, Header, Response};
 use crate::secret::Secret;
 use crate::stats::{ClientStats, Stats};
-use attempt::Attempt;
+use attempt::{Attempt, ReadMessage, WriteMessage, encode};
 use auth::Auth;
 use endpoints::Endpoints;
 use guard::Guard;
 use rounds::{Answer, Call};
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -263,8 +264,7 @@ impl Channel {
         request: &impl Encode,
         control: &Control,
     ) -> Result<Response<T>> {
-        let call = Call::new(method.kind, control).judged();
-        self.on_some_endpoint(&call, |attempt| attempt.call(method, request))
+        self.call_once(method, request, control).0
     }
 
     /// The same, and whether an earlier attempt of this call may have been executed before the one that was answered.
@@ -275,8 +275,18 @@ impl Channel {
         control: &Control,
     ) -> (Result<Response<T>>, bool) {
         let call = Call::new(method.kind, control).judged();
-        let answer = self.on_some_endpoint(&call, |attempt| attempt.call(method, request));
+        let answer = with_decoded(T::header, |read| self.exchange(&call, method, &|out| encode(request, out), read));
         (answer, call.may_have_run.get())
+    }
+
+    fn exchange(
+        &self,
+        call: &Call<'_>,
+        method: Method<'_>,
+        write: &WriteMessage<'_>,
+        read: &ReadMessage<'_>,
+    ) -> Result<Vec<u8>> {
+        self.on_some_endpoint(call, |attempt| attempt.call(method, write, read))
     }
 
     /// Calls a method of the member at this URL and no other.
@@ -287,7 +297,13 @@ impl Channel {
         request: &impl Encode,
         control: &Control,
     ) -> Result<Response<T>> {
-        self.at(url, method.kind, control, |attempt| attempt.decoded_answer(method, request))
+        with_decoded(
+            |_: &T| Header::default(),
+            |read| {
+                let write: &WriteMessage<'_> = &|out| encode(request, out);
+                self.at(url, method.kind, control, |attempt| Ok(attempt.decoded_answer(method, write, read)?.1))
+            },
+        )
     }
 
     /// Makes one attempt at this URL.
@@ -398,4 +414,20 @@ impl Channel {
             *lock(&self.api_path) = None;
         }
     }
+}
+
+/// Lets an answer be decoded by what doesn't know its type. The last one that was decoded counts.
+fn with_decoded<T: Decode>(
+    header: impl Fn(&T) -> Header,
+    answer: impl FnOnce(&ReadMessage<'_>) -> Result<Vec<u8>>,
+) -> Result<Response<T>> {
+    let decoded = RefCell::new(None);
+    let body = answer(&|reader| {
+        let message = T::decode(reader)?;
+        let header = header(&message);
+        *decoded.borrow_mut() = Some(message);
+        Ok(header)
+    })?;
+    let message = decoded.into_inner().ok_or_else(|| Error::Panic("an answer was not decoded".to_owned()))?;
+    Ok(Response::new(body, message))
 }
