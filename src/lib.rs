@@ -6,14 +6,12 @@
 //!    ▼
 //! ffi/          translation only: check arguments, borrow bytes, call the core, hand back a result or an error
 //!    ▼
-//! concurrency/  what is made of these: a mirror of keys
-//!    ▼
 //! rpc/          what etcd offers: requests and responses, a file per service, methods on Client
 //! watch/        the account of events: nothing lost, nothing twice, over every reconnection; one thread for all watches
 //! event_queue   one place for what watches, and others that report by themselves, have to say
 //! concurrency/  coordination: keep-alives, sessions, mutexes, elections, locks, mirrors
 //! auto_sync     the thread that keeps a client's endpoints those of its cluster's members
-//!    │          client config error deadline limits log secret stats sync: what every layer knows
+//!    │          backoff client config error deadline limits log secret stats sync: what every layer knows
 //!    ▼
 //! channel/      which member a call goes to, and what becomes of it when that one fails
 //!    ▼
@@ -26,6 +24,7 @@
 //! JSON's syntax, only `net` knows sockets.
 
 mod auto_sync;
+mod backoff;
 pub mod channel;
 pub mod client;
 pub mod concurrency;

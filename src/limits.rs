@@ -66,8 +66,8 @@ pub const WATCH_TURN_BYTES: usize = 1 << 20;
 /// Held back of a watch while it is found out whether its cluster went back in time.
 pub const WATCH_DOUBTED_BYTES: usize = 1 << 20;
 
-/// How often the resume points of quiet watches are moved on: they can't be where less than this has passed since the
-/// last compaction, and applications keep history for minutes at least.
+/// How often the resume points of quiet watches are moved on. A compaction that leaves less history than this may end one
+/// that loses its connection; applications keep history for minutes at least.
 pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How soon a progress request that nobody answered is made again, while the owner of a watch waits for it, at first and

@@ -1,7 +1,7 @@
 //! How an endpoint has been doing, and for how long to stay away from it. Time and chance are the caller's.
 
-use crate::limits;
-use std::time::{Duration, Instant};
+use crate::{backoff, limits};
+use std::time::Instant;
 
 /// The health of one endpoint: good, or backed off until a moment after which one call may try it again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,21 +65,15 @@ impl Health {
         // A failure long after the last one has a cause of its own.
         let is_old = self.due.is_some_and(|due| now.saturating_duration_since(due) > longest);
         self.failures = if is_old { 1 } else { self.failures.saturating_add(1) };
-        let doublings = self.failures.saturating_sub(1);
-        self.due = now.checked_add(backoff(limits::ENDPOINT_BACKOFF_FIRST, longest, doublings, jitter));
+        let pause = backoff::doubled(limits::ENDPOINT_BACKOFF_FIRST, longest, self.failures.saturating_sub(1));
+        self.due = now.checked_add(backoff::spread(pause, jitter));
     }
-}
-
-/// A time that doubles up to the longest, of which chance (0 up to 1) takes up to a half away, so that those who fail
-/// together don't come back together.
-fn backoff(first: Duration, longest: Duration, doublings: u32, jitter: f64) -> Duration {
-    let doubled = first.saturating_mul(1 << doublings.min(16)).min(longest);
-    doubled.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const FIRST: Duration = limits::ENDPOINT_BACKOFF_FIRST;
     const LONGEST: Duration = limits::ENDPOINT_BACKOFF_LONGEST;

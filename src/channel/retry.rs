@@ -20,6 +20,7 @@
 //! makes a write again after `DeadlineExceeded` and `Canceled` while the caller's context lives, which may do it twice.
 
 use super::Kind;
+use crate::backoff;
 use crate::error::{Error, Outcome, Reason};
 use crate::gateway::http::{Cause, Failure};
 use crate::gateway::status;
@@ -107,8 +108,8 @@ pub(super) fn for_kind(error: Error, kind: Kind) -> Error {
 
 /// The pause before the next round: a tenth of it is chance, either way.
 pub(super) fn pause(rounds: u32, jitter: f64) -> Duration {
-    let doubled = limits::RETRY_PAUSE_FIRST.saturating_mul(1 << rounds.min(16));
-    doubled.min(limits::RETRY_PAUSE_LONGEST).mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0)
+    let pause = backoff::doubled(limits::RETRY_PAUSE_FIRST, limits::RETRY_PAUSE_LONGEST, rounds);
+    pause.mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0)
 }
 
 /// Whether an idle connection turned out to be dead, so that the call may use another one in its place.

@@ -1,5 +1,6 @@
 //! How long to wait before a lost stream is opened again.
 
+use crate::backoff;
 use crate::limits;
 use crate::net;
 use std::time::{Duration, Instant};
@@ -38,11 +39,9 @@ impl Backoff {
     }
 }
 
-/// The pause after so many losses: doubled each time, up to the longest, of which chance takes up to a half away, so that
-/// the clients of a lost member don't all come back at once.
+/// The pause after so many losses.
 fn pause(losses: u32, jitter: f64) -> Duration {
-    let doubled = limits::WATCH_BACKOFF_FIRST.saturating_mul(1 << losses.min(16));
-    doubled.min(limits::WATCH_BACKOFF_LONGEST).mul_f64(1.0 - jitter / 2.0)
+    backoff::spread(backoff::doubled(limits::WATCH_BACKOFF_FIRST, limits::WATCH_BACKOFF_LONGEST, losses), jitter)
 }
 
 #[cfg(test)]

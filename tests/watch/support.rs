@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// What cancelling may take.
-pub const AT_ONCE: Duration = Duration::from_millis(100);
+/// What cancelling may take: far less than anything that it could wait for wrongly, and room enough for a busy machine.
+pub const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Connections that a client of one watch keeps for its next calls: that of the range, and that on which the gateway has
 /// told its version.

@@ -4,6 +4,7 @@ use super::change::{ChangeKind, MirrorChange, difference};
 use super::entry::Entry;
 use super::keeper::{Keeper, is_final};
 use super::tree::Tree;
+use crate::backoff;
 use crate::client::{CallOptions, Client, TimeLimit};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -83,10 +84,10 @@ fn try_until_final(client: &Client, keeper: &Arc<Keeper>) -> Result<Rebuilt> {
         };
         let message = error.full_message();
         client.shared.channel.logger().log(Level::Warn, format_args!("a mirror can't be made anew yet: {message}"));
-        let pause = limits::MIRROR_PAUSE_FIRST.saturating_mul(1 << losses.min(16)).min(limits::MIRROR_PAUSE_LONGEST);
+        let pause = backoff::doubled(limits::MIRROR_PAUSE_FIRST, limits::MIRROR_PAUSE_LONGEST, losses);
         losses += 1_u32;
         let control = Control { deadline: Deadline::NEVER, cancel: stop.clone() };
-        client.shared.channel.pause(pause.mul_f64(1.0 - net::jitter() / 2.0), &control)?;
+        client.shared.channel.pause(backoff::spread(pause, net::jitter()), &control)?;
     }
 }
 

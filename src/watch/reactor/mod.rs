@@ -250,10 +250,17 @@ impl Reactor {
 
     /// The consumer of this watch can't take more: the server is not to send more. It goes on from its next revision.
     fn fill(&mut self, watch: u64) {
+        self.set_aside(watch);
+        if let Some(entry) = self.watches.get_mut(&watch) {
+            entry.link = Link::Full;
+        }
+    }
+
+    /// Takes a watch off its connection although nothing is wrong with it.
+    fn set_aside(&mut self, watch: u64) {
         self.take_off(watch);
         if let Some(entry) = self.watches.get_mut(&watch) {
             entry.suspend();
-            entry.link = Link::Full;
         }
     }
 

@@ -76,6 +76,9 @@ impl Reactor {
 
     /// Decides between WebSocket and streams where that can be told at once: the endpoint in use may have changed.
     fn settle(&mut self, require_leader: bool) {
+        if !matches!(self.routes.of(require_leader).state, State::Unknown | State::Streams) {
+            return;
+        }
         let wants_streams = match self.settings.websocket {
             WebSocketUse::Never => true,
             WebSocketUse::Always => false,
@@ -166,12 +169,8 @@ impl Reactor {
                 self.end(watch, error.clone());
             }
         }
-        let has_more = !self.due(require_leader).is_empty();
-        let route = self.routes.of(require_leader);
-        if has_more {
-            route.state = State::Resting;
-            let pause = route.backoff.pause();
-            self.timers.set(pause, Timer::Route { require_leader });
+        if !self.due(require_leader).is_empty() {
+            self.rest(require_leader);
         }
     }
 
@@ -218,12 +217,7 @@ impl Reactor {
 
     /// There is a WebSocket where there was none: the watches with streams move there, and their owners need not know.
     fn take_off_streams(&mut self, require_leader: bool) {
-        for watch in self.streams(require_leader) {
-            self.take_off(watch);
-            if let Some(entry) = self.watches.get_mut(&watch) {
-                entry.suspend();
-            }
-        }
+        self.streams(require_leader).into_iter().for_each(|watch| self.set_aside(watch));
     }
 
     /// Whether what a socket was opened with, and where, is no more what the client uses.

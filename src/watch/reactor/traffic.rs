@@ -157,7 +157,7 @@ impl Reactor {
     pub(super) fn lose_stream(&mut self, watch: u64, error: Error) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         if let Link::Own(stream) = &entry.link {
-            self.channel.leave(&stream.endpoint.clone(), &error);
+            self.channel.leave(&stream.endpoint, &error);
         }
         let (next, message) = (entry.account.next_revision(), error.full_message());
         self.channel.logger().log(Level::Warn, format_args!("a watch is to go on from revision {next}: {message}"));
@@ -207,10 +207,7 @@ impl Reactor {
             // Whoever stands between may have lost the token: a stream can say for certain.
             self.settings.unfit.add(socket.endpoint());
         }
-        self.take_off(watch);
-        if let Some(entry) = self.watches.get_mut(&watch) {
-            entry.suspend();
-        }
+        self.set_aside(watch);
         if can_renew {
             self.replace_socket(key);
         } else {
