@@ -395,7 +395,10 @@
 /** Events of a mirror's keys, all of the revisions they are of. */
 #define ETCDGW_MIRROR_EVENTS 1
 
-/** The copy was made anew, since the history from the old one on is gone: the difference between the two. */
+/**
+ * The difference between the copy as it was last told and as it is, without what happened in between: the copy was made
+ * anew, since the history from the old one on is gone, or more was untold than may be kept.
+ */
 #define ETCDGW_MIRROR_REBUILT 2
 
 /** The last event of a mirror, with the reason; the copy stays as it is. */
@@ -498,7 +501,7 @@ typedef struct etcdgw_mirror etcdgw_mirror;
 typedef struct etcdgw_mutex etcdgw_mutex;
 
 /**
- * One place for the events of any number of watches, of different clients too, with one descriptor. For any number of
+ * One place for the events of any number of watches and mirrors, of different clients too, with one descriptor. For any number of
  * threads at the same time.
  */
 typedef struct etcdgw_queue etcdgw_queue;
@@ -606,11 +609,11 @@ typedef struct etcdgw_client_options {
   int64_t auto_sync_ms;
   /**
    * What one watch may hold that was not consumed yet: past it no more is read for that watch until half of it has
-   * been consumed. One whole revision may go beyond it. 0: 16 MiB.
+   * been consumed. One whole revision may go beyond it. Of what a mirror has not told so much is kept. 0: 16 MiB.
    */
   int64_t watch_buffer_bytes;
   /**
-   * The same for all watches of the client together; one that holds nothing never suffers from what the others hold.
+   * The same for all watches and mirrors of the client together; one that holds nothing never suffers from what the others hold.
    * 0: 64 MiB.
    */
   int64_t watch_buffer_total_bytes;
@@ -1048,8 +1051,8 @@ typedef struct etcdgw_mirror_event {
   int32_t reserved0;
   /**
    * What has changed, `events_len` of them, NULL when there are none. Of `ETCDGW_MIRROR_EVENTS` whole revisions, in
-   * their order; of `ETCDGW_MIRROR_REBUILT` the difference between the old copy and the new one, by key. `prev_kv` is
-   * what the copy had before, NULL where it had no such key. Of a key that was deleted, `mod_revision` of
+   * their order; of `ETCDGW_MIRROR_REBUILT` the difference between the copy as it was last told and as it is, by key.
+   * `prev_kv` is what the copy had before, NULL where it had no such key. Of a key that was deleted, `mod_revision` of
    * `ETCDGW_MIRROR_REBUILT` is the latest that the revision can have been.
    */
   const struct etcdgw_watch_event *events;
@@ -1090,7 +1093,10 @@ typedef struct etcdgw_mirror_options {
   int64_t timeout_ms;
   /** Ends the call that opens the mirror when triggered, not the mirror itself; may be NULL. */
   struct etcdgw_cancel *cancel;
-  /** Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL. */
+  /**
+   * Where the changes go in place of a callback; may be NULL. It is not kept: once it is freed the mirror goes on, and
+   * nobody is told.
+   */
   struct etcdgw_queue *queue;
 } etcdgw_mirror_options;
 
@@ -1098,9 +1104,9 @@ typedef struct etcdgw_mirror_options {
  * Takes a change of a mirror, which is valid during the call only; `user_data` is what was given with the callback.
  *
  * Called on a thread of the library, one at a time together with the other callbacks of the client, never under a lock:
- * it may call every function of the library but `etcdgw_mirror_wait_for_revision` of its own mirror, `etcdgw_mirror_free`
- * included. The copy stays as it is while it runs, and so do the client's other mirrors. It must not throw. Where it
- * forks, the child must not return from it: the thread, and with it the child, would end.
+ * it may call every function of the library, `etcdgw_mirror_free` included. The copy goes on while it runs, and so do the
+ * client's other mirrors. It must not throw. Where it forks, the child must not return from it: the thread, and with it
+ * the child, would end.
  */
 typedef void (*etcdgw_mirror_callback)(const struct etcdgw_mirror_event *event, void *user_data);
 
@@ -2273,7 +2279,7 @@ void etcdgw_watch_cancel(struct etcdgw_watch_handle *watch);
 void etcdgw_watch_free(struct etcdgw_watch_handle *watch);
 
 /**
- * Makes a queue. A watch is given it as `options.queue`.
+ * Makes a queue. A watch or a mirror is given it as `options.queue`.
  *
  * `out`: receives the queue, owned by the caller: `etcdgw_queue_free`. Any thread.
  */
@@ -2303,7 +2309,8 @@ int etcdgw_queue_fd(const struct etcdgw_queue *queue);
 
 /**
  * Frees a queue; NULL is fine. No other thread may be inside a call with it. What still delivers there ends as if it were
- * cancelled, and is to be freed all the same, before or after the queue; the same is true of events.
+ * cancelled, but for mirrors, which go on and tell nobody; it is to be freed all the same, before or after the queue, and
+ * the same is true of events.
  */
 void etcdgw_queue_free(struct etcdgw_queue *queue);
 
@@ -2323,12 +2330,19 @@ void etcdgw_event_free(struct etcdgw_event *event);
  * as it takes, and lookups show the old one until then (`ETCDGW_MIRROR_REBUILT`). It ends (`ETCDGW_MIRROR_ENDED`) when
  * the server refuses the keys to it, and when the client is closed: lookups are then answered from the copy as it was.
  *
- * `options` may be NULL. `callback`: is told of every change; NULL: nobody is. `user_data`: given to it.
- * `user_data_free`: runs once with `user_data` after the last call, at once without a callback, and also when this
- * function fails; NULL: nothing to do. `out`: receives the mirror before the first call, owned by the caller:
- * `etcdgw_mirror_free`. Any thread.
+ * `options` may be NULL. `callback`: is told of every change; NULL: nobody is, or `options.queue` has the changes.
+ * `user_data`: given to the callback, or in each event of the queue. `user_data_free`: runs once with `user_data` after
+ * the last call, at once without a callback and a queue, and also when this function fails; NULL: nothing to do. `out`:
+ * receives the mirror before the first call or event, owned by the caller: `etcdgw_mirror_free`. Any thread.
  *
- * The copy is changed on the thread that makes the client's callbacks: a slow callback delays it.
+ * With a queue `user_data_free` runs when no event of the mirror is left and none can come: once the mirror or its queue
+ * has been freed, or its `ETCDGW_MIRROR_ENDED` has been taken, and every event that was taken has been freed. It runs on
+ * the thread that does the last of these. What was not taken before the end is dropped.
+ *
+ * The copy goes on however slow a callback is, and whether or not events are taken: lookups may show what has not been
+ * told. What has not been told is kept within `watch_buffer_bytes` of the client, as of a watch; where that is too much
+ * for it, one `ETCDGW_MIRROR_REBUILT` takes its place. So each change, applied to what was told before, gives a state of
+ * the keys.
  */
 etcdgw_status etcdgw_mirror_open(struct etcdgw_client *client,
                                  struct etcdgw_bytes prefix,
@@ -2377,8 +2391,8 @@ int64_t etcdgw_mirror_revision(const struct etcdgw_mirror *mirror);
  * Waits until the copy shows `revision`: that of a put for instance, so that lookups after this see it. 0: the store's
  * revision at this moment, so that they see everything that was written before.
  *
- * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread, but not inside the
- * mirror's callback, where it is `ETCDGW_FAILED_PRECONDITION` unless the copy shows the revision already.
+ * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread; inside a callback it delays
+ * the client's others.
  *
  * Where no event comes, since other keys were written, the cluster is asked: now and then, by one of those who wait.
  *
@@ -2399,8 +2413,8 @@ etcdgw_status etcdgw_mirror_wait_for_revision(struct etcdgw_mirror *mirror,
 int64_t etcdgw_mirror_age_ms(const struct etcdgw_mirror *mirror);
 
 /**
- * Ends a mirror and frees it; NULL is fine. After it returns no further callback starts; one may still be running.
- * Responses stay as they are. Inside its callback too.
+ * Ends a mirror and frees it; NULL is fine. After it returns no further callback starts, and no further event is given;
+ * one may still be running, or be in use. Responses stay as they are. Inside its callback too.
  */
 void etcdgw_mirror_free(struct etcdgw_mirror *mirror);
 

@@ -4,6 +4,7 @@
 //! A source keeps what it has to give, and with it the bounds and the end of that; the queue only knows which sources
 //! have something, and serves them in turn. So what one source piles up delays no other.
 
+use crate::concurrency::mirror::MirrorChange;
 use crate::deadline::Deadline;
 use crate::net::EventFd;
 use crate::sync::{Mutex, Waiters, lock};
@@ -48,6 +49,8 @@ pub struct Event {
 pub enum Content {
     /// A response of a watch.
     Watch(WatchResponse),
+    /// A change of a mirror's copy.
+    Mirror(MirrorChange),
 }
 
 /// What the owner of a source gave along with it. The source and its events share it, so that it is dropped when the
@@ -91,7 +94,8 @@ pub(crate) trait Source: Send + Sync {
     /// `None`: what it had is gone. Called without a lock.
     fn take(&self) -> Option<Event>;
 
-    /// The queue is gone: the source ends as if its owner had cancelled it. Called without a lock.
+    /// The queue is gone: the source has nothing to give any more, and ends as if its owner had cancelled it unless it is
+    /// of use without a queue. Called without a lock.
     fn cancel(&self);
 
     /// Its tag is gone, and what belonged to its owner with it. Called without a lock.
@@ -99,7 +103,7 @@ pub(crate) trait Source: Send + Sync {
 }
 
 /// An event queue for any number of threads and of sources, those of different clients too. Clones are the same queue; with
-/// the last of them its sources end as if cancelled.
+/// the last of them its sources end as if cancelled, all but mirrors, which go on untold.
 #[derive(Clone)]
 pub struct EventQueue(Arc<Handle>);
 

@@ -175,7 +175,8 @@ pub const ETCDGW_SOURCE_ELECTION: i32 = 4;
 pub const ETCDGW_SOURCE_MIRROR: i32 = 5;
 /// Events of a mirror's keys, all of the revisions they are of.
 pub const ETCDGW_MIRROR_EVENTS: i32 = 1;
-/// The copy was made anew, since the history from the old one on is gone: the difference between the two.
+/// The difference between the copy as it was last told and as it is, without what happened in between: the copy was made
+/// anew, since the history from the old one on is gone, or more was untold than may be kept.
 pub const ETCDGW_MIRROR_REBUILT: i32 = 2;
 /// The last event of a mirror, with the reason; the copy stays as it is.
 pub const ETCDGW_MIRROR_ENDED: i32 = 3;

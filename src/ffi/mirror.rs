@@ -9,11 +9,11 @@ use super::error::{ErrorValue, etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
 use super::kv_response::etcdgw_get_response;
 use super::mirror_event::{Arrays, etcdgw_mirror_callback, etcdgw_mirror_event, lend};
-use super::options::{self, OptionStruct, option_struct, unimplemented, wait_limit};
+use super::options::{self, OptionStruct, option_struct, wait_limit};
 use super::output::Output;
 use super::queue::etcdgw_queue;
 use super::response::{self, Kept, etcdgw_kv};
-use crate::concurrency::mirror::{Entry, Mirror, MirrorChange, MirrorConsumer, MirrorOptions};
+use crate::concurrency::mirror::{Entry, Mirror, MirrorChange, MirrorOptions};
 use crate::error::{Error, Result};
 use crate::rpc::Header;
 use std::ffi::c_void;
@@ -39,7 +39,8 @@ pub struct etcdgw_mirror_options {
     pub timeout_ms: i64,
     /// Ends the call that opens the mirror when triggered, not the mirror itself; may be NULL.
     pub cancel: *mut etcdgw_cancel,
-    /// Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL.
+    /// Where the changes go in place of a callback; may be NULL. It is not kept: once it is freed the mirror goes on, and
+    /// nobody is told.
     pub queue: *mut etcdgw_queue,
 }
 option_struct!(etcdgw_mirror_options { struct_size, timeout_ms, cancel, queue } first_release_ended_with queue);
@@ -70,12 +71,19 @@ impl Consumer {
 /// as it takes, and lookups show the old one until then (`ETCDGW_MIRROR_REBUILT`). It ends (`ETCDGW_MIRROR_ENDED`) when
 /// the server refuses the keys to it, and when the client is closed: lookups are then answered from the copy as it was.
 ///
-/// `options` may be NULL. `callback`: is told of every change; NULL: nobody is. `user_data`: given to it.
-/// `user_data_free`: runs once with `user_data` after the last call, at once without a callback, and also when this
-/// function fails; NULL: nothing to do. `out`: receives the mirror before the first call, owned by the caller:
-/// `etcdgw_mirror_free`. Any thread.
+/// `options` may be NULL. `callback`: is told of every change; NULL: nobody is, or `options.queue` has the changes.
+/// `user_data`: given to the callback, or in each event of the queue. `user_data_free`: runs once with `user_data` after
+/// the last call, at once without a callback and a queue, and also when this function fails; NULL: nothing to do. `out`:
+/// receives the mirror before the first call or event, owned by the caller: `etcdgw_mirror_free`. Any thread.
 ///
-/// The copy is changed on the thread that makes the client's callbacks: a slow callback delays it.
+/// With a queue `user_data_free` runs when no event of the mirror is left and none can come: once the mirror or its queue
+/// has been freed, or its `ETCDGW_MIRROR_ENDED` has been taken, and every event that was taken has been freed. It runs on
+/// the thread that does the last of these. What was not taken before the end is dropped.
+///
+/// The copy goes on however slow a callback is, and whether or not events are taken: lookups may show what has not been
+/// told. What has not been told is kept within `watch_buffer_bytes` of the client, as of a watch; where that is too much
+/// for it, one `ETCDGW_MIRROR_REBUILT` takes its place. So each change, applied to what was told before, gives a state of
+/// the keys.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_mirror_open(
     client: *mut etcdgw_client,
@@ -94,14 +102,20 @@ pub unsafe extern "C" fn etcdgw_mirror_open(
             let out = Output::cleared(out).required("out")?;
             let client = borrow(client)?;
             let options = options::read(options)?;
-            unimplemented(!options.queue.is_null(), "options.queue: this version has no queues for mirrors")?;
+            let queue = handle::borrow_optional(options.queue, "options.queue")?;
             let prefix = prefix.borrow("prefix")?.to_vec();
             let mirror_options = MirrorOptions { prefix, call: options.call()? };
-            let consumer = callback.map(|callback| -> MirrorConsumer {
-                let mut consumer = Consumer { callback, user_data, arrays: Arrays::default() };
-                Box::new(move |change| consumer.take(change))
-            });
-            let mirror = client.mirror(mirror_options, consumer)?;
+            let mirror = match (queue, callback) {
+                (None, None) => client.mirror(mirror_options, None)?,
+                (Some(_), Some(_)) => {
+                    return Err(Error::invalid("callback is given together with options.queue").into());
+                }
+                (Some(queue), None) => client.mirror_into(mirror_options, queue, Box::new(user_data))?,
+                (None, Some(callback)) => {
+                    let mut consumer = Consumer { callback, user_data, arrays: Arrays::default() };
+                    client.mirror(mirror_options, Some(Box::new(move |change| consumer.take(change))))?
+                }
+            };
             let started = mirror.clone();
             out.set(handle::new(mirror));
             // The handle may be freed by the callback: from here on it is not touched.
@@ -230,8 +244,8 @@ pub unsafe extern "C" fn etcdgw_mirror_revision(mirror: *const etcdgw_mirror) ->
 /// Waits until the copy shows `revision`: that of a put for instance, so that lookups after this see it. 0: the store's
 /// revision at this moment, so that they see everything that was written before.
 ///
-/// `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread, but not inside the
-/// mirror's callback, where it is `ETCDGW_FAILED_PRECONDITION` unless the copy shows the revision already.
+/// `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread; inside a callback it delays
+/// the client's others.
 ///
 /// Where no event comes, since other keys were written, the cluster is asked: now and then, by one of those who wait.
 ///
@@ -264,8 +278,8 @@ pub unsafe extern "C" fn etcdgw_mirror_age_ms(mirror: *const etcdgw_mirror) -> i
     infallible(-1, || unsafe { handle::peek(mirror) }.map_or(-1, |mirror| mirror.age().as_millis() as i64))
 }
 
-/// Ends a mirror and frees it; NULL is fine. After it returns no further callback starts; one may still be running.
-/// Responses stay as they are. Inside its callback too.
+/// Ends a mirror and frees it; NULL is fine. After it returns no further callback starts, and no further event is given;
+/// one may still be running, or be in use. Responses stay as they are. Inside its callback too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_mirror_free(mirror: *mut etcdgw_mirror) {
     // SAFETY: NULL or a mirror that the caller owns, says the header.

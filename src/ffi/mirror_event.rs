@@ -3,7 +3,7 @@
 use super::bytes::etcdgw_bytes;
 use super::constants::{ETCDGW_EVENT_DELETE, ETCDGW_EVENT_PUT};
 use super::error::{ErrorValue, etcdgw_error};
-use super::response::{array, etcdgw_kv};
+use super::response::{Kept, array, etcdgw_kv};
 use super::watch_response::etcdgw_watch_event;
 use crate::concurrency::mirror::{Entry, MirrorChange};
 use crate::rpc::watch::EventType;
@@ -19,8 +19,8 @@ pub struct etcdgw_mirror_event {
     /// 0.
     pub reserved0: i32,
     /// What has changed, `events_len` of them, NULL when there are none. Of `ETCDGW_MIRROR_EVENTS` whole revisions, in
-    /// their order; of `ETCDGW_MIRROR_REBUILT` the difference between the old copy and the new one, by key. `prev_kv` is
-    /// what the copy had before, NULL where it had no such key. Of a key that was deleted, `mod_revision` of
+    /// their order; of `ETCDGW_MIRROR_REBUILT` the difference between the copy as it was last told and as it is, by key.
+    /// `prev_kv` is what the copy had before, NULL where it had no such key. Of a key that was deleted, `mod_revision` of
     /// `ETCDGW_MIRROR_REBUILT` is the latest that the revision can have been.
     pub events: *const etcdgw_watch_event,
     /// How many events are here.
@@ -34,9 +34,9 @@ pub struct etcdgw_mirror_event {
 /// Takes a change of a mirror, which is valid during the call only; `user_data` is what was given with the callback.
 ///
 /// Called on a thread of the library, one at a time together with the other callbacks of the client, never under a lock:
-/// it may call every function of the library but `etcdgw_mirror_wait_for_revision` of its own mirror, `etcdgw_mirror_free`
-/// included. The copy stays as it is while it runs, and so do the client's other mirrors. It must not throw. Where it
-/// forks, the child must not return from it: the thread, and with it the child, would end.
+/// it may call every function of the library, `etcdgw_mirror_free` included. The copy goes on while it runs, and so do the
+/// client's other mirrors. It must not throw. Where it forks, the child must not return from it: the thread, and with it
+/// the child, would end.
 pub type etcdgw_mirror_callback =
     Option<unsafe extern "C" fn(event: *const etcdgw_mirror_event, user_data: *mut c_void)>;
 
@@ -94,4 +94,14 @@ impl Arrays {
             error: error.map_or(ptr::null(), |error| ptr::from_ref(error).cast()),
         }
     }
+}
+
+/// The event as a part of something else.
+pub(super) fn keep(mut change: MirrorChange, kept: &mut Kept) -> *const etcdgw_mirror_event {
+    let error = change.error.take().map(|error| kept.keep(ErrorValue::new(error)));
+    let mut arrays = Arrays::default();
+    // SAFETY: it was kept just now, and stays where it is as long as the event.
+    let public = arrays.lend(&change, error.map(|error| unsafe { &*error }));
+    kept.keep((change, arrays));
+    kept.keep(public)
 }

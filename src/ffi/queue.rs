@@ -7,7 +7,7 @@ use super::election::etcdgw_election_event;
 use super::error::etcdgw_error;
 use super::handle::{self, Handle, Native};
 use super::keepalive::etcdgw_keepalive_event;
-use super::mirror_event::etcdgw_mirror_event;
+use super::mirror_event::{self, etcdgw_mirror_event};
 use super::options::wait_limit;
 use super::output::Output;
 use super::response::{self, Kept};
@@ -16,7 +16,7 @@ use crate::event_queue::{Content, Event, EventQueue};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-/// One place for the events of any number of watches, of different clients too, with one descriptor. For any number of
+/// One place for the events of any number of watches and mirrors, of different clients too, with one descriptor. For any number of
 /// threads at the same time.
 pub struct etcdgw_queue {
     _private: (),
@@ -62,12 +62,13 @@ fn new_event(event: Event) -> *mut etcdgw_event {
     };
     match content {
         Content::Watch(response) => public.watch = watch_response::keep(response, &mut kept),
+        Content::Mirror(change) => public.mirror = mirror_event::keep(change, &mut kept),
     }
     kept.keep(InProcess::new(tag));
     response::new(public, kept)
 }
 
-/// Makes a queue. A watch is given it as `options.queue`.
+/// Makes a queue. A watch or a mirror is given it as `options.queue`.
 ///
 /// `out`: receives the queue, owned by the caller: `etcdgw_queue_free`. Any thread.
 #[unsafe(no_mangle)]
@@ -119,7 +120,8 @@ pub unsafe extern "C" fn etcdgw_queue_fd(queue: *const etcdgw_queue) -> c_int {
 }
 
 /// Frees a queue; NULL is fine. No other thread may be inside a call with it. What still delivers there ends as if it were
-/// cancelled, and is to be freed all the same, before or after the queue; the same is true of events.
+/// cancelled, but for mirrors, which go on and tell nobody; it is to be freed all the same, before or after the queue, and
+/// the same is true of events.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_queue_free(queue: *mut etcdgw_queue) {
     // SAFETY: NULL or a queue that the caller owns, says the header.

@@ -25,6 +25,8 @@ pub(super) struct Backlog {
 pub(super) enum Face {
     /// By callbacks, in the turns that the delivery thread gives it.
     Callback,
+    /// By the feeder, who calls the consumer itself: nothing is ever here.
+    Inline,
     /// By whoever asks, and looks at its descriptor.
     Pull,
     /// By an event queue.
@@ -170,6 +172,20 @@ impl Backlog {
         (if is_full { Room::Full } else { Room::Left }, is_due)
     }
 
+    /// Accounts for a response that is consumed as it comes. False: the watch is over, and nobody is to have it.
+    pub(super) fn pass(&self, response: &WatchResponse, is_last: bool) -> bool {
+        let mut state = lock(&self.state);
+        if state.phase != Phase::Open {
+            return false;
+        }
+        if is_last {
+            state.phase = Phase::Over;
+        }
+        state.resume_revision = response.resume_revision;
+        self.buffers.stats.events_delivered.add(response.events.len());
+        true
+    }
+
     /// Lets callbacks and events begin. True: the delivery thread must be told.
     #[must_use]
     pub(super) fn start(&self) -> bool {
@@ -298,7 +314,7 @@ impl Backlog {
     /// Makes the descriptor, or what the event queue knows, say what the state says; under the lock, so that they agree.
     fn show(&self, state: &mut MutexGuard<'_, State>) {
         let is_ready = match self.face {
-            Face::Callback => return,
+            Face::Callback | Face::Inline => return,
             Face::Pull => !state.responses.is_empty() || state.phase == Phase::Over,
             Face::Queue(_) => !state.responses.is_empty() && state.turn != Turn::Withheld,
         };

@@ -1,4 +1,4 @@
-//! How much of what was not consumed yet a client's watches may hold.
+//! How much of what was not consumed yet a client's watches may hold, and its mirrors.
 
 use crate::stats::Stats;
 use crate::sync::AtomicUsize;
@@ -21,18 +21,18 @@ impl Buffers {
 
     /// Counts what a watch has more of. It then holds `now`, and held `before`; answers whether that is all it may: one
     /// that held nothing never suffers from what the others hold.
-    pub(super) fn hold(&self, before: usize, now: usize) -> bool {
+    pub(crate) fn hold(&self, before: usize, now: usize) -> bool {
         let added = now.saturating_sub(before);
         let held = self.held.fetch_add(added, Ordering::Relaxed).saturating_add(added);
         now >= self.watch_bytes || (before > 0 && held >= self.total_bytes)
     }
 
-    pub(super) fn let_go(&self, bytes: usize) {
+    pub(crate) fn let_go(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     #[cfg(all(test, not(loom)))]
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 }

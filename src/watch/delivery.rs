@@ -2,10 +2,9 @@
 
 use crate::deadline::Deadline;
 use crate::error::Result;
-use crate::net::{self, Generation};
+use crate::net;
 use crate::sync::{Mutex, Waiters, lock};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
@@ -23,24 +22,6 @@ pub(crate) enum Delivered {
     All,
     /// The callback has forked and come back in the child, where nothing of this is usable: locks may be held for ever.
     InAChild,
-}
-
-/// Something else to be done among the callbacks.
-pub(crate) struct Job(Mutex<Option<Box<dyn FnOnce() + Send>>>);
-
-impl Job {
-    pub(crate) fn new(run: impl FnOnce() + Send + 'static) -> Job {
-        Job(Mutex::new(Some(Box::new(run))))
-    }
-}
-
-impl Deliver for Job {
-    fn deliver(&self) -> Delivered {
-        let process = Generation::current();
-        let run = lock(&self.0).take();
-        let _ = catch_unwind(AssertUnwindSafe(|| run.map(|run| run())));
-        if process.is_current() { Delivered::All } else { Delivered::InAChild }
-    }
 }
 
 /// Keeps the delivery thread of a client running. It ends with the last owner of this, which therefore is no callback's
@@ -112,7 +93,7 @@ impl Delivery {
         self.changed.wake_all(state);
     }
 
-    pub(super) fn run(&self) {
+    pub(crate) fn run(&self) {
         while let Some(who) = self.next() {
             match who.deliver() {
                 // To the end of the line after each: nobody keeps the others waiting for more than one callback.
@@ -152,7 +133,7 @@ impl Delivery {
     }
 
     /// Lets the thread end once nothing is due.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let mut state = lock(&self.state);
         state.is_stopping = true;
         self.changed.wake_all(state);

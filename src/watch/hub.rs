@@ -1,7 +1,7 @@
 //! What the watches of one client have in common.
 
 use super::buffers::Buffers;
-use super::delivery::{Delivery, DeliveryGuard, Job};
+use super::delivery::{Delivery, DeliveryGuard};
 use super::pins::Pins;
 use super::reactor::{Reactor, Settings};
 use super::switchboard::{Message, Switchboard};
@@ -107,12 +107,9 @@ impl Hub {
         Ok(guard)
     }
 
-    /// Has something done on the delivery thread, among the callbacks, if it runs.
-    pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) {
-        let delivery = lock(&self.state).delivery.upgrade();
-        if let Some(delivery) = delivery {
-            delivery.schedule(Arc::new(Job::new(job)));
-        }
+    /// What bounds what the client keeps for its consumers.
+    pub(crate) fn buffers(&self) -> Arc<Buffers> {
+        self.buffers.clone()
     }
 
     /// Ends all watches, and starts none any more.

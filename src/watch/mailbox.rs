@@ -52,6 +52,8 @@ pub(super) struct Mailbox {
 enum Outlet {
     Pull,
     Callback(Callback),
+    /// A consumer of the library's own, called by the feeder. Taken out while it runs, and for good after its last call.
+    Inline(Mutex<Option<Consumer>>),
     /// An event queue, which its backlog knows. What its owner gave along, as long as there may be events.
     Queue(Mutex<Option<Arc<Tag>>>),
 }
@@ -67,6 +69,13 @@ impl Mailbox {
     pub(super) fn calling(consumer: Consumer, delivery: Arc<Delivery>, origin: Origin) -> Arc<Mailbox> {
         let callback = Callback { consumer: Mutex::new(Some(consumer)), delivery };
         Arc::new(Mailbox::new(Face::Callback, Outlet::Callback(callback), origin))
+    }
+
+    /// Of a watch whose consumer the feeder calls itself, before a push or the end returns: one that is quick and waits for
+    /// nothing. Nothing is kept for it, so that it is never full, and nothing is withheld before the start. It is dropped
+    /// after its last call or with the mailbox, on whichever thread that is.
+    pub(super) fn inline(consumer: Consumer, origin: Origin) -> Arc<Mailbox> {
+        Arc::new(Mailbox::new(Face::Inline, Outlet::Inline(Mutex::new(Some(consumer))), origin))
     }
 
     /// Of a watch that is asked.
@@ -106,6 +115,10 @@ impl Mailbox {
 
     /// Adds a response, which is kept in any case; after `Full` no other is to come before the feeder hears of room.
     pub(super) fn push(self: &Arc<Mailbox>, response: WatchResponse) -> Room {
+        if let Outlet::Inline(consumer) = &self.outlet {
+            self.pass(consumer, response, false);
+            return Room::Left;
+        }
         let (room, is_due) = self.backlog.push(response);
         self.schedule(is_due);
         room
@@ -113,8 +126,26 @@ impl Mailbox {
 
     /// Adds the last response.
     pub(super) fn end(self: &Arc<Mailbox>, response: WatchResponse) {
+        if let Outlet::Inline(consumer) = &self.outlet {
+            return self.pass(consumer, response, true);
+        }
         let is_due = self.backlog.end(response);
         self.schedule(is_due);
+    }
+
+    /// Gives a response to a consumer of the library's own, unless the watch is over. Called by the feeder alone.
+    fn pass(&self, consumer: &Mutex<Option<Consumer>>, response: WatchResponse, is_last: bool) {
+        if !self.backlog.pass(&response, is_last) {
+            return;
+        }
+        // Called without a lock: it may end the watch.
+        let taken = lock(consumer).take();
+        if let Some(mut called) = taken {
+            called(response);
+            if !is_last {
+                *lock(consumer) = Some(called);
+            }
+        }
     }
 
     /// Ends the watch on behalf of its owner.
@@ -149,7 +180,7 @@ impl Mailbox {
 
     /// Waits until its consumer is gone, where it has one. False: waited in vain.
     pub(super) fn join(&self, deadline: Deadline) -> bool {
-        matches!(self.outlet, Outlet::Pull) || self.backlog.wait_for_release(deadline)
+        matches!(self.outlet, Outlet::Pull | Outlet::Inline(_)) || self.backlog.wait_for_release(deadline)
     }
 
     fn schedule(self: &Arc<Mailbox>, is_due: bool) {

@@ -12,7 +12,7 @@
 //!   ▼
 //! backlog       what the consumer has not taken yet; buffers bounds it; mailbox leads to the consumer
 //!   ▼
-//! delivery      callbacks on the client's delivery thread   (or Watch::next, the descriptor, or an event queue)
+//! delivery      callbacks on the client's delivery thread   (or Watch::next, the descriptor, an event queue, or at once)
 //! ```
 
 mod account;
@@ -136,6 +136,15 @@ impl Client {
     ) -> Result<Watch> {
         let control = self.control(&options.call);
         self.begin_watch(&options, &control, None, |origin| Mailbox::queued(queue, tag, origin))
+    }
+
+    /// Watches, calling `consumer` on the thread that drives the watches, while they wait: it is to be quick, waits for
+    /// nothing, and holds neither the client nor a watch, with the last of which that very thread ends. Nothing is kept for
+    /// it and nothing is withheld: it may be called before this returns. It is dropped after its last call, or once that
+    /// thread has forgotten the watch.
+    pub(crate) fn watch_inline(&self, options: WatchOptions, consumer: Consumer) -> Result<Watch> {
+        let control = self.control(&options.call);
+        self.begin_watch(&options, &control, None, |origin| Mailbox::inline(consumer, origin))
     }
 
     /// Watches, to be asked with [`Watch::next`].

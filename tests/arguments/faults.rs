@@ -91,7 +91,7 @@ impl Faulty for etcdgw_mirror_options {
         self.struct_size = size;
     }
     fn faults() -> Vec<Fault<etcdgw_mirror_options>> {
-        vec![("options.queue", ETCDGW_UNIMPLEMENTED, |o| o.queue = ptr::dangling_mut())]
+        Vec::new()
     }
 }
 faulty!(etcdgw_role_permission_options, 48, flags[prefix], bytes[range_end], others[reserved0 = 1]);
@@ -229,7 +229,9 @@ pub const WATCH_BOTH: &[Fault<etcdgw_watch_options>] = &[
     (BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z"))),
     ("callback", INVALID, |o| o.queue = queue()),
 ];
-/// The same, or a queue where none can be.
+/// A queue together with the callback.
+pub const MIRROR_BOTH: &[Fault<etcdgw_mirror_options>] = &[("callback", INVALID, |o| o.queue = queue())];
+/// A range end together with a prefix, or a queue where none can be.
 pub const PULL_BOTH: &[Fault<etcdgw_watch_options>] = &[
     (BOTH_ENDS, INVALID, |o| (o.prefix, o.range_end) = (1, bytes(b"z"))),
     ("options.queue", INVALID, |o| o.queue = queue()),

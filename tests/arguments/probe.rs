@@ -151,6 +151,8 @@ unsafe extern "C" fn drop_piece(_: *const etcdgw_bytes, _: *mut c_void) -> i32 {
 }
 unsafe extern "C" fn ignore_lease(_: *const etcdgw_keepalive_event, _: *mut c_void) {}
 
+unsafe extern "C" fn ignore_copy(_: *const etcdgw_mirror_event, _: *mut c_void) {}
+
 unsafe extern "C" fn ignore_leader(_: *const etcdgw_election_event, _: *mut c_void) {}
 
 unsafe extern "C" fn ignore(_: *const etcdgw_watch_response, _: *mut c_void) {}
@@ -382,6 +384,11 @@ impl Probe {
     /// May be NULL.
     pub fn keepalive_callback(&mut self) -> etcdgw_keepalive_callback {
         Some(ignore_lease)
+    }
+
+    /// May be NULL.
+    pub fn mirror_callback(&mut self) -> etcdgw_mirror_callback {
+        Some(ignore_copy)
     }
 
     /// May be NULL.

@@ -133,7 +133,7 @@ fn copies() -> Vec<(&'static str, Call)> {
         etcdgw_scan_open(p.client(), p.bytes("prefix"), p.options::<etcdgw_scan_options>(&[]), p.output("out"), p.err())
             etcdgw_scan_free;
         etcdgw_mirror_open(
-            p.client(), p.bytes("prefix"), p.options::<etcdgw_mirror_options>(&[]), None, p.user_data(),
+            p.client(), p.bytes("prefix"), p.options(MIRROR_BOTH), p.mirror_callback(), p.user_data(),
             p.user_data_free(), p.output("out"), p.err()) etcdgw_mirror_free;
     }
 }

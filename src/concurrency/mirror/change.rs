@@ -11,8 +11,9 @@ use crate::rpc::watch::EventType;
 pub enum ChangeKind {
     /// What happened to the keys: whole revisions, in their order, each event once.
     Events = 1,
-    /// The copy was made anew, since the history from the old one on is gone: the difference between the two, an event
-    /// for each key. What happened in between is not told.
+    /// The difference between the copy as it was last told and as it is, an event for each key, and not what happened in
+    /// between: the copy was made anew, since the history from the old one on is gone, or there was more to tell than
+    /// could be kept.
     Rebuilt = 2,
     /// The last change, with the reason: the copy stays as it is.
     Ended = 3,

@@ -27,6 +27,11 @@ impl Entry {
         Entry::new(&KeyValue { mod_revision, ..KeyValue::default() }, key, b"")
     }
 
+    /// How many bytes it takes.
+    pub(super) fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// The key.
     pub fn key(&self) -> &[u8] {
         self.0.get(HEAD..HEAD + self.key_len()).unwrap_or_default()

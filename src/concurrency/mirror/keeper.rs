@@ -1,35 +1,34 @@
-//! What keeps a copy up with the cluster: the consumer of its watch. All of it happens on the client's delivery thread.
+//! What keeps a copy up with the cluster: the consumer of its watch. All of it happens on the thread that drives the
+//! client's watches, which must never wait and never be the last to hold a client: what takes a while is for others.
 
-use super::change::{ChangeKind, MirrorChange};
+use super::outbox::Outbox;
+use super::rebuild;
 use super::shared::Shared;
-use super::{MirrorConsumer, rebuild};
+use super::tree::Tree;
 use crate::client::{self, Client};
 use crate::error::{Code, Error, Outcome, Reason};
-use crate::net::{Generation, lock};
-use crate::rpc::Keys;
 use crate::rpc::watch::WatchRequest;
+use crate::rpc::{Header, Keys};
 use crate::watch::{Consumer, WatchKind, WatchOptions, WatchResponse};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
-/// The keeper of one mirror. It goes from one watch to the next, and what belongs to the consumer ends with it.
+/// The keeper of one mirror. It goes from one watch to the next.
 pub(super) struct Keeper {
     pub shared: Arc<Shared>,
     /// The handle keeps it.
     client: Weak<client::Shared>,
-    /// Taken out while it runs.
-    consumer: Mutex<Option<MirrorConsumer>>,
-    is_told: bool,
+    /// Where somebody is to be told of changes.
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>, client: &Client, consumer: Option<MirrorConsumer>) -> Arc<Keeper> {
-        let is_told = consumer.is_some();
-        Arc::new(Keeper { shared, client: Arc::downgrade(&client.shared), consumer: Mutex::new(consumer), is_told })
+    pub(super) fn new(shared: Arc<Shared>, client: &Client, outbox: Option<Arc<Outbox>>) -> Arc<Keeper> {
+        Arc::new(Keeper { shared, client: Arc::downgrade(&client.shared), outbox })
     }
 
-    /// `None`: the mirror is freed.
+    /// `None`: the mirror is freed. Not to be asked for on the thread that drives watches.
     pub(super) fn client(&self) -> Option<Client> {
         self.client.upgrade().map(|shared| Client { shared })
     }
@@ -44,71 +43,58 @@ impl Keeper {
     /// What the watch is to call.
     pub(super) fn as_consumer(self: &Arc<Keeper>) -> Consumer {
         let keeper = self.clone();
-        Box::new(move |response| keeper.take(response))
+        Box::new(move |response| {
+            // The client's other watches are not to end by what is wrong here.
+            if catch_unwind(AssertUnwindSafe(|| keeper.take(response))).is_err() {
+                keeper.end(Error::Panic("keeping a mirror up panicked".to_owned()));
+            }
+        })
     }
 
     fn take(self: &Arc<Keeper>, response: WatchResponse) {
         match response.kind {
-            WatchKind::Events | WatchKind::Progress => {
-                let events = self.shared.apply(&response, self.is_told);
-                if !events.is_empty() {
-                    let revision = response.resume_revision.saturating_sub(1);
-                    self.tell(MirrorChange { kind: ChangeKind::Events, events, revision, error: None });
-                }
-            }
+            WatchKind::Events | WatchKind::Progress => self.apply(&response),
             WatchKind::Disconnected | WatchKind::Resumed => {}
             WatchKind::Ended => {
                 let error = response.error.unwrap_or(Error::Closed { outcome: Outcome::NotApplied });
                 match calls_for_rebuild(&error) {
-                    true => rebuild::begin(self, &error),
+                    true => rebuild::begin(self, error),
                     false => self.end(error),
                 }
             }
         }
     }
 
+    fn apply(&self, response: &WatchResponse) {
+        let outbox = self.outbox.as_ref().filter(|outbox| outbox.is_open());
+        let (events, tree) = self.shared.apply(response, outbox.is_some());
+        if let Some(outbox) = outbox.filter(|_| !events.is_empty()) {
+            outbox.add(events, tree, response.resume_revision.saturating_sub(1));
+        }
+    }
+
+    /// Shows the first copy, of which nothing is told, before a watch goes on from there.
+    pub(super) fn begin(&self, tree: Tree, header: Header) {
+        if let Some(outbox) = &self.outbox {
+            outbox.begin(&tree, header.revision);
+        }
+        self.shared.replace(tree, header);
+    }
+
+    /// Shows a copy that was made anew, after the last word of the watch before and before the first of the next one.
+    pub(super) fn replace(&self, tree: Tree, header: Header) {
+        self.shared.replace(tree.clone(), header);
+        if let Some(outbox) = &self.outbox {
+            outbox.rebuilt(tree, header.revision);
+        }
+    }
+
     /// The copy stays as it is from now on.
     pub(super) fn end(&self, error: Error) {
         self.shared.end(error.clone());
-        let revision = self.shared.revision();
-        self.tell(MirrorChange { kind: ChangeKind::Ended, events: Vec::new(), revision, error: Some(error) });
-    }
-
-    pub(super) fn tell(&self, change: MirrorChange) {
-        let taken = lock(&self.consumer).take();
-        let Some(mut consumer) = taken else { return };
-        if !self.shared.is_freed() {
-            let process = Generation::current();
-            let calling = Calling::begin(&self.shared);
-            let called = catch_unwind(AssertUnwindSafe(|| consumer(change)));
-            if !process.is_current() {
-                // The callback has forked, and come back in the child: nothing here is usable there.
-                std::mem::forget((calling, consumer));
-                return;
-            }
-            if called.is_err() {
-                // It has had its last call; the mirror goes on.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
-                return;
-            }
+        if let Some(outbox) = &self.outbox {
+            outbox.end(error);
         }
-        *lock(&self.consumer) = Some(consumer);
-    }
-}
-
-/// Says which thread runs a callback, as long as it does.
-struct Calling<'a>(&'a Shared);
-
-impl Calling<'_> {
-    fn begin(shared: &Shared) -> Calling<'_> {
-        lock(&shared.account).caller = Some(std::thread::current().id());
-        Calling(shared)
-    }
-}
-
-impl Drop for Calling<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.account).caller = None;
     }
 }
 

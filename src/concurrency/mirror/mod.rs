@@ -4,7 +4,9 @@
 //! Mirror        the handle; waiting proves that the copy has come to a revision
 //! rebuild       makes the copy: a scan at one revision, followed by a watch from the next one
 //!   ▼
-//! keeper        applies what the watch tells, and tells whoever wants to know (change)
+//! keeper        applies what the watch tells, on the thread that reads it
+//!   │ ▼
+//!   │ outbox    the changes for whoever wants to know (change), until they are taken
 //!   ▼
 //! shared        the account of it, and what is published
 //!   ▼
@@ -13,11 +15,12 @@
 //!
 //! Whole revisions are applied at once, so that no snapshot shows a part of a transaction. Readers take the snapshot that
 //! is published and wait for nobody; a change copies the few nodes of the tree that lead to it, and shares all else with
-//! the states before.
+//! the states before. No consumer keeps the copy from going on, of whatever it is: who is slow hears of it later.
 
 mod change;
 mod entry;
 mod keeper;
+mod outbox;
 mod rebuild;
 mod shared;
 mod snapshot;
@@ -32,15 +35,20 @@ pub use snapshot::{Range, Snapshot};
 use crate::client::{CallOptions, Client, TimeLimit};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
+use crate::event_queue::EventQueue;
 use crate::net::CancelToken;
+use crate::watch::DeliveryGuard;
 use keeper::Keeper;
+use outbox::Outbox;
 use rebuild::Limit;
 use shared::Shared;
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 use waiting::Waiting;
 
-/// Takes the changes of a mirror, on the client's delivery thread, once lookups show them.
+/// Takes the changes of a mirror, on the client's delivery thread, once lookups show them. Where it is so slow that what
+/// waits for it comes to as much as a watch may keep, [`ChangeKind::Rebuilt`] takes its place.
 pub type MirrorConsumer = Box<dyn FnMut(MirrorChange) + Send>;
 
 /// What to mirror.
@@ -62,32 +70,71 @@ pub struct Mirror(Arc<Handle>);
 
 struct Handle {
     shared: Arc<Shared>,
-    /// Dropped last: with it may go the delivery thread.
+    outbox: Option<Arc<Outbox>>,
+    _guard: Option<Arc<DeliveryGuard>>,
+    /// Dropped last.
     client: Client,
 }
 
 impl Client {
-    /// Opens a mirror; returns when the first copy is complete and its watch confirmed. It follows what happens after
-    /// [`Mirror::start`]. The consumer is dropped after its last call, or before this returns an error.
+    /// Opens a mirror; returns when the first copy is complete and its watch confirmed. From then on the copy follows what
+    /// happens, which is told once [`Mirror::start`] allows it. The consumer is dropped after its last call, or before this
+    /// returns an error.
     pub fn mirror(&self, options: MirrorOptions, consumer: Option<MirrorConsumer>) -> Result<Mirror> {
+        let guard = consumer.is_some().then(|| self.shared.hub.delivery()).transpose()?;
+        let outbox = consumer
+            .zip(guard.as_ref())
+            .map(|(consumer, guard)| Outbox::calling(consumer, guard.delivery().clone(), self.shared.hub.buffers()));
+        self.begin_mirror(options, outbox, guard)
+    }
+
+    /// The same, where `queue` is to have the changes, each with the tag. That is dropped with the last event, or before
+    /// this returns an error. The mirror outlives the queue: as a copy of which nothing is told any more.
+    pub fn mirror_into(
+        &self,
+        options: MirrorOptions,
+        queue: &EventQueue,
+        tag: Box<dyn Any + Send + Sync>,
+    ) -> Result<Mirror> {
+        let outbox = Outbox::queued(queue, tag, self.shared.hub.buffers());
+        self.begin_mirror(options, Some(outbox), None)
+    }
+
+    fn begin_mirror(
+        &self,
+        options: MirrorOptions,
+        outbox: Option<Arc<Outbox>>,
+        guard: Option<Arc<DeliveryGuard>>,
+    ) -> Result<Mirror> {
+        match self.first_copy(options, outbox.clone()) {
+            Ok(shared) => Ok(Mirror(Arc::new(Handle { shared, outbox, _guard: guard, client: self.clone() }))),
+            Err(error) => {
+                outbox.inspect(|outbox| outbox.abandon());
+                Err(error)
+            }
+        }
+    }
+
+    fn first_copy(&self, options: MirrorOptions, outbox: Option<Arc<Outbox>>) -> Result<Arc<Shared>> {
         let control = self.control(&options.call);
         let stop = CancelToken::new()
             .map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
         let shared = Arc::new(Shared::new(options.prefix, stop));
-        let keeper = Keeper::new(shared.clone(), self, consumer);
+        let keeper = Keeper::new(shared.clone(), self, outbox);
         let within = Limit::Whole(control.clone());
         loop {
             let (tree, header) = rebuild::copy(self, &shared.prefix, &within)?;
             let mut watched = keeper.watch_options(header.revision.saturating_add(1));
             let timeout = control.deadline.remaining().map_or(TimeLimit::Never, TimeLimit::After);
             watched.call = CallOptions { timeout, cancel: options.call.cancel.clone() };
-            match self.watch(watched, keeper.as_consumer()) {
+            // The watch goes on from it at once.
+            keeper.begin(tree, header);
+            match self.watch_inline(watched, keeper.as_consumer()) {
                 Err(Error::Compacted { .. }) => {}
                 Err(error) => return Err(error),
                 Ok(watch) => {
-                    shared.replace(tree, header);
-                    shared.follow(&watch);
-                    return Ok(Mirror(Arc::new(Handle { shared, client: self.clone() })));
+                    shared.follow_first(&watch);
+                    return Ok(shared);
                 }
             }
         }
@@ -95,10 +142,10 @@ impl Client {
 }
 
 impl Mirror {
-    /// Lets the copy follow the cluster, and its changes be told.
+    /// Lets the changes of the copy be told.
     pub fn start(&self) {
-        if let Some(watch) = self.0.shared.watch() {
-            watch.start();
+        if let Some(outbox) = &self.0.outbox {
+            outbox.start();
         }
     }
 
@@ -121,8 +168,7 @@ impl Mirror {
     /// Waits until the copy shows a revision, at most so long, or without a limit as long as it takes; 0: the store's
     /// revision at this moment. False: waited in vain. The cluster is asked where no event says it.
     ///
-    /// When the mirror has ended it is the error that it ended with, and inside its own callback
-    /// [`Error::FailedPrecondition`], unless the copy shows the revision already.
+    /// When the mirror has ended it is the error that it ended with, unless the copy shows the revision already.
     pub fn wait_for_revision(&self, revision: i64, limit: Option<Duration>) -> Result<bool> {
         let deadline = limit.map_or(Deadline::NEVER, Deadline::after);
         Waiting { shared: &self.0.shared, client: &self.0.client, deadline }.wait(revision)
@@ -137,6 +183,9 @@ impl Mirror {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if let Some(outbox) = &self.outbox {
+            outbox.cancel();
+        }
         self.shared.free();
     }
 }

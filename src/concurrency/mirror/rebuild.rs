@@ -1,6 +1,5 @@
 //! How a copy is made, and made anew when the history from the old one on is gone.
 
-use super::change::{ChangeKind, MirrorChange, difference};
 use super::entry::Entry;
 use super::keeper::{Keeper, is_final};
 use super::tree::Tree;
@@ -13,10 +12,10 @@ use crate::log::Level;
 use crate::net::{self, Control};
 use crate::rpc::scan::ScanRequest;
 use crate::rpc::{Header, Keys};
-use crate::watch::Watch;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// All keys that start so, and the revision that they are at. The time limit is the whole's if there is one, and each
 /// page's otherwise.
@@ -49,36 +48,37 @@ pub(super) enum Limit {
     EachPage(CallOptions),
 }
 
-/// Makes the copy anew on a thread of its own, and goes on. Called on the delivery thread.
-pub(super) fn begin(keeper: &Arc<Keeper>, cause: &Error) {
-    let Some(client) = keeper.client() else { return };
-    let message = cause.full_message();
-    client.shared.channel.logger().log(Level::Info, format_args!("a mirror is made anew: {message}"));
-    let begun = keeper.shared.rebuild_with(|| {
+/// Makes the copy anew on a thread of its own, and goes on. Called where a watch has ended.
+pub(super) fn begin(keeper: &Arc<Keeper>, cause: Error) {
+    let begun = keeper.shared.rebuild_with(|before| {
         let keeper = keeper.clone();
-        net::spawn("etcdgw-mirror", move || rebuild(&client, keeper))
+        net::spawn("etcdgw-mirror", move || {
+            // It has only to pass on the watch that has ended meanwhile.
+            before.map(JoinHandle::join);
+            rebuild(&keeper, &cause);
+        })
     });
     if let Err(error) = begun {
         keeper.end(error);
     }
 }
 
-/// Whatever comes of it, the keeper goes back to the delivery thread: it may be the last to hold foreign values.
-fn rebuild(client: &Client, keeper: Arc<Keeper>) {
-    let rebuilt = catch_unwind(AssertUnwindSafe(|| try_until_final(client, &keeper)));
+fn rebuild(keeper: &Arc<Keeper>, cause: &Error) {
+    let Some(client) = keeper.client() else { return };
+    let message = cause.full_message();
+    client.shared.channel.logger().log(Level::Info, format_args!("a mirror is made anew: {message}"));
+    let rebuilt = catch_unwind(AssertUnwindSafe(|| try_until_final(&client, keeper)));
     let rebuilt = rebuilt.unwrap_or_else(|_| Err(Error::Panic("making a mirror anew panicked".to_owned())));
-    client.shared.hub.post(move || match rebuilt {
-        Ok(rebuilt) => rebuilt.take_over(&keeper),
-        Err(_) if keeper.shared.is_freed() => {}
-        Err(error) => keeper.end(error),
-    });
+    if let Err(error) = rebuilt {
+        keeper.end(error);
+    }
 }
 
-fn try_until_final(client: &Client, keeper: &Arc<Keeper>) -> Result<Rebuilt> {
+fn try_until_final(client: &Client, keeper: &Arc<Keeper>) -> Result<()> {
     let stop = Some(keeper.shared.stop.clone());
     let mut losses = 0;
     loop {
-        let error = match Rebuilt::new(client, keeper) {
+        let error = match try_once(client, keeper) {
             Err(error) if !is_final(&error) => error,
             done => return done,
         };
@@ -91,37 +91,16 @@ fn try_until_final(client: &Client, keeper: &Arc<Keeper>) -> Result<Rebuilt> {
     }
 }
 
-/// A copy that was made anew, and the watch that goes on from it, which has not started.
-struct Rebuilt {
-    tree: Tree,
-    header: Header,
-    watch: Watch,
-}
-
-impl Rebuilt {
-    fn new(client: &Client, keeper: &Arc<Keeper>) -> Result<Rebuilt> {
-        let stop = Some(keeper.shared.stop.clone());
-        let each = CallOptions { timeout: TimeLimit::Default, cancel: stop };
-        let (tree, header) = copy(client, &keeper.shared.prefix, &Limit::EachPage(each))?;
-        // It may begin at once: a refusal comes as the watch's end, and a compaction meanwhile as well.
-        let mut options = keeper.watch_options(header.revision.saturating_add(1));
-        options.wait_created = false;
-        let watch = client.watch(options, keeper.as_consumer())?;
-        Ok(Rebuilt { tree, header, watch })
-    }
-
-    /// Shows the new copy, tells what is different, and goes on from there. Called on the delivery thread.
-    fn take_over(self, keeper: &Keeper) {
-        let Rebuilt { tree, header, watch } = self;
-        if !keeper.shared.follow(&watch) {
-            return;
-        }
-        let old = keeper.shared.replace(tree.clone(), header);
-        let revision = header.revision;
-        let events = difference(&old, &tree, revision);
-        watch.start();
-        // Before foreign code runs, which may come back in a child of fork.
-        drop((old, tree, watch));
-        keeper.tell(MirrorChange { kind: ChangeKind::Rebuilt, events, revision, error: None });
-    }
+/// Shows a new copy, and goes on from there.
+fn try_once(client: &Client, keeper: &Arc<Keeper>) -> Result<()> {
+    let stop = Some(keeper.shared.stop.clone());
+    let each = CallOptions { timeout: TimeLimit::Default, cancel: stop };
+    let (tree, header) = copy(client, &keeper.shared.prefix, &Limit::EachPage(each))?;
+    keeper.replace(tree, header);
+    // A refusal comes as the watch's end, and a compaction meanwhile as well.
+    let mut options = keeper.watch_options(header.revision.saturating_add(1));
+    options.wait_created = false;
+    let watch = client.watch_inline(options, keeper.as_consumer())?;
+    keeper.shared.follow(&watch);
+    Ok(())
 }

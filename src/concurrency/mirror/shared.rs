@@ -12,7 +12,7 @@ use crate::watch::{Watch, WatchResponse};
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{JoinHandle, ThreadId};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// One mirror.
@@ -39,8 +39,6 @@ pub(super) struct Account {
     tree: Tree,
     /// Why nothing more will come.
     pub ended: Option<Error>,
-    /// The thread that runs the callback.
-    pub caller: Option<ThreadId>,
     /// When somebody who waits is to look for a proof next.
     pub probe: Probe,
 }
@@ -73,7 +71,7 @@ impl Shared {
             published: ArcSwap::from_pointee(State::default()),
             began: now,
             proved: AtomicU64::new(0),
-            account: Mutex::new(Account { tree: Tree::default(), ended: None, caller: None, probe }),
+            account: Mutex::new(Account { tree: Tree::default(), ended: None, probe }),
             changed: Condvar::new(),
             stop: Arc::new(stop),
             source: Mutex::default(),
@@ -96,18 +94,21 @@ impl Shared {
         self.proved.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Publishes a copy that was made anew, whatever there was before, and answers that.
-    pub(super) fn replace(&self, tree: Tree, header: Header) -> Tree {
+    /// Publishes a copy that was made anew, whatever there was before.
+    pub(super) fn replace(&self, tree: Tree, header: Header) {
         let mut account = lock(&self.account);
         let old = std::mem::replace(&mut account.tree, tree.clone());
         self.published.store(Arc::new(State { tree, header }));
         self.is_current();
         self.changed.notify_all();
-        old
+        drop(account);
+        // It takes a while, where nobody else has it.
+        drop(old);
     }
 
-    /// Takes in what the watch tells; answers the events with what was there before, where somebody wants to know.
-    pub(super) fn apply(&self, response: &WatchResponse, is_told: bool) -> Vec<MirrorEvent> {
+    /// Takes in what the watch tells; answers the events with what was there before, where somebody wants to know, and the
+    /// copy after them.
+    pub(super) fn apply(&self, response: &WatchResponse, is_told: bool) -> (Vec<MirrorEvent>, Tree) {
         let mut account = lock(&self.account);
         let mut events = Vec::with_capacity(if is_told { response.events.len() } else { 0 });
         for event in &response.events {
@@ -129,7 +130,7 @@ impl Shared {
             self.is_current();
         }
         self.changed.notify_all();
-        events
+        (events, account.tree.clone())
     }
 
     /// Publishes the account, unless what is published is proved to be of a later revision.
@@ -163,44 +164,45 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    pub(super) fn is_freed(&self) -> bool {
-        lock(&self.source).is_freed
-    }
-
     pub(super) fn watch(&self) -> Option<Watch> {
         lock(&self.source).watch.clone()
     }
 
-    /// Makes this the watch that feeds the copy. False: the mirror is freed, and the watch is not wanted.
-    pub(super) fn follow(&self, watch: &Watch) -> bool {
+    /// Keeps the first watch that feeds the copy, unless it has ended meanwhile and the copy is made anew.
+    pub(super) fn follow_first(&self, watch: &Watch) {
         let mut source = lock(&self.source);
-        if source.is_freed {
-            return false;
+        if source.rebuilder.is_none() {
+            source.watch = Some(watch.clone());
         }
-        let before = source.watch.replace(watch.clone());
-        drop(source);
-        // Its end waits for its reader.
-        drop(before);
-        true
     }
 
-    /// Keeps the thread that `start` starts, unless the mirror is freed.
-    pub(super) fn rebuild_with<E>(&self, start: impl FnOnce() -> Result<JoinHandle<()>, E>) -> Result<(), E> {
+    /// Keeps the watch that feeds the copy from now on, unless the mirror is freed.
+    pub(super) fn follow(&self, watch: &Watch) {
         let mut source = lock(&self.source);
         if !source.is_freed {
-            // The thread before has nothing more to do, or there would be no cause for this one.
-            source.rebuilder = Some(start()?);
+            let before = source.watch.replace(watch.clone());
+            drop(source);
+            drop(before);
+        }
+    }
+
+    /// Keeps the thread that `start` starts, unless the mirror is freed. It is given the one before, to be waited for.
+    pub(super) fn rebuild_with<E>(
+        &self,
+        start: impl FnOnce(Option<JoinHandle<()>>) -> Result<JoinHandle<()>, E>,
+    ) -> Result<(), E> {
+        let mut source = lock(&self.source);
+        if !source.is_freed {
+            let before = source.rebuilder.take();
+            source.rebuilder = Some(start(before)?);
         }
         Ok(())
     }
 
     /// Ends everything that goes on for the mirror, on behalf of its owner.
     pub(super) fn free(&self) {
-        let mut source = lock(&self.source);
-        source.is_freed = true;
-        let Source { watch, rebuilder, .. } =
-            std::mem::replace(&mut *source, Source { is_freed: true, ..Source::default() });
-        drop(source);
+        let freed = Source { is_freed: true, ..Source::default() };
+        let Source { watch, rebuilder, .. } = std::mem::replace(&mut *lock(&self.source), freed);
         self.stop.trigger();
         drop(watch);
         // It runs no foreign code.

@@ -41,9 +41,6 @@ impl Waiting<'_> {
             if let Some(error) = &account.ended {
                 return Err(error.clone());
             }
-            if account.caller == Some(std::thread::current().id()) {
-                return Err(Error::FailedPrecondition { what: "a mirror's callback can't wait for its mirror" });
-            }
         }
         match revision {
             0 => self.latest()?.map_or(Ok(false), |latest| self.wait_for(latest)),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::error::Outcome;
 use crate::rpc::Header;
 use crate::stats::Stats;
 use crate::watch::response::WatchKind;
@@ -123,5 +124,35 @@ fn a_callback_watch_that_is_cancelled_while_it_is_fed_drops_its_consumer_once() 
         feeder.join().unwrap();
         delivery.finish();
         thread.join().unwrap();
+    });
+}
+
+#[test]
+fn an_inline_watch_that_is_cancelled_while_it_ends_is_over_once() {
+    loom::model(|| {
+        let (told, dropped) = (Arc::<Told>::default(), Arc::<AtomicUsize>::default());
+        let tracked = Tracked(dropped.clone());
+        let ends = Arc::<AtomicUsize>::default();
+        let counted = ends.clone();
+        let consumer = move |response: WatchResponse| {
+            let _ = &tracked;
+            counted.fetch_add(usize::from(response.kind == WatchKind::Ended), Ordering::SeqCst);
+        };
+        let mailbox = Mailbox::inline(Box::new(consumer), origin(&told));
+        let fed = mailbox.clone();
+        let feeder = thread::spawn(move || {
+            assert_eq!(fed.push(response(1)), Room::Left);
+            fed.end(WatchResponse::ended(Error::Closed { outcome: Outcome::NotApplied }, 2));
+        });
+        mailbox.cancel();
+        feeder.join().unwrap();
+        assert_eq!(
+            told.over.load(Ordering::SeqCst) + ends.load(Ordering::SeqCst),
+            1,
+            "of its owner's or its feeder's will"
+        );
+        assert_eq!(told.room.load(Ordering::SeqCst), 0);
+        drop(mailbox);
+        assert_eq!(dropped.load(Ordering::SeqCst), 1);
     });
 }

@@ -237,7 +237,7 @@ fn events_of_a_queue_carry_the_tag_and_begin_at_the_start() {
     mailbox.start();
     let event = queue.next(now).unwrap();
     assert!(event.tag.get::<Tracked>().is_some() && event.tag.get::<u8>().is_none());
-    let Content::Watch(response) = &event.content;
+    let Content::Watch(response) = &event.content else { panic!("{event:?}") };
     assert_eq!((event.source, response.resume_revision), (SourceKind::Watch, 2));
     assert!(mailbox.next(Deadline::NEVER).is_err() && mailbox.fd().is_none());
     assert_eq!(drops.load(Ordering::SeqCst), 0);
@@ -326,4 +326,42 @@ fn a_queue_makes_its_descriptor_when_it_is_asked_for_it() {
     assert!(is_readable(fd), "what was there before counts");
     drop(queue.next(None));
     assert!(!is_readable(fd));
+}
+
+#[test]
+fn an_inline_consumer_is_called_at_once_by_its_feeder_and_never_full() {
+    let fed = Fed::with_bounds(1, 1);
+    let (heard, dropped) = (Arc::<Mutex<Vec<i64>>>::default(), Arc::<AtomicUsize>::default());
+    let (hears, tracked) = (heard.clone(), Tracked(dropped.clone()));
+    let consumer = move |response: WatchResponse| {
+        let _ = &tracked;
+        lock(&hears).push(response.resume_revision);
+    };
+    let mailbox = Mailbox::inline(Box::new(consumer), fed.origin());
+    assert!((1..=3).all(|revision| mailbox.push(response(revision)) == Room::Left));
+    assert_eq!((lock(&heard).clone(), fed.units_held()), (vec![2, 3, 4], 0));
+    mailbox.start();
+    mailbox.end(closed());
+    assert_eq!((lock(&heard).len(), dropped.load(Ordering::SeqCst)), (4, 1));
+    let _ = mailbox.push(response(5));
+    mailbox.end(closed());
+    mailbox.cancel();
+    assert_eq!((lock(&heard).len(), fed.told.room(), fed.told.over()), (4, 0, 0));
+    assert!(mailbox.join(Deadline::NEVER) && mailbox.fd().is_none());
+}
+
+#[test]
+fn an_inline_consumer_may_end_its_watch_and_hears_nothing_after() {
+    let fed = Fed::new();
+    let (calls, own) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Option<Arc<Mailbox>>>>::default());
+    let (counted, ended) = (calls.clone(), own.clone());
+    let consumer = move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        lock(&ended).take().unwrap().cancel();
+    };
+    let mailbox = Mailbox::inline(Box::new(consumer), fed.origin());
+    *lock(&own) = Some(mailbox.clone());
+    assert!((1..=2).all(|revision| mailbox.push(response(revision)) == Room::Left));
+    mailbox.end(closed());
+    assert_eq!((calls.load(Ordering::SeqCst), fed.told.over()), (1, 1));
 }

@@ -1,0 +1,390 @@
+//! What the consumer of a mirror has not been told yet.
+//!
+//! The copy waits for nobody: what changes in it is kept here until the consumer comes for it, and bounded as what a watch
+//! keeps is. Where that is too much it is dropped, and what the consumer is told instead is the difference between the
+//! copy as it was last told and as it is. So whatever is told, applied to the state before it, gives the next one.
+
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use super::MirrorConsumer;
+use super::change::{ChangeKind, MirrorChange, MirrorEvent, difference};
+use super::tree::Tree;
+use crate::error::Error;
+use crate::event_queue::{Content, Event, EventQueue, Port, Source, SourceKind, Tag};
+use crate::net::Generation;
+use crate::rpc::watch::EventType;
+use crate::sync::{Mutex, MutexGuard, lock};
+use crate::watch::{Buffers, Deliver, Delivered, Delivery};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+
+/// The changes of one mirror that are to be told, and the way to its consumer.
+///
+/// The lock of the state is held for no longer than a change takes to move; only an event queue's is taken under it. That
+/// of `told` is taken by who takes a change, before the other, and never by who adds one.
+pub(super) struct Outbox {
+    state: Mutex<State>,
+    /// The copy as the consumer knows it.
+    told: Mutex<Tree>,
+    buffers: Arc<Buffers>,
+    outlet: Outlet,
+}
+
+#[derive(Default)]
+struct State {
+    changes: VecDeque<MirrorChange>,
+    bytes: usize,
+    /// They are all that may be kept.
+    is_full: bool,
+    /// After them comes the difference to `latest`, which has everything that was added.
+    is_lost: bool,
+    latest: Tree,
+    revision: i64,
+    /// What comes last.
+    ended: Option<Error>,
+    /// Somebody works out what to tell; nobody else is to take anything until that is known.
+    is_taken: bool,
+    /// Whether the event queue knows of something here.
+    is_ready: bool,
+    turn: Turn,
+    /// The last change has been taken.
+    is_finished: bool,
+    /// Nothing more is to be told.
+    is_over: bool,
+    /// The consumer is dropped, or about to be.
+    is_released: bool,
+}
+
+/// Whose turn it is: that of a consumer that is called.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Turn {
+    /// Not before [`start`](Outbox::start).
+    #[default]
+    Withheld,
+    /// Nothing is to be told.
+    Idle,
+    /// The delivery thread has it, or will.
+    Due,
+}
+
+enum Outlet {
+    Callback {
+        /// Taken out while it runs, and for good after its last call.
+        consumer: Mutex<Option<MirrorConsumer>>,
+        delivery: Arc<Delivery>,
+    },
+    Queue {
+        port: Port,
+        /// What its owner gave along, as long as there may be events.
+        tag: Mutex<Option<Arc<Tag>>>,
+    },
+}
+
+/// What is to be done for the consumer.
+#[allow(clippy::large_enum_variant, reason = "it is moved once and stored nowhere")]
+enum Work {
+    Tell(MirrorChange),
+    /// The last call has been made.
+    Release,
+    Nothing,
+}
+
+impl Outbox {
+    /// For a consumer that is called on the delivery thread.
+    pub(super) fn calling(consumer: MirrorConsumer, delivery: Arc<Delivery>, buffers: Arc<Buffers>) -> Arc<Outbox> {
+        let outlet = Outlet::Callback { consumer: Mutex::new(Some(consumer)), delivery };
+        Arc::new(Outbox::new(outlet, buffers))
+    }
+
+    /// For an event queue.
+    pub(super) fn queued(queue: &EventQueue, tag: Box<dyn Any + Send + Sync>, buffers: Arc<Buffers>) -> Arc<Outbox> {
+        Arc::new_cyclic(|outbox: &Weak<Outbox>| {
+            let tag = Tag::new(tag, outbox.clone());
+            let port = queue.register(outbox.clone());
+            Outbox::new(Outlet::Queue { port, tag: Mutex::new(Some(tag)) }, buffers)
+        })
+    }
+
+    fn new(outlet: Outlet, buffers: Arc<Buffers>) -> Outbox {
+        Outbox { state: Mutex::default(), told: Mutex::default(), buffers, outlet }
+    }
+
+    /// The copy that the consumer is taken to know, before anything is added.
+    pub(super) fn begin(&self, tree: &Tree, revision: i64) {
+        *lock(&self.told) = tree.clone();
+        let mut state = lock(&self.state);
+        state.latest = tree.clone();
+        state.revision = revision;
+    }
+
+    /// Lets changes be told.
+    pub(super) fn start(self: &Arc<Outbox>) {
+        self.change(|state| {
+            if state.turn == Turn::Withheld {
+                state.turn = Turn::Idle;
+            }
+        });
+    }
+
+    /// Whether anybody is to hear of what comes.
+    pub(super) fn is_open(&self) -> bool {
+        !lock(&self.state).is_over
+    }
+
+    /// What has happened to the keys, and the copy after it.
+    pub(super) fn add(self: &Arc<Outbox>, events: Vec<MirrorEvent>, latest: Tree, revision: i64) {
+        let change = MirrorChange { kind: ChangeKind::Events, events, revision, error: None };
+        self.change(|state| {
+            let before = std::mem::replace(&mut state.latest, latest);
+            state.revision = revision;
+            let dropped = if state.is_full { self.lose(state) } else { VecDeque::new() };
+            if !state.is_lost {
+                let held = state.bytes;
+                state.bytes += cost(&change);
+                state.is_full = self.buffers.hold(held, state.bytes);
+                state.changes.push_back(change);
+            }
+            (before, dropped)
+        });
+    }
+
+    /// Drops what is untold.
+    fn lose(&self, state: &mut State) -> VecDeque<MirrorChange> {
+        self.buffers.let_go(std::mem::take(&mut state.bytes));
+        (state.is_full, state.is_lost) = (false, true);
+        std::mem::take(&mut state.changes)
+    }
+
+    /// The copy is another one, and how it came about isn't known.
+    pub(super) fn rebuilt(self: &Arc<Outbox>, latest: Tree, revision: i64) {
+        self.change(|state| {
+            (state.is_lost, state.revision) = (true, revision);
+            std::mem::replace(&mut state.latest, latest)
+        });
+    }
+
+    /// The last that is told.
+    pub(super) fn end(self: &Arc<Outbox>, error: Error) {
+        self.change(|state| {
+            state.ended.get_or_insert(error);
+        });
+    }
+
+    /// Tells nothing any more, on behalf of the owner.
+    pub(super) fn cancel(self: &Arc<Outbox>) {
+        self.change(|state| {
+            let left = self.close(state);
+            if state.turn == Turn::Withheld {
+                state.turn = Turn::Idle;
+            }
+            left
+        });
+        self.drop_tag();
+    }
+
+    /// The same before the start, where the consumer is gone when this returns.
+    pub(super) fn abandon(&self) {
+        let left = self.close(&mut lock(&self.state));
+        drop(left);
+        if let Outlet::Callback { consumer, .. } = &self.outlet {
+            let consumer = lock(consumer).take();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+        }
+        self.drop_tag();
+    }
+
+    /// What it answers is to be dropped without the lock.
+    #[must_use]
+    fn close(&self, state: &mut State) -> (Tree, VecDeque<MirrorChange>) {
+        let dropped = self.lose(state);
+        (state.is_over, state.is_lost, state.ended) = (true, false, None);
+        (std::mem::take(&mut state.latest), dropped)
+    }
+
+    /// Changes the state, unless it is over, and sees to it that the consumer hears of that.
+    fn change<T>(self: &Arc<Outbox>, change: impl FnOnce(&mut State) -> T) {
+        let mut state = lock(&self.state);
+        if state.is_over {
+            return;
+        }
+        let left = change(&mut state);
+        self.show(&mut state);
+        let delivery = match &self.outlet {
+            Outlet::Callback { delivery, .. } if state.turn == Turn::Idle && (state.is_over || state.has_more()) => {
+                state.turn = Turn::Due;
+                Some(delivery)
+            }
+            _ => None,
+        };
+        drop(state);
+        drop(left);
+        if let Some(delivery) = delivery {
+            delivery.schedule(self.clone());
+        }
+    }
+
+    /// Makes what the event queue knows say what the state says; under the lock, so that they agree.
+    fn show(&self, state: &mut MutexGuard<'_, State>) {
+        let Outlet::Queue { port, .. } = &self.outlet else { return };
+        let is_ready = state.has_more() && !state.is_taken && state.turn != Turn::Withheld;
+        if std::mem::replace(&mut state.is_ready, is_ready) != is_ready {
+            port.set_ready(is_ready);
+        }
+    }
+
+    /// What is to be told next. One caller at a time.
+    fn work(&self) -> Work {
+        let mut told = lock(&self.told);
+        let mut state = lock(&self.state);
+        // It has left the queue's line.
+        state.is_ready = false;
+        if state.is_over || state.is_finished {
+            return if std::mem::replace(&mut state.is_released, true) { Work::Nothing } else { Work::Release };
+        }
+        if let Some(change) = state.changes.pop_front() {
+            let cost = cost(&change);
+            state.bytes = state.bytes.saturating_sub(cost);
+            self.buffers.let_go(cost);
+            state.is_full = false;
+            let latest = (state.changes.is_empty() && !state.is_lost).then(|| state.latest.clone());
+            self.release_after(state, || match latest {
+                // Of which it shares all.
+                Some(latest) => *told = latest,
+                None => apply(&mut told, &change.events),
+            });
+            return Work::Tell(change);
+        }
+        if std::mem::take(&mut state.is_lost) {
+            let (latest, revision) = (state.latest.clone(), state.revision);
+            let events = self.release_after(state, || {
+                let events = difference(&told, &latest, revision);
+                *told = latest;
+                events
+            });
+            return Work::Tell(MirrorChange { kind: ChangeKind::Rebuilt, events, revision, error: None });
+        }
+        if let Some(error) = state.ended.take() {
+            let (revision, error) = (state.revision, Some(error));
+            state.is_finished = true;
+            let latest = std::mem::take(&mut state.latest);
+            drop(state);
+            drop((latest, std::mem::take(&mut *told)));
+            return Work::Tell(MirrorChange { kind: ChangeKind::Ended, events: Vec::new(), revision, error });
+        }
+        state.turn = Turn::Idle;
+        Work::Nothing
+    }
+
+    /// Does what takes a while without the lock of the state, and lets nobody else take anything meanwhile.
+    fn release_after<T>(&self, mut state: MutexGuard<'_, State>, run: impl FnOnce() -> T) -> T {
+        state.is_taken = true;
+        drop(state);
+        let done = run();
+        let mut state = lock(&self.state);
+        state.is_taken = false;
+        self.show(&mut state);
+        done
+    }
+
+    /// No event is to come; what is in the hands of the owner keeps the tag as long as it lives.
+    fn drop_tag(&self) {
+        if let Outlet::Queue { tag, .. } = &self.outlet {
+            // Not under the lock: it may be the last.
+            let tag = lock(tag).take();
+            drop(tag);
+        }
+    }
+
+    fn call(&self, consumer: &Mutex<Option<MirrorConsumer>>, change: MirrorChange) -> Delivered {
+        // A difference takes a while: the owner may have freed the mirror meanwhile.
+        if !self.is_open() {
+            return Delivered::Some;
+        }
+        let process = Generation::current();
+        let taken = lock(consumer).take();
+        let Some(mut called) = taken else { return Delivered::Some };
+        // A consumer that panics has had its last call; the mirror goes on.
+        let is_done = catch_unwind(AssertUnwindSafe(|| called(change))).is_ok();
+        if !process.is_current() {
+            std::mem::forget(called);
+            return Delivered::InAChild;
+        }
+        *lock(consumer) = Some(called);
+        if !is_done {
+            let left = self.close(&mut lock(&self.state));
+            drop(left);
+        }
+        Delivered::Some
+    }
+}
+
+impl State {
+    fn has_more(&self) -> bool {
+        !self.changes.is_empty() || self.is_lost || self.ended.is_some()
+    }
+}
+
+impl Deliver for Outbox {
+    fn deliver(&self) -> Delivered {
+        let Outlet::Callback { consumer, .. } = &self.outlet else { return Delivered::All };
+        match self.work() {
+            Work::Nothing => Delivered::All,
+            Work::Tell(change) => self.call(consumer, change),
+            Work::Release => {
+                *lock(&self.told) = Tree::default();
+                let consumer = lock(consumer).take();
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+                Delivered::All
+            }
+        }
+    }
+}
+
+impl Source for Outbox {
+    fn take(&self) -> Option<Event> {
+        let Outlet::Queue { tag, .. } = &self.outlet else { return None };
+        // Before the change is taken: whoever ends the mirror meanwhile lets go of it.
+        let tag = lock(tag).clone()?;
+        let Work::Tell(change) = self.work() else { return None };
+        if change.kind == ChangeKind::Ended {
+            self.drop_tag();
+        }
+        Some(Event { source: SourceKind::Mirror, tag, content: Content::Mirror(change) })
+    }
+
+    /// The mirror goes on, untold.
+    fn cancel(&self) {
+        let left = self.close(&mut lock(&self.state));
+        let told = std::mem::take(&mut *lock(&self.told));
+        drop((left, told));
+        self.drop_tag();
+    }
+
+    fn released(&self) {}
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.buffers.let_go(lock(&self.state).bytes);
+    }
+}
+
+/// What a change takes of memory: what was there before its events is the copy's, or another change's.
+fn cost(change: &MirrorChange) -> usize {
+    let entries: usize = change.events.iter().map(|event| event.kv.size()).sum();
+    size_of::<MirrorChange>() + change.events.capacity() * size_of::<MirrorEvent>() + entries
+}
+
+fn apply(tree: &mut Tree, events: &[MirrorEvent]) {
+    for event in events {
+        match event.event_type {
+            EventType::Put => drop(tree.insert(event.kv.clone())),
+            EventType::Delete => drop(tree.remove(event.kv.key())),
+        }
+    }
+}
