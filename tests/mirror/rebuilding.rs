@@ -1,0 +1,89 @@
+//! Copies that are made anew.
+
+use crate::common::{End, Fault, LONG, Proxy, client, config, for_each_version, plain, put, put_revision};
+use crate::support::*;
+use etcdgw::client::Client;
+use etcdgw::concurrency::mirror::ChangeKind;
+use etcdgw::config::Config;
+use etcdgw::event_queue::EventQueue;
+
+#[test]
+fn a_compaction_while_disconnected_rebuilds_it_and_tells_the_difference() {
+    for_each_version(|etcd| {
+        let direct = client(&etcd.url());
+        let proxy = Proxy::start(&etcd.url());
+        let through = client(&proxy.url());
+        ["r/a", "r/b", "r/c"].iter().for_each(|key| drop(put(&direct, key.as_bytes(), b"1").unwrap()));
+        let (mirror, hearer) = open(&through, b"r/");
+        proxy.inject(Fault::Refuse);
+        proxy.cut(End::Reset);
+        put(&direct, b"r/b", b"2").unwrap();
+        put(&direct, b"r/d", b"1").unwrap();
+        put(&direct, b"r/gone", b"1").unwrap();
+        delete(&direct, b"r/gone");
+        delete(&direct, b"r/a");
+        let last = put_revision(&direct, b"beside", b"");
+        direct.compact(last, true, &plain()).unwrap();
+        assert_eq!(shown(&mirror).len(), 3);
+        proxy.heal();
+        assert!(mirror.wait_for_revision(last, Some(LONG)).unwrap());
+        let stored = stored(&direct, b"r/");
+        assert_eq!(shown(&mirror), stored);
+        hearer.wait_for(&stored);
+        assert_eq!(hearer.kinds(), [ChangeKind::Rebuilt]);
+        let keys = hearer.with(|heard| {
+            assert_eq!(heard.changes[0].revision, last);
+            heard.changes[0].events.iter().map(|event| event.kv.key().to_vec()).collect::<Vec<_>>()
+        });
+        assert_eq!(keys, [b"r/a", b"r/b", b"r/d"]);
+
+        // It goes on from there.
+        put(&direct, b"r/e", b"1").unwrap();
+        hearer.wait_for(&crate::support::stored(&direct, b"r/"));
+        assert_eq!(hearer.kinds(), [ChangeKind::Rebuilt, ChangeKind::Events]);
+    });
+}
+
+#[test]
+fn what_was_untold_before_a_copy_was_made_anew_is_told_before_the_difference() {
+    for_each_version(|etcd| {
+        let direct = client(&etcd.url());
+        let proxy = Proxy::start(&etcd.url());
+        let through = client(&proxy.url());
+        let queue = EventQueue::new();
+        let mirror = through.mirror_into(options(b"r/"), &queue, Box::new(())).unwrap();
+        mirror.start();
+        let before = put_revision(&direct, b"r/a", b"1");
+        assert!(mirror.wait_for_revision(before, Some(LONG)).unwrap());
+        proxy.inject(Fault::Refuse);
+        proxy.cut(End::Reset);
+        put(&direct, b"r/a", b"2").unwrap();
+        let last = put_revision(&direct, b"r/a", b"3");
+        direct.compact(last, true, &plain()).unwrap();
+        proxy.heal();
+        assert!(mirror.wait_for_revision(last, Some(LONG)).unwrap());
+        let hearer = Hearer::default();
+        (0..2).for_each(|_| hearer.hear(crate::queues::next(&queue)));
+        assert_eq!(hearer.kinds(), [ChangeKind::Events, ChangeKind::Rebuilt]);
+        assert_eq!(hearer.with(|heard| heard.state.clone()), stored(&direct, b"r/"));
+    });
+}
+
+#[test]
+fn a_mirror_that_is_freed_while_it_is_made_anew_is_gone_at_once() {
+    for_each_version(|etcd| {
+        let direct = client(&etcd.url());
+        let proxy = Proxy::start(&etcd.url());
+        let through = Client::new(Config { max_retries: Some(0), ..config(&proxy.url()) }).unwrap();
+        put(&direct, b"r/a", b"1").unwrap();
+        let (mirror, hearer) = open(&through, b"r/");
+        proxy.inject(Fault::Refuse);
+        proxy.cut(End::Reset);
+        let last = put_revision(&direct, b"r/a", b"2");
+        direct.compact(last, true, &plain()).unwrap();
+        proxy.heal();
+        let ((), took) = crate::common::timed(|| drop(mirror));
+        assert!(took < LONG, "{took:?}");
+        assert!(hearer.kinds().iter().all(|kind| *kind == ChangeKind::Rebuilt));
+    });
+}
