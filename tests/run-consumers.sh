@@ -50,6 +50,8 @@ c_programs() {
         --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect "$built/consumer"
     run "c/watches under valgrind" valgrind -q --error-exitcode=9 --leak-check=full --max-threads=1000 \
         --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect "$built/watches"
+    run "c/mirror under valgrind" valgrind -q --error-exitcode=9 --leak-check=full \
+        --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect "$built/mirror"
     # Children leave what they inherited where it is: only access to memory is looked at.
     run "c/fork under valgrind" valgrind -q --error-exitcode=9 --trace-children=yes "$built/fork" 5
 }
