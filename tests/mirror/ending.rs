@@ -45,7 +45,6 @@ fn a_role_that_is_revoked_ends_it_with_the_reason_once_its_watch_has_to_be_begun
         post(&root, "auth/user/revoke", r#"{"name":"app","role":"app"}"#);
         // Servers do not look at the rights of a watch that they have.
         etcd.restart();
-        etcd.wait_until_healthy();
         wait_until(LONG, || hearer.kinds().last() == Some(&ChangeKind::Ended));
         hearer.with(|heard| {
             let last = heard.changes.last().unwrap();

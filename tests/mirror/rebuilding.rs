@@ -1,6 +1,6 @@
 //! Copies that are made anew.
 
-use crate::common::{End, Fault, LONG, Proxy, client, config, for_each_version, plain, put, put_revision};
+use crate::common::{End, Fault, LONG, Proxy, client, config, for_each_version, plain, put, put_revision, wait_until};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::concurrency::mirror::ChangeKind;
@@ -85,5 +85,24 @@ fn a_mirror_that_is_freed_while_it_is_made_anew_is_gone_at_once() {
         let ((), took) = crate::common::timed(|| drop(mirror));
         assert!(took < LONG, "{took:?}");
         assert!(hearer.kinds().iter().all(|kind| *kind == ChangeKind::Rebuilt));
+    });
+}
+
+#[test]
+fn a_cluster_that_lost_its_history_is_copied_anew() {
+    for_each_version(|mut etcd| {
+        let client = client(&etcd.url());
+        put(&client, b"r/a", b"1").unwrap();
+        put(&client, b"r/b", b"1").unwrap();
+        let (mirror, hearer) = open(&client, b"r/");
+        put(&client, b"r/b", b"2").unwrap();
+        hearer.wait_for(&stored(&client, b"r/"));
+        etcd.lose_data();
+        etcd.restart();
+        put(&client, b"r/c", b"1").unwrap();
+        let stored = stored(&client, b"r/");
+        wait_until(LONG, || shown(&mirror) == stored);
+        hearer.wait_for(&stored);
+        assert_eq!(hearer.kinds(), [ChangeKind::Events, ChangeKind::Rebuilt]);
     });
 }
