@@ -33,7 +33,7 @@ fn change(event: Event) -> MirrorChange {
 /// A change that comes in time.
 #[track_caller]
 pub fn next(queue: &EventQueue) -> MirrorChange {
-    change(queue.next(Some(LONG)).expect("an event within the limit"))
+    change(queue.next(Some(LONG)).unwrap())
 }
 
 fn nothing_comes(queue: &EventQueue) -> bool {

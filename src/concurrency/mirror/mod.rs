@@ -6,7 +6,7 @@
 //!   ▼
 //! keeper        applies what the watch tells, on the thread that reads it
 //!   │ ▼
-//!   │ outbox    the changes for whoever wants to know (change), until they are taken
+//!   │ outbox    the changes for whoever wants to know (change), until they are taken (untold)
 //!   ▼
 //! shared        the account of it, and what is published
 //!   ▼
@@ -26,6 +26,7 @@ mod shared;
 mod snapshot;
 mod sorted;
 mod tree;
+mod untold;
 mod waiting;
 
 pub use change::{ChangeKind, MirrorChange, MirrorEvent};

@@ -10,16 +10,15 @@ mod models;
 mod tests;
 
 use super::MirrorConsumer;
-use super::change::{ChangeKind, MirrorChange, MirrorEvent, difference};
+use super::change::{ChangeKind, MirrorChange, MirrorEvent};
 use super::tree::Tree;
+use super::untold::{Dropped, Next, Untold};
 use crate::error::Error;
 use crate::event_queue::{Content, Event, EventQueue, Port, Source, SourceKind, Tag};
 use crate::net::Generation;
-use crate::rpc::watch::EventType;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::watch::{Buffers, Deliver, Delivered, Delivery};
 use std::any::Any;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
@@ -31,22 +30,11 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     /// The copy as the consumer knows it.
     told: Mutex<Tree>,
-    buffers: Arc<Buffers>,
     outlet: Outlet,
 }
 
-#[derive(Default)]
 struct State {
-    changes: VecDeque<MirrorChange>,
-    bytes: usize,
-    /// They are all that may be kept.
-    is_full: bool,
-    /// After them comes the difference to `latest`, which has everything that was added.
-    is_lost: bool,
-    latest: Tree,
-    revision: i64,
-    /// What comes last.
-    ended: Option<Error>,
+    untold: Untold,
     /// Somebody works out what to tell; nobody else is to take anything until that is known.
     is_taken: bool,
     /// Whether the event queue knows of something here.
@@ -61,10 +49,9 @@ struct State {
 }
 
 /// Whose turn it is: that of a consumer that is called.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     /// Not before [`start`](Outbox::start).
-    #[default]
     Withheld,
     /// Nothing is to be told.
     Idle,
@@ -111,15 +98,22 @@ impl Outbox {
     }
 
     fn new(outlet: Outlet, buffers: Arc<Buffers>) -> Outbox {
-        Outbox { state: Mutex::default(), told: Mutex::default(), buffers, outlet }
+        let state = State {
+            untold: Untold::new(buffers),
+            is_taken: false,
+            is_ready: false,
+            turn: Turn::Withheld,
+            is_finished: false,
+            is_over: false,
+            is_released: false,
+        };
+        Outbox { state: Mutex::new(state), told: Mutex::default(), outlet }
     }
 
     /// The copy that the consumer is taken to know, before anything is added.
     pub(super) fn begin(&self, tree: &Tree, revision: i64) {
         *lock(&self.told) = tree.clone();
-        let mut state = lock(&self.state);
-        state.latest = tree.clone();
-        state.revision = revision;
+        lock(&self.state).untold.begin(tree.clone(), revision);
     }
 
     /// Lets changes be told.
@@ -138,47 +132,23 @@ impl Outbox {
 
     /// What has happened to the keys, and the copy after it.
     pub(super) fn add(self: &Arc<Outbox>, events: Vec<MirrorEvent>, latest: Tree, revision: i64) {
-        let change = MirrorChange { kind: ChangeKind::Events, events, revision, error: None };
-        self.change(|state| {
-            let before = std::mem::replace(&mut state.latest, latest);
-            state.revision = revision;
-            let dropped = if state.is_full { self.lose(state) } else { VecDeque::new() };
-            if !state.is_lost {
-                let held = state.bytes;
-                state.bytes += cost(&change);
-                state.is_full = self.buffers.hold(held, state.bytes);
-                state.changes.push_back(change);
-            }
-            (before, dropped)
-        });
-    }
-
-    /// Drops what is untold.
-    fn lose(&self, state: &mut State) -> VecDeque<MirrorChange> {
-        self.buffers.let_go(std::mem::take(&mut state.bytes));
-        (state.is_full, state.is_lost) = (false, true);
-        std::mem::take(&mut state.changes)
+        self.change(|state| state.untold.add(events, latest, revision));
     }
 
     /// The copy is another one, and how it came about isn't known.
     pub(super) fn rebuilt(self: &Arc<Outbox>, latest: Tree, revision: i64) {
-        self.change(|state| {
-            (state.is_lost, state.revision) = (true, revision);
-            std::mem::replace(&mut state.latest, latest)
-        });
+        self.change(|state| state.untold.rebuilt(latest, revision));
     }
 
     /// The last that is told.
     pub(super) fn end(self: &Arc<Outbox>, error: Error) {
-        self.change(|state| {
-            state.ended.get_or_insert(error);
-        });
+        self.change(|state| state.untold.end(error));
     }
 
     /// Tells nothing any more, on behalf of the owner.
     pub(super) fn cancel(self: &Arc<Outbox>) {
         self.change(|state| {
-            let left = self.close(state);
+            let left = state.close();
             if state.turn == Turn::Withheld {
                 state.turn = Turn::Idle;
             }
@@ -189,21 +159,13 @@ impl Outbox {
 
     /// The same before the start, where the consumer is gone when this returns.
     pub(super) fn abandon(&self) {
-        let left = self.close(&mut lock(&self.state));
+        let left = lock(&self.state).close();
         drop(left);
         if let Outlet::Callback { consumer, .. } = &self.outlet {
             let consumer = lock(consumer).take();
             let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
         }
         self.drop_tag();
-    }
-
-    /// What it answers is to be dropped without the lock.
-    #[must_use]
-    fn close(&self, state: &mut State) -> (Tree, VecDeque<MirrorChange>) {
-        let dropped = self.lose(state);
-        (state.is_over, state.is_lost, state.ended) = (true, false, None);
-        (std::mem::take(&mut state.latest), dropped)
     }
 
     /// Changes the state, unless it is over, and sees to it that the consumer hears of that.
@@ -215,7 +177,9 @@ impl Outbox {
         let left = change(&mut state);
         self.show(&mut state);
         let delivery = match &self.outlet {
-            Outlet::Callback { delivery, .. } if state.turn == Turn::Idle && (state.is_over || state.has_more()) => {
+            Outlet::Callback { delivery, .. }
+                if state.turn == Turn::Idle && (state.is_over || state.untold.has_more()) =>
+            {
                 state.turn = Turn::Due;
                 Some(delivery)
             }
@@ -231,7 +195,7 @@ impl Outbox {
     /// Makes what the event queue knows say what the state says; under the lock, so that they agree.
     fn show(&self, state: &mut MutexGuard<'_, State>) {
         let Outlet::Queue { port, .. } = &self.outlet else { return };
-        let is_ready = state.has_more() && !state.is_taken && state.turn != Turn::Withheld;
+        let is_ready = state.untold.has_more() && !state.is_taken && state.turn != Turn::Withheld;
         if std::mem::replace(&mut state.is_ready, is_ready) != is_ready {
             port.set_ready(is_ready);
         }
@@ -246,49 +210,19 @@ impl Outbox {
         if state.is_over || state.is_finished {
             return if std::mem::replace(&mut state.is_released, true) { Work::Nothing } else { Work::Release };
         }
-        if let Some(change) = state.changes.pop_front() {
-            let cost = cost(&change);
-            state.bytes = state.bytes.saturating_sub(cost);
-            self.buffers.let_go(cost);
-            state.is_full = false;
-            let latest = (state.changes.is_empty() && !state.is_lost).then(|| state.latest.clone());
-            self.release_after(state, || match latest {
-                // Of which it shares all.
-                Some(latest) => *told = latest,
-                None => apply(&mut told, &change.events),
-            });
-            return Work::Tell(change);
-        }
-        if std::mem::take(&mut state.is_lost) {
-            let (latest, revision) = (state.latest.clone(), state.revision);
-            let events = self.release_after(state, || {
-                let events = difference(&told, &latest, revision);
-                *told = latest;
-                events
-            });
-            return Work::Tell(MirrorChange { kind: ChangeKind::Rebuilt, events, revision, error: None });
-        }
-        if let Some(error) = state.ended.take() {
-            let (revision, error) = (state.revision, Some(error));
-            state.is_finished = true;
-            let latest = std::mem::take(&mut state.latest);
-            drop(state);
-            drop((latest, std::mem::take(&mut *told)));
-            return Work::Tell(MirrorChange { kind: ChangeKind::Ended, events: Vec::new(), revision, error });
-        }
-        state.turn = Turn::Idle;
-        Work::Nothing
-    }
-
-    /// Does what takes a while without the lock of the state, and lets nobody else take anything meanwhile.
-    fn release_after<T>(&self, mut state: MutexGuard<'_, State>, run: impl FnOnce() -> T) -> T {
+        let Some(next) = state.untold.next() else {
+            state.turn = Turn::Idle;
+            return Work::Nothing;
+        };
+        state.is_finished = matches!(next, Next::Ended(_));
         state.is_taken = true;
         drop(state);
-        let done = run();
+        // Without the lock of the state: it may take a while.
+        let change = next.tell(&mut told);
         let mut state = lock(&self.state);
         state.is_taken = false;
         self.show(&mut state);
-        done
+        Work::Tell(change)
     }
 
     /// No event is to come; what is in the hands of the owner keeps the tag as long as it lives.
@@ -316,7 +250,7 @@ impl Outbox {
         }
         *lock(consumer) = Some(called);
         if !is_done {
-            let left = self.close(&mut lock(&self.state));
+            let left = lock(&self.state).close();
             drop(left);
         }
         Delivered::Some
@@ -324,8 +258,10 @@ impl Outbox {
 }
 
 impl State {
-    fn has_more(&self) -> bool {
-        !self.changes.is_empty() || self.is_lost || self.ended.is_some()
+    /// Nothing is to be told any more. What it answers is to be dropped without the lock.
+    fn close(&mut self) -> Dropped {
+        self.is_over = true;
+        self.untold.clear()
     }
 }
 
@@ -359,32 +295,11 @@ impl Source for Outbox {
 
     /// The mirror goes on, untold.
     fn cancel(&self) {
-        let left = self.close(&mut lock(&self.state));
+        let left = lock(&self.state).close();
         let told = std::mem::take(&mut *lock(&self.told));
         drop((left, told));
         self.drop_tag();
     }
 
     fn released(&self) {}
-}
-
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        self.buffers.let_go(lock(&self.state).bytes);
-    }
-}
-
-/// What a change takes of memory: what was there before its events is the copy's, or another change's.
-fn cost(change: &MirrorChange) -> usize {
-    let entries: usize = change.events.iter().map(|event| event.kv.size()).sum();
-    size_of::<MirrorChange>() + change.events.capacity() * size_of::<MirrorEvent>() + entries
-}
-
-fn apply(tree: &mut Tree, events: &[MirrorEvent]) {
-    for event in events {
-        match event.event_type {
-            EventType::Put => drop(tree.insert(event.kv.clone())),
-            EventType::Delete => drop(tree.remove(event.kv.key())),
-        }
-    }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::concurrency::mirror::Entry;
 use crate::error::Outcome;
 use crate::rpc::kv::KeyValue;
+use crate::rpc::watch::EventType;
 use crate::stats::Stats;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
