@@ -13,8 +13,8 @@ use std::sync::Arc;
 pub(super) struct Untold {
     changes: VecDeque<MirrorChange>,
     bytes: usize,
-    /// They are all that may be kept.
-    is_full: bool,
+    /// What they came to when that was all that may be kept, until half of it has been taken.
+    full_at: Option<usize>,
     /// After them comes the difference to `latest`, which has everything that was added.
     is_lost: bool,
     latest: Tree,
@@ -47,7 +47,7 @@ impl Untold {
         Untold {
             changes: VecDeque::new(),
             bytes: 0,
-            is_full: false,
+            full_at: None,
             is_lost: false,
             latest: Tree::default(),
             revision: 0,
@@ -66,11 +66,11 @@ impl Untold {
         let change = MirrorChange { kind: ChangeKind::Events, events, revision, error: None };
         let before = std::mem::replace(&mut self.latest, latest);
         self.revision = revision;
-        let changes = if self.is_full { self.lose() } else { VecDeque::new() };
+        let changes = if self.full_at.is_some() { self.lose() } else { VecDeque::new() };
         if !self.is_lost {
             let held = self.bytes;
             self.bytes += cost(&change);
-            self.is_full = self.buffers.hold(held, self.bytes);
+            self.full_at = self.buffers.hold(held, self.bytes).then_some(self.bytes);
             self.changes.push_back(change);
         }
         Dropped { _latest: before, _changes: changes }
@@ -78,7 +78,7 @@ impl Untold {
 
     fn lose(&mut self) -> VecDeque<MirrorChange> {
         self.buffers.let_go(std::mem::take(&mut self.bytes));
-        (self.is_full, self.is_lost) = (false, true);
+        (self.full_at, self.is_lost) = (None, true);
         std::mem::take(&mut self.changes)
     }
 
@@ -109,7 +109,7 @@ impl Untold {
             let cost = cost(&change);
             self.bytes = self.bytes.saturating_sub(cost);
             self.buffers.let_go(cost);
-            self.is_full = false;
+            self.full_at = self.full_at.filter(|full| self.bytes > full / 2);
             let is_last = self.changes.is_empty() && !self.is_lost;
             return Some(Next::Change(change, is_last.then(|| self.latest.clone())));
         }
