@@ -10,8 +10,8 @@ use etcdgw::rpc::watch::WatchRequest;
 use etcdgw::watch::WatchOptions;
 use std::borrow::Cow;
 
-fn every_key() -> WatchOptions {
-    let keys = Keys::Prefix(Cow::Borrowed(b""));
+fn beside() -> WatchOptions {
+    let keys = Keys::One(Cow::Borrowed(b"beside"));
     WatchOptions::new(WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false })
 }
 
@@ -21,10 +21,10 @@ fn a_slow_callback_of_a_watch_keeps_no_mirror_of_its_client_from_going_on() {
         let client = client(&etcd.url());
         let (entered, release) = (Gate::new(), Gate::new());
         let (enters, released) = (entered.clone(), release.clone());
-        let slow = client.watch(every_key(), Box::new(move |_| (enters.open(), released.wait()).1)).unwrap();
+        let slow = client.watch(beside(), Box::new(move |_| (enters.open(), released.wait()).1)).unwrap();
         slow.start();
         let (mirror, hearer) = open(&client, b"s/");
-        put(&client, b"s/a", b"1").unwrap();
+        put(&client, b"beside", b"1").unwrap();
         entered.wait();
         for number in 0..100 {
             let revision = put_revision(&client, b"s/a", number.to_string().as_bytes());
