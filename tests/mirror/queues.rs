@@ -149,9 +149,7 @@ fn what_is_not_taken_in_time_becomes_one_difference() {
             for number in 0..150 {
                 put(&client, format!("o/{}", number % 5).as_bytes(), format!("{round:0>300}").as_bytes()).unwrap();
             }
-            catch_up(&mirror);
-            hearer.hear(next(&queue));
-            // The first read of the next round has begun already.
+            settle(&client, &mirror, b"o/mark");
             wait_until(LONG, || {
                 if let Some(event) = queue.next(Some(Duration::ZERO)) {
                     hearer.hear(change(event));

@@ -1,6 +1,6 @@
 //! What the tests of mirrors share: mirrors whose changes are kept, and a state that is made of nothing but them.
 
-use crate::common::{LONG, delete_request, plain, prefix, wait_until};
+use crate::common::{LONG, delete_request, plain, prefix, put, wait_until};
 use etcdgw::client::Client;
 use etcdgw::concurrency::mirror::{ChangeKind, Mirror, MirrorChange, MirrorOptions};
 use etcdgw::rpc::Keys;
@@ -88,6 +88,15 @@ pub fn open(client: &Client, prefix: &[u8]) -> (Mirror, Hearer) {
     hearer.knows(shown(&mirror));
     mirror.start();
     (mirror, hearer)
+}
+
+/// Until a mirror shows what was written so far, and has kept it for whom it tells but for one event of `mark`, a key of
+/// its own: changes are kept just after they are shown, and before the next ones are.
+#[track_caller]
+pub fn settle(client: &Client, mirror: &Mirror, mark: &[u8]) {
+    catch_up(mirror);
+    put(client, mark, b"").unwrap();
+    catch_up(mirror);
 }
 
 /// Until a mirror shows what the server has at the moment.
