@@ -149,7 +149,8 @@ static void an_event_keeps_what_it_tells(etcdgw_client *client)
     struct mirrored mirrored;
     etcdgw_queue *queue = new_queue();
     open_into(queue, client, own_key(&room, "held/"), &mirrored);
-    put(client, own_key(&room, "held/key"), "before");
+    /* One after the other, lest both come in one event. */
+    wait_for(mirrored.handle, put(client, own_key(&room, "held/key"), "before"));
     wait_for(mirrored.handle, put(client, own_key(&room, "held/key"), "after"));
     etcdgw_event_free(next(queue));
     etcdgw_event *event = next(queue);
