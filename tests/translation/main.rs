@@ -10,6 +10,7 @@ mod client;
 mod common;
 mod coordination;
 mod errors;
+mod mirrors;
 mod requests;
 mod responses;
 #[allow(dead_code)]
