@@ -501,8 +501,8 @@ typedef struct etcdgw_mirror etcdgw_mirror;
 typedef struct etcdgw_mutex etcdgw_mutex;
 
 /**
- * One place for the events of any number of watches and mirrors, of different clients too, with one descriptor. For any number of
- * threads at the same time.
+ * One place for the events of any number of watches, keep-alives, sessions, observers of elections and mirrors, of
+ * different clients too, with one descriptor. For any number of threads at the same time.
  */
 typedef struct etcdgw_queue etcdgw_queue;
 
@@ -1118,7 +1118,10 @@ typedef struct etcdgw_keepalive_options {
   int64_t timeout_ms;
   /** Ends the first renewal when triggered; may be NULL. */
   struct etcdgw_cancel *cancel;
-  /** Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL. */
+  /**
+   * Where the events go in place of a callback, which must be NULL then; NULL: to the callback. The lease is kept
+   * also when the queue is freed.
+   */
   struct etcdgw_queue *queue;
 } etcdgw_keepalive_options;
 
@@ -1145,7 +1148,10 @@ typedef struct etcdgw_session_options {
   int64_t ttl;
   /** A lease to adopt, such as that of a process that crashed; 0: a new one. */
   int64_t lease;
-  /** Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL. */
+  /**
+   * Where the loss goes, as `keepalive` of an event, in place of a callback, which must be NULL then; NULL: to the
+   * callback. The session goes on also when the queue is freed.
+   */
   struct etcdgw_queue *queue;
 } etcdgw_session_options;
 
@@ -1165,7 +1171,7 @@ typedef struct etcdgw_election_observe_options {
   int64_t timeout_ms;
   /** Unused here; NULL. */
   struct etcdgw_cancel *cancel;
-  /** Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL. */
+  /** Where the events go in place of a callback, which must be NULL then; NULL: to the callback, or to who asks. */
   struct etcdgw_queue *queue;
 } etcdgw_election_observe_options;
 
@@ -2279,11 +2285,13 @@ void etcdgw_watch_cancel(struct etcdgw_watch_handle *watch);
 void etcdgw_watch_free(struct etcdgw_watch_handle *watch);
 
 /**
- * Makes a queue. A watch or a mirror is given it as `options.queue`.
+ * Makes a queue. A watch, a keep-alive, a session, an observer of an election or a mirror is given it as
+ * `options.queue`.
  *
  * `out`: receives the queue, owned by the caller: `etcdgw_queue_free`. Any thread.
  */
-etcdgw_status etcdgw_queue_new(struct etcdgw_queue **out, struct etcdgw_error **err);
+etcdgw_status etcdgw_queue_new(struct etcdgw_queue **out,
+                               struct etcdgw_error **err);
 
 /**
  * Gives the next event of a queue, waiting for it. The sources that have something are served in turn, one event of each;
@@ -2308,9 +2316,9 @@ etcdgw_status etcdgw_queue_next(struct etcdgw_queue *queue,
 int etcdgw_queue_fd(const struct etcdgw_queue *queue);
 
 /**
- * Frees a queue; NULL is fine. No other thread may be inside a call with it. What still delivers there ends as if it were
- * cancelled, but for mirrors, which go on and tell nobody; it is to be freed all the same, before or after the queue, and
- * the same is true of events.
+ * Frees a queue; NULL is fine. No other thread may be inside a call with it. Watches and observers that still deliver
+ * there end as if they were cancelled; keep-alives and sessions go on renewing their leases, mirrors keep up their copies,
+ * and tell nobody. All are to be freed all the same, before or after the queue, and so are events.
  */
 void etcdgw_queue_free(struct etcdgw_queue *queue);
 
@@ -2422,10 +2430,15 @@ void etcdgw_mirror_free(struct etcdgw_mirror *mirror);
  * Keeps a lease alive: renews it now, and from then on whenever a third of the time granted has passed, over lost
  * connections and on other members, until it is freed.
  *
- * `options` may be NULL. `callback`: told of every renewal and of the loss; NULL: nobody is, and `user_data_free` runs
- * at once. `user_data`: given to it. `user_data_free`: runs once with `user_data` after the last call, and also when
- * this function fails; NULL: nothing to do. `out`: receives the keep-alive before the first call, owned by the caller:
- * `etcdgw_keepalive_free`. Any thread.
+ * `options` may be NULL. `callback`: told of every renewal and of the loss; NULL: `options.queue` is, or without one
+ * nobody, and `user_data_free` runs at once. `user_data`: given to the callback, or in each event of the queue.
+ * `user_data_free`: runs once with `user_data` after the last call, and also when this function fails; NULL: nothing to
+ * do. `out`: receives the keep-alive before the first call or event, owned by the caller: `etcdgw_keepalive_free`. Any
+ * thread.
+ *
+ * In a queue only the latest renewal waits to be taken, and the loss behind it. `user_data_free` runs there when no event
+ * is left and none can come: once the keep-alive or the queue has been freed, or the loss has been taken, and every event
+ * that was taken has been freed; on the thread that does the last of these.
  *
  * A loss is told once, when the server says that the lease is gone, or when the time of the last renewal is over,
  * counted from before it was sent: not after the server lets it expire, as long as the process runs.
@@ -2465,10 +2478,13 @@ void etcdgw_keepalive_free(struct etcdgw_keepalive *keepalive);
  * Begins a session: takes a lease and keeps it alive until the session ends.
  *
  * `options` may be NULL. `callback`: called once when the lease is lost, and with it all that stands on the session,
- * with `lost` set; not when the session is closed, orphaned or freed. NULL: nobody is told, and `user_data_free` runs
- * at once. `user_data`: given to it. `user_data_free`: runs once with `user_data` after the last call, and also when
- * this function fails; NULL: nothing to do. `out`: receives the session before the first call, owned by the caller:
- * `etcdgw_session_free`. Any thread.
+ * with `lost` set; not when the session is closed, orphaned or freed. NULL: `options.queue` is told, or without one
+ * nobody, and `user_data_free` runs at once. `user_data`: given to the callback, or in the event of the queue.
+ * `user_data_free`: runs once with `user_data` after the last call, and also when this function fails; NULL: nothing to
+ * do. `out`: receives the session before the first call or event, owned by the caller: `etcdgw_session_free`. Any thread.
+ *
+ * With a queue `user_data_free` runs when no event is left and none can come: once the session has been closed, orphaned
+ * or freed, or its queue has been freed, or the event that was taken has been freed; on the thread that does this.
  *
  * Returns `ETCDGW_LEASE_EXPIRED` when the lease to adopt is gone.
  */
@@ -2499,7 +2515,7 @@ int64_t etcdgw_session_remaining_ms(const struct etcdgw_session *session);
 
 /**
  * Keeps the session's lease no longer, and leaves it, with all that stands on it, to its time or to a session that
- * adopts it. The callback is called no more, and freeing the session revokes nothing. Any thread.
+ * adopts it. Nothing is told of it any more, and freeing the session revokes nothing. Any thread.
  */
 etcdgw_status etcdgw_session_orphan(struct etcdgw_session *session,
                                     struct etcdgw_error **err);
@@ -2725,10 +2741,16 @@ void etcdgw_election_free(struct etcdgw_election *election);
  * Follows who leads, and with what value: the leader that there is, and each that comes, over lost connections and
  * restarted servers. Some that lead shortly, or values that are soon replaced, may be left out, but never the latest.
  *
- * `options` may be NULL. `callback`: told of each; NULL: `etcdgw_election_observer_next` is asked, and `user_data_free`
- * runs at once. `user_data`: given to the callback. `user_data_free`: runs once with `user_data` after the last call,
- * and also when this function fails; NULL: nothing to do. `out`: receives the observer before the first call, owned by
- * the caller: `etcdgw_election_observer_free`; it may outlive the candidate and its session. Any thread.
+ * `options` may be NULL. `callback`: told of each; NULL: `options.queue` is, or without one
+ * `etcdgw_election_observer_next` is asked, and `user_data_free` runs at once. `user_data`: given to the callback, or in
+ * each event of the queue. `user_data_free`: runs once with `user_data` after the last call, and also when this function
+ * fails; NULL: nothing to do. `out`: receives the observer before the first call or event, owned by the caller:
+ * `etcdgw_election_observer_free`; it may outlive the candidate and its session. Any thread.
+ *
+ * In a queue only the latest leader waits to be taken, and behind it the error that ended the observer, which is the last
+ * event. `user_data_free` runs there when no event is left and none can come: once the observer has been cancelled or
+ * freed, its queue has been freed, or the error has been taken, and every event that was taken has been freed; on the
+ * thread that does the last of these.
  */
 etcdgw_status etcdgw_election_observe(struct etcdgw_election *election,
                                       const struct etcdgw_election_observe_options *options,
@@ -2739,14 +2761,14 @@ etcdgw_status etcdgw_election_observe(struct etcdgw_election *election,
                                       struct etcdgw_error **err);
 
 /**
- * Takes what an observer without a callback sees next.
+ * Takes what an observer without a callback and without a queue sees next.
  *
  * `timeout_ms`: how long to wait for a change; 0: not at all, less than 0: as long as it takes. The first call asks the
  * server, which takes its time in any case. `response`: receives the leader, never NULL in it, owned by the caller:
  * `etcdgw_leader_response_free`; NULL throws it away. Any thread; each change goes to one of them.
  *
  * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_FAILED_PRECONDITION` for an
- * observer with a callback, `ETCDGW_CLOSED` after `etcdgw_election_observer_cancel`.
+ * observer with a callback or a queue, `ETCDGW_CLOSED` after `etcdgw_election_observer_cancel`.
  */
 etcdgw_status etcdgw_election_observer_next(struct etcdgw_election_observer *observer,
                                             int64_t timeout_ms,
@@ -2754,7 +2776,8 @@ etcdgw_status etcdgw_election_observer_next(struct etcdgw_election_observer *obs
                                             struct etcdgw_error **err);
 
 /**
- * Ends an observer. After it returns no further callback starts; one may still be running. NULL does nothing.
+ * Ends an observer. After it returns no further callback starts, and no further event is given; one may still be running,
+ * or be in use. NULL does nothing.
  *
  * Any thread, inside the callback too, any number of times, until the observer is freed.
  */

@@ -4,8 +4,11 @@
 //! A source keeps what it has to give, and with it the bounds and the end of that; the queue only knows which sources
 //! have something, and serves them in turn. So what one source piles up delays no other.
 
+use crate::concurrency::election::Observation;
+use crate::concurrency::keepalive::KeepAliveEvent;
 use crate::concurrency::mirror::MirrorChange;
 use crate::deadline::Deadline;
+use crate::error::Result;
 use crate::net::EventFd;
 use crate::sync::{Mutex, Waiters, lock};
 use crate::watch::WatchResponse;
@@ -49,6 +52,10 @@ pub struct Event {
 pub enum Content {
     /// A response of a watch.
     Watch(WatchResponse),
+    /// What became of the lease of a keep-alive or of a session.
+    KeepAlive(KeepAliveEvent),
+    /// The leader of an election, or why its observer has ended.
+    Election(Result<Observation>),
     /// A change of a mirror's copy.
     Mirror(MirrorChange),
 }

@@ -10,7 +10,7 @@ use crate::client::{CallOptions, Client, TimeLimit};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::net::{CancelToken, Control, lock};
+use crate::net::{CancelToken, Control, lock, no_descriptor};
 use crate::rpc::kv::{DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, SortOrder, SortTarget};
 use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResponse, TxnResult};
 use crate::rpc::watch::WatchRequest;
@@ -394,9 +394,8 @@ impl Bounds<'_> {
         let cancel = match &call.cancel {
             None => session.over.clone(),
             Some(own) => {
-                let both = CancelToken::with(vec![session.over.clone(), own.clone()])
-                    .map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
-                Arc::new(both)
+                let both = CancelToken::with(vec![session.over.clone(), own.clone()]);
+                Arc::new(both.map_err(no_descriptor)?)
             }
         };
         let wait = match wait {

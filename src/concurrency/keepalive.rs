@@ -8,11 +8,13 @@ mod schedule;
 
 pub(crate) use keeper::Keeper;
 
-use super::outbox::{Consumer, Outbox, OutboxHandle};
+use super::outbox::{Addressee, Consumer, Outbox, OutboxHandle, Queued};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Result};
+use crate::event_queue::{Content, EventQueue, SourceKind};
 use crate::net::BootTime;
 use keeper::{Chore, Kept};
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,20 @@ pub struct KeepAliveEvent {
     pub lost: Option<Error>,
 }
 
+/// A consumer of what is told of a lease.
+pub(super) fn calling(mut consumer: Consumer<KeepAliveEvent>) -> Addressee<'static> {
+    Addressee::Consumer(Box::new(move |content| {
+        if let Content::KeepAlive(event) = content {
+            consumer(event);
+        }
+    }))
+}
+
+/// A queue for what is told of a lease. Without the queue the lease is kept as before.
+pub(super) fn queued<'a>(queue: &'a EventQueue, kind: SourceKind, tag: Box<dyn Any + Send + Sync>) -> Addressee<'a> {
+    Addressee::Queue(Queued { queue, kind, tag, queue_end: Box::new(|| {}) })
+}
+
 /// Hears of a lease on the thread that renews it, and must not keep that.
 pub(crate) trait Listener: Send + Sync {
     /// It was renewed, and has so many seconds.
@@ -35,13 +51,13 @@ pub(crate) trait Listener: Send + Sync {
     fn lost(&self, lease: i64, error: Error);
 }
 
-impl Listener for Arc<Outbox<KeepAliveEvent>> {
+impl Listener for Arc<Outbox> {
     fn renewed(&self, lease: i64, ttl: i64) {
-        self.push(KeepAliveEvent { lease, ttl, lost: None });
+        self.push(Content::KeepAlive(KeepAliveEvent { lease, ttl, lost: None }));
     }
 
     fn lost(&self, lease: i64, error: Error) {
-        self.end(KeepAliveEvent { lease, ttl: 0, lost: Some(error) });
+        self.end(Content::KeepAlive(KeepAliveEvent { lease, ttl: 0, lost: Some(error) }));
     }
 }
 
@@ -54,7 +70,7 @@ impl Listener for () {
 /// Keeps a lease alive until it is dropped. The lease stays then, for as long as it has.
 pub struct KeepAlive {
     keeping: Keeping,
-    outbox: Option<OutboxHandle<KeepAliveEvent>>,
+    outbox: Option<OutboxHandle>,
 }
 
 impl Client {
@@ -68,9 +84,26 @@ impl Client {
         consumer: Option<Consumer<KeepAliveEvent>>,
         call: &CallOptions,
     ) -> Result<KeepAlive> {
+        self.begin_keep_alive(lease, consumer.map(calling), call)
+    }
+
+    /// The same, and lets `queue` have the events, each with the tag, once [`KeepAlive::start`] allows it. Of renewals
+    /// that were not taken only the latest is kept. The tag is dropped with the last event, or before this returns an
+    /// error. The lease is kept also when the queue is gone.
+    pub fn keep_alive_into(
+        &self,
+        lease: i64,
+        queue: &EventQueue,
+        tag: Box<dyn Any + Send + Sync>,
+        call: &CallOptions,
+    ) -> Result<KeepAlive> {
+        self.begin_keep_alive(lease, Some(queued(queue, SourceKind::KeepAlive, tag)), call)
+    }
+
+    fn begin_keep_alive(&self, lease: i64, addressee: Option<Addressee<'_>>, call: &CallOptions) -> Result<KeepAlive> {
         let sent = BootTime::now();
         let ttl = self.lease_refresh(lease, call)?;
-        let outbox = consumer.map(|consumer| OutboxHandle::new(consumer, self)).transpose()?;
+        let outbox = addressee.map(|addressee| OutboxHandle::new(addressee, self)).transpose()?;
         let listener: Box<dyn Listener> = match outbox.as_deref() {
             Some(outbox) => Box::new(outbox.clone()),
             None => Box::new(()),
@@ -81,7 +114,7 @@ impl Client {
 }
 
 impl KeepAlive {
-    /// Lets callbacks begin.
+    /// Lets callbacks and events begin.
     pub fn start(&self) -> KeepAliveStart {
         KeepAliveStart(self.outbox.as_deref().cloned())
     }
@@ -111,9 +144,9 @@ impl Drop for KeepAlive {
     }
 }
 
-/// Lets the callbacks of a keep-alive begin, which may be the end of it.
+/// Lets the callbacks or events of a keep-alive begin, which may be the end of it.
 #[must_use]
-pub struct KeepAliveStart(Option<Arc<Outbox<KeepAliveEvent>>>);
+pub struct KeepAliveStart(Option<Arc<Outbox>>);
 
 impl KeepAliveStart {
     /// From here on they come.

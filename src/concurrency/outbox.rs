@@ -1,59 +1,90 @@
-//! What the owner of a keep-alive, a session or an observer is to be told, on the client's delivery thread.
+//! What the owner of a keep-alive, a session or an observer is to be told, on the client's delivery thread or in an event
+//! queue.
 //!
 //! Only the latest news is kept: how long a lease has, or who leads, was of interest until it changed. So a slow
-//! callback costs no memory, and nobody waits for it.
+//! callback, or a queue that nobody asks, costs no memory, and nobody waits for it.
+
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use crate::client::Client;
 use crate::error::Result;
-use crate::net::{Generation, lock};
+use crate::event_queue::{Content, Event, EventQueue, Port, Source, SourceKind, Tag};
+use crate::net::Generation;
+use crate::sync::{Mutex, lock};
 use crate::watch::{Deliver, Delivered, Delivery, DeliveryGuard};
+use std::any::Any;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Weak};
 
 /// Takes what is told.
 pub type Consumer<T> = Box<dyn FnMut(T) + Send>;
 
-/// An outbox as the handle of its source has it: with the delivery thread that it needs, for as long as that lives.
-pub(crate) struct OutboxHandle<T> {
-    outbox: Arc<Outbox<T>>,
-    _guard: Arc<DeliveryGuard>,
+/// Whom the news of a source are for.
+pub(crate) enum Addressee<'a> {
+    Consumer(Consumer<Content>),
+    Queue(Queued<'a>),
 }
 
-impl<T: Send + 'static> OutboxHandle<T> {
-    /// One whose consumer is called once [`start`](Outbox::start) allows it.
-    pub(crate) fn new(consumer: Consumer<T>, client: &Client) -> Result<OutboxHandle<T>> {
-        let guard = client.shared.hub.delivery()?;
-        Ok(OutboxHandle { outbox: Outbox::new(consumer, guard.delivery().clone()), _guard: guard })
+/// A queue that news are for.
+pub(crate) struct Queued<'a> {
+    pub queue: &'a EventQueue,
+    /// What they come from.
+    pub kind: SourceKind,
+    pub tag: Box<dyn Any + Send + Sync>,
+    /// Ends the source where the queue is gone. Called without a lock.
+    pub queue_end: Box<dyn Fn() + Send + Sync>,
+}
+
+/// An outbox as the handle of its source has it: with the delivery thread where it needs that, for as long as that lives.
+pub(crate) struct OutboxHandle {
+    outbox: Arc<Outbox>,
+    _guard: Option<Arc<DeliveryGuard>>,
+}
+
+impl OutboxHandle {
+    /// One that tells nothing before [`start`](Outbox::start) allows it.
+    pub(crate) fn new(addressee: Addressee<'_>, client: &Client) -> Result<OutboxHandle> {
+        match addressee {
+            Addressee::Consumer(consumer) => {
+                let guard = client.shared.hub.delivery()?;
+                let outbox = Outbox::calling(consumer, guard.delivery().clone());
+                Ok(OutboxHandle { outbox, _guard: Some(guard) })
+            }
+            Addressee::Queue(queued) => Ok(OutboxHandle { outbox: Outbox::queued(queued), _guard: None }),
+        }
     }
 }
 
-impl<T> Deref for OutboxHandle<T> {
-    type Target = Arc<Outbox<T>>;
+impl Deref for OutboxHandle {
+    type Target = Arc<Outbox>;
 
-    fn deref(&self) -> &Arc<Outbox<T>> {
+    fn deref(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 }
 
-/// The news of one source, and the way to its owner.
-pub(crate) struct Outbox<T> {
-    /// Held for no longer than news take to move, and no other lock is taken meanwhile.
-    state: Mutex<State<T>>,
-    /// Taken out while it runs, and for good after its last call.
-    consumer: Mutex<Option<Consumer<T>>>,
-    delivery: Arc<Delivery>,
+/// The news of one source, as events of a queue say them, and the way to its owner.
+pub(crate) struct Outbox {
+    /// Held for no longer than news take to move. Only an event queue's is taken under it.
+    state: Mutex<State>,
+    outlet: Outlet,
 }
 
-struct State<T> {
-    latest: Option<T>,
-    last: Option<T>,
+struct State {
+    latest: Option<Content>,
+    last: Option<Content>,
     /// Nothing more is taken.
     is_over: bool,
     turn: Turn,
+    /// Whether the event queue knows of something here.
+    is_ready: bool,
 }
 
-/// Where it stands with the delivery thread.
+/// Where it stands with the delivery thread; news for a queue are never due.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     /// Not before [`Outbox::start`].
@@ -64,70 +95,126 @@ enum Turn {
     Due,
 }
 
-impl<T: Send + 'static> Outbox<T> {
-    fn new(consumer: Consumer<T>, delivery: Arc<Delivery>) -> Arc<Outbox<T>> {
-        let state = State { latest: None, last: None, is_over: false, turn: Turn::Withheld };
-        Arc::new(Outbox { state: Mutex::new(state), consumer: Mutex::new(Some(consumer)), delivery })
+enum Outlet {
+    Callback {
+        /// Taken out while it runs, and for good after its last call.
+        consumer: Mutex<Option<Consumer<Content>>>,
+        delivery: Arc<Delivery>,
+    },
+    Queue {
+        port: Port,
+        kind: SourceKind,
+        /// What the owner gave along, as long as there may be events.
+        tag: Mutex<Option<Arc<Tag>>>,
+        queue_end: Box<dyn Fn() + Send + Sync>,
+    },
+}
+
+impl Outbox {
+    fn calling(consumer: Consumer<Content>, delivery: Arc<Delivery>) -> Arc<Outbox> {
+        Arc::new(Outbox::new(Outlet::Callback { consumer: Mutex::new(Some(consumer)), delivery }))
     }
 
-    /// Lets callbacks begin.
-    pub(crate) fn start(self: &Arc<Outbox<T>>) {
-        self.change(|state| {
-            if state.turn == Turn::Withheld {
-                state.turn = Turn::Idle;
-            }
-        });
+    fn queued(queued: Queued<'_>) -> Arc<Outbox> {
+        let Queued { queue, kind, tag, queue_end } = queued;
+        Arc::new_cyclic(|outbox: &Weak<Outbox>| {
+            let tag = Mutex::new(Some(Tag::new(tag, outbox.clone())));
+            Outbox::new(Outlet::Queue { port: queue.register(outbox.clone()), kind, tag, queue_end })
+        })
+    }
+
+    fn new(outlet: Outlet) -> Outbox {
+        let state = State { latest: None, last: None, is_over: false, turn: Turn::Withheld, is_ready: false };
+        Outbox { state: Mutex::new(state), outlet }
+    }
+
+    /// Lets callbacks and events begin.
+    pub(crate) fn start(self: &Arc<Outbox>) {
+        let is_due = self.change(State::begin);
+        self.schedule(is_due);
     }
 
     /// Tells news, in the place of those that were not told yet.
-    pub(crate) fn push(self: &Arc<Outbox<T>>, news: T) {
-        self.change(|state| {
+    pub(crate) fn push(self: &Arc<Outbox>, news: Content) {
+        let mut news = Some(news);
+        let is_due = self.change(|state| {
             if !state.is_over {
-                state.latest = Some(news);
+                std::mem::swap(&mut state.latest, &mut news);
             }
         });
+        self.schedule(is_due);
     }
 
-    /// Tells the last news, after which the consumer is dropped.
-    pub(crate) fn end(self: &Arc<Outbox<T>>, news: T) {
-        self.change(|state| {
+    /// Tells the last news, after which what belongs to the owner is dropped.
+    pub(crate) fn end(self: &Arc<Outbox>, news: Content) {
+        let mut news = Some(news);
+        let is_due = self.change(|state| {
             if !std::mem::replace(&mut state.is_over, true) {
-                state.last = Some(news);
+                state.last = news.take();
             }
         });
+        self.schedule(is_due);
     }
 
-    /// Tells nothing any more, and drops the consumer.
-    pub(crate) fn cancel(self: &Arc<Outbox<T>>) {
-        let untold = self.change(|state| {
+    /// Tells nothing any more, and drops what belongs to the owner: foreign code may run inside.
+    pub(crate) fn cancel(self: &Arc<Outbox>) {
+        let is_due = self.close();
+        self.schedule(is_due);
+    }
+
+    /// The same, but for telling the delivery thread.
+    fn close(&self) -> bool {
+        let mut untold = (None, None);
+        let is_due = self.change(|state| {
             state.is_over = true;
-            if state.turn == Turn::Withheld {
-                state.turn = Turn::Idle;
-            }
-            (state.latest.take(), state.last.take())
+            state.begin();
+            untold = (state.latest.take(), state.last.take());
         });
-        drop(untold);
+        self.drop_tag();
+        is_due
     }
 
-    fn change<R>(self: &Arc<Outbox<T>>, change: impl FnOnce(&mut State<T>) -> R) -> R {
+    /// Changes the state. True: the delivery thread must be told.
+    #[must_use]
+    fn change(&self, change: impl FnOnce(&mut State)) -> bool {
         let mut state = lock(&self.state);
-        let result = change(&mut state);
-        let is_due = state.turn == Turn::Idle && state.has_work();
-        if is_due {
-            state.turn = Turn::Due;
-        }
-        drop(state);
-        if is_due {
-            self.delivery.schedule(self.clone());
-        }
-        result
+        change(&mut state);
+        self.show(&mut state)
     }
 
-    /// The next news; `None` with true: there will be none.
-    fn next(&self) -> (Option<T>, bool) {
+    /// Makes what the event queue knows say what the state says, under the lock, so that they agree; likewise the turn
+    /// of a callback. True: the delivery thread must be told.
+    fn show(&self, state: &mut State) -> bool {
+        match &self.outlet {
+            Outlet::Callback { .. } => {
+                let is_due = state.turn == Turn::Idle && (state.has_news() || state.is_over);
+                if is_due {
+                    state.turn = Turn::Due;
+                }
+                is_due
+            }
+            Outlet::Queue { port, .. } => {
+                let is_ready = state.turn != Turn::Withheld && state.has_news();
+                if std::mem::replace(&mut state.is_ready, is_ready) != is_ready {
+                    port.set_ready(is_ready);
+                }
+                false
+            }
+        }
+    }
+
+    fn schedule(self: &Arc<Outbox>, is_due: bool) {
+        if let Outlet::Callback { delivery, .. } = &self.outlet {
+            if is_due {
+                delivery.schedule(self.clone());
+            }
+        }
+    }
+
+    /// The next news for a callback; `None` with true: there will be none.
+    fn next(&self) -> (Option<Content>, bool) {
         let mut state = lock(&self.state);
-        let next = state.latest.take();
-        let next = next.or_else(|| state.last.take());
+        let next = state.pop();
         let is_over = next.is_none() && state.is_over;
         if next.is_none() {
             // Of one that is over nothing more becomes due.
@@ -135,27 +222,48 @@ impl<T: Send + 'static> Outbox<T> {
         }
         (next, is_over)
     }
-}
 
-impl<T> State<T> {
-    fn has_work(&self) -> bool {
-        self.latest.is_some() || self.last.is_some() || self.is_over
+    /// No event is to come; what is in the hands of the owner keeps the tag as long as it lives.
+    fn drop_tag(&self) {
+        if let Outlet::Queue { tag, .. } = &self.outlet {
+            // Not under the lock: it may be the last.
+            let tag = lock(tag).take();
+            drop(tag);
+        }
     }
 }
 
-impl<T: Send + 'static> Deliver for Outbox<T> {
+impl State {
+    fn begin(&mut self) {
+        if self.turn == Turn::Withheld {
+            self.turn = Turn::Idle;
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.latest.is_some() || self.last.is_some()
+    }
+
+    fn pop(&mut self) -> Option<Content> {
+        let latest = self.latest.take();
+        latest.or_else(|| self.last.take())
+    }
+}
+
+impl Deliver for Outbox {
     fn deliver(&self) -> Delivered {
+        let Outlet::Callback { consumer: place, .. } = &self.outlet else { return Delivered::All };
         let process = Generation::current();
         let news = match self.next() {
             (Some(news), _) => news,
             (None, false) => return Delivered::All,
             (None, true) => {
-                let consumer = lock(&self.consumer).take();
+                let consumer = lock(place).take();
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
                 return Delivered::All;
             }
         };
-        let taken = lock(&self.consumer).take();
+        let taken = lock(place).take();
         if let Some(mut consumer) = taken {
             // A consumer that panics has had its last call.
             let called = catch_unwind(AssertUnwindSafe(|| consumer(news)));
@@ -164,11 +272,41 @@ impl<T: Send + 'static> Deliver for Outbox<T> {
                 return Delivered::InAChild;
             }
             if called.is_ok() {
-                *lock(&self.consumer) = Some(consumer);
+                *lock(place) = Some(consumer);
             } else {
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
             }
         }
         Delivered::Some
     }
+}
+
+impl Source for Outbox {
+    fn take(&self) -> Option<Event> {
+        let Outlet::Queue { kind, tag, .. } = &self.outlet else { return None };
+        // Before the news are taken: whoever ends the source meanwhile lets go of it.
+        let tag = lock(tag).clone()?;
+        let mut state = lock(&self.state);
+        // It has left the line, and joins it again if there is more.
+        state.is_ready = false;
+        let news = state.pop();
+        let _ = self.show(&mut state);
+        let is_last = state.is_over && !state.has_news();
+        drop(state);
+        if is_last {
+            self.drop_tag();
+        }
+        Some(Event { source: *kind, tag, content: news? })
+    }
+
+    fn cancel(&self) {
+        // Nothing is due: it is none that calls back.
+        let _ = self.close();
+        if let Outlet::Queue { queue_end, .. } = &self.outlet {
+            queue_end();
+        }
+    }
+
+    /// Nobody waits for it.
+    fn released(&self) {}
 }

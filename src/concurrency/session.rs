@@ -1,12 +1,14 @@
 //! Sessions: a lease that is kept alive, on which mutexes and elections stand, as in Go's `concurrency.Session`.
 
-use super::keepalive::{KeepAliveEvent, Keeping, Listener};
-use super::outbox::{Consumer, Outbox, OutboxHandle};
+use super::keepalive::{KeepAliveEvent, Keeping, Listener, calling, queued};
+use super::outbox::{Addressee, Consumer, Outbox, OutboxHandle};
 use crate::client::{CallOptions, Client, TimeLimit};
 use crate::error::{Error, Reason, Result};
+use crate::event_queue::{EventQueue, SourceKind};
 use crate::limits;
 use crate::log::Level;
-use crate::net::{BootTime, CancelToken, lock};
+use crate::net::{BootTime, CancelToken, lock, no_descriptor};
+use std::any::Any;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,7 +42,7 @@ pub(super) struct SessionState {
     /// Triggered once the session is lost or closed: it ends what waits on it.
     pub over: Arc<CancelToken>,
     keeping: Keeping,
-    outbox: Option<OutboxHandle<KeepAliveEvent>>,
+    outbox: Option<OutboxHandle>,
     phase: Mutex<Phase>,
 }
 
@@ -54,7 +56,7 @@ enum Phase {
 /// Hears of the lease's loss.
 struct OfSession {
     over: Arc<CancelToken>,
-    outbox: Option<Arc<Outbox<KeepAliveEvent>>>,
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Listener for OfSession {
@@ -72,13 +74,27 @@ impl Client {
     /// Begins a session. `consumer` is told when its lease is lost, once, on the client's delivery thread, as soon as
     /// [`Session::start`] allows it.
     pub fn session(&self, options: &SessionOptions, consumer: Option<Consumer<KeepAliveEvent>>) -> Result<Session> {
+        self.begin_session(options, consumer.map(calling))
+    }
+
+    /// Begins a session, and lets `queue` have the loss of its lease as an event with the tag, as soon as
+    /// [`Session::start`] allows it. The tag is dropped with that event, or with the session, or before this returns an
+    /// error. The session goes on also when the queue is gone.
+    pub fn session_into(
+        &self,
+        options: &SessionOptions,
+        queue: &EventQueue,
+        tag: Box<dyn Any + Send + Sync>,
+    ) -> Result<Session> {
+        self.begin_session(options, Some(queued(queue, SourceKind::Session, tag)))
+    }
+
+    fn begin_session(&self, options: &SessionOptions, addressee: Option<Addressee<'_>>) -> Result<Session> {
         if options.lease == 0 && options.ttl <= 0 {
             return Err(Error::invalid(format!("ttl is {}, but must be positive", options.ttl)));
         }
-        let over = CancelToken::new()
-            .map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
-        let over = Arc::new(over);
-        let outbox = consumer.map(|consumer| OutboxHandle::new(consumer, self)).transpose()?;
+        let over = Arc::new(CancelToken::new().map_err(no_descriptor)?);
+        let outbox = addressee.map(|addressee| OutboxHandle::new(addressee, self)).transpose()?;
         // Before it is sent: the server counts from later on.
         let sent = BootTime::now();
         let (lease, ttl) = self.lease_of_session(options)?;
@@ -136,7 +152,7 @@ impl Client {
 }
 
 impl Session {
-    /// Lets the callback come, which may be the end of the session: from here on its value may be gone.
+    /// Lets the callback or the event come, which may be the end of the session: from here on its value may be gone.
     pub fn start(&self) -> SessionStart {
         SessionStart(self.0.outbox.as_deref().cloned())
     }
@@ -159,26 +175,29 @@ impl Session {
     /// Keeps the lease no longer, and leaves it, with all that stands on it, to another session or to its end. Nothing
     /// is told of it any more.
     pub fn orphan(&self) {
-        let mut phase = lock(&self.0.phase);
+        let state = self.0.clone();
+        let mut phase = lock(&state.phase);
         if *phase == Phase::Kept {
             *phase = Phase::Orphaned;
         }
         drop(phase);
-        self.0.stop();
+        state.stop();
     }
 
     /// Ends the session: revokes its lease, and with it goes what stood on it. A session whose lease is gone already
     /// ends as well. An error leaves a lease that nobody keeps; a later call tries again.
     pub fn close(&self, call: &CallOptions) -> Result<()> {
-        if *lock(&self.0.phase) == Phase::Closed {
+        // What belongs to the owner is dropped inside, and with it maybe this.
+        let state = self.0.clone();
+        if *lock(&state.phase) == Phase::Closed {
             return Ok(());
         }
-        self.0.end_here();
-        match self.0.client.lease_revoke(self.0.lease, call) {
+        state.end_here();
+        match state.client.lease_revoke(state.lease, call) {
             Err(error) if error.reason() != Reason::LeaseNotFound => return Err(error),
             _ => {}
         }
-        *lock(&self.0.phase) = Phase::Closed;
+        *lock(&state.phase) = Phase::Closed;
         Ok(())
     }
 
@@ -224,9 +243,9 @@ impl SessionState {
     }
 }
 
-/// Lets the callback of a session come.
+/// Lets the callback or the event of a session come.
 #[must_use]
-pub struct SessionStart(Option<Arc<Outbox<KeepAliveEvent>>>);
+pub struct SessionStart(Option<Arc<Outbox>>);
 
 impl SessionStart {
     /// From here on it comes.

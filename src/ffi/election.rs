@@ -6,11 +6,12 @@ use super::callback::UserData;
 use super::constants::etcdgw_status;
 use super::error::{ErrorValue, etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
-use super::options::{self, OptionStruct, etcdgw_call_options, option_struct, unimplemented, wait_limit};
+use super::options::{self, OptionStruct, etcdgw_call_options, option_struct, wait_limit};
 use super::output::Output;
-use super::queue::etcdgw_queue;
+use super::queue::{self, etcdgw_queue};
 use super::response::{self, Kept, etcdgw_header, etcdgw_kv};
 use super::session::etcdgw_session;
+use crate::concurrency::Consumer;
 use crate::concurrency::election::{Election, Observation, Observer};
 use crate::error::Result;
 use crate::rpc::Header;
@@ -218,31 +219,37 @@ pub struct etcdgw_election_event {
 pub type etcdgw_election_callback =
     Option<unsafe extern "C" fn(event: *const etcdgw_election_event, user_data: *mut c_void)>;
 
-/// Calls a callback with an observation.
+/// What calls a callback.
 ///
 /// # Safety
-/// The callback may be called with the user data.
-unsafe fn call(
+/// The callback may be called with the user data until that is dropped.
+unsafe fn consumer(
     callback: unsafe extern "C" fn(*const etcdgw_election_event, *mut c_void),
-    seen: Result<Observation>,
-    user_data: &UserData,
-) {
-    match seen {
+    user_data: UserData,
+) -> Consumer<Result<Observation>> {
+    Box::new(move |seen| {
+        let mut kept = Kept::default();
+        let event = keep(seen, &mut kept);
+        // SAFETY: the caller's promise; what it is given lives until it returns.
+        unsafe { callback(event, user_data.get()) }
+    })
+}
+
+/// What was seen as a part of something else.
+pub(super) fn keep(seen: Result<Observation>, kept: &mut Kept) -> *const etcdgw_election_event {
+    let event = match seen {
         Ok(seen) => {
-            let leader = etcdgw_kv::lend(&seen.leader, |span| seen.bytes(span));
-            let event =
-                etcdgw_election_event { header: seen.header.into(), leader: &raw const leader, error: ptr::null() };
-            // SAFETY: the caller's promise; what it is given lives until it returns.
-            unsafe { callback(&raw const event, user_data.get()) }
+            let (arena, header, leader) = seen.into_parts();
+            let leader = etcdgw_kv::lend(&leader, |span| span.of(&arena));
+            kept.keep(arena);
+            etcdgw_election_event { header: header.into(), leader: kept.keep(leader), error: ptr::null() }
         }
         Err(error) => {
-            let error = ErrorValue::new(error);
-            let error = ptr::from_ref(&error).cast();
-            let event = etcdgw_election_event { header: etcdgw_header::default(), leader: ptr::null(), error };
-            // SAFETY: as above.
-            unsafe { callback(&raw const event, user_data.get()) }
+            let error = kept.keep(ErrorValue::new(error)).cast();
+            etcdgw_election_event { header: etcdgw_header::default(), leader: ptr::null(), error }
         }
-    }
+    };
+    kept.keep(event)
 }
 
 /// Options of `etcdgw_election_observe`.
@@ -255,7 +262,7 @@ pub struct etcdgw_election_observe_options {
     pub timeout_ms: i64,
     /// Unused here; NULL.
     pub cancel: *mut etcdgw_cancel,
-    /// Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL.
+    /// Where the events go in place of a callback, which must be NULL then; NULL: to the callback, or to who asks.
     pub queue: *mut etcdgw_queue,
 }
 option_struct!(etcdgw_election_observe_options {
@@ -265,10 +272,16 @@ option_struct!(etcdgw_election_observe_options {
 /// Follows who leads, and with what value: the leader that there is, and each that comes, over lost connections and
 /// restarted servers. Some that lead shortly, or values that are soon replaced, may be left out, but never the latest.
 ///
-/// `options` may be NULL. `callback`: told of each; NULL: `etcdgw_election_observer_next` is asked, and `user_data_free`
-/// runs at once. `user_data`: given to the callback. `user_data_free`: runs once with `user_data` after the last call,
-/// and also when this function fails; NULL: nothing to do. `out`: receives the observer before the first call, owned by
-/// the caller: `etcdgw_election_observer_free`; it may outlive the candidate and its session. Any thread.
+/// `options` may be NULL. `callback`: told of each; NULL: `options.queue` is, or without one
+/// `etcdgw_election_observer_next` is asked, and `user_data_free` runs at once. `user_data`: given to the callback, or in
+/// each event of the queue. `user_data_free`: runs once with `user_data` after the last call, and also when this function
+/// fails; NULL: nothing to do. `out`: receives the observer before the first call or event, owned by the caller:
+/// `etcdgw_election_observer_free`; it may outlive the candidate and its session. Any thread.
+///
+/// In a queue only the latest leader waits to be taken, and behind it the error that ended the observer, which is the last
+/// event. `user_data_free` runs there when no event is left and none can come: once the observer has been cancelled or
+/// freed, its queue has been freed, or the error has been taken, and every event that was taken has been freed; on the
+/// thread that does the last of these.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_election_observe(
     election: *mut etcdgw_election,
@@ -286,11 +299,12 @@ pub unsafe extern "C" fn etcdgw_election_observe(
             let out = Output::cleared(out).required("out")?;
             let election = handle::borrow(election, "election")?;
             let options = options::read(options)?;
-            unimplemented(!options.queue.is_null(), "options.queue: this version has no queues for elections")?;
+            let queue = queue::given(options.queue, callback.is_some())?;
             let observer = election.observe()?;
-            let observer = match callback {
-                None => observer,
-                Some(callback) => observer.calling(Box::new(move |seen| call(callback, seen, &user_data)))?,
+            let observer = match (queue, callback) {
+                (Some(queue), _) => observer.delivering_to(queue, Box::new(user_data))?,
+                (None, Some(callback)) => observer.calling(consumer(callback, user_data))?,
+                (None, None) => observer,
             };
             let start = observer.start();
             out.set(handle::new(observer));
@@ -301,14 +315,14 @@ pub unsafe extern "C" fn etcdgw_election_observe(
     }
 }
 
-/// Takes what an observer without a callback sees next.
+/// Takes what an observer without a callback and without a queue sees next.
 ///
 /// `timeout_ms`: how long to wait for a change; 0: not at all, less than 0: as long as it takes. The first call asks the
 /// server, which takes its time in any case. `response`: receives the leader, never NULL in it, owned by the caller:
 /// `etcdgw_leader_response_free`; NULL throws it away. Any thread; each change goes to one of them.
 ///
 /// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_FAILED_PRECONDITION` for an
-/// observer with a callback, `ETCDGW_CLOSED` after `etcdgw_election_observer_cancel`.
+/// observer with a callback or a queue, `ETCDGW_CLOSED` after `etcdgw_election_observer_cancel`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_election_observer_next(
     observer: *mut etcdgw_election_observer,
@@ -329,7 +343,8 @@ pub unsafe extern "C" fn etcdgw_election_observer_next(
     }
 }
 
-/// Ends an observer. After it returns no further callback starts; one may still be running. NULL does nothing.
+/// Ends an observer. After it returns no further callback starts, and no further event is given; one may still be running,
+/// or be in use. NULL does nothing.
 ///
 /// Any thread, inside the callback too, any number of times, until the observer is freed.
 #[unsafe(no_mangle)]

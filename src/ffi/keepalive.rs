@@ -6,9 +6,10 @@ use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::{ErrorValue, etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
-use super::options::{self, OptionStruct, option_struct, unimplemented};
+use super::options::{self, OptionStruct, option_struct};
 use super::output::Output;
-use super::queue::etcdgw_queue;
+use super::queue::{self, etcdgw_queue};
+use super::response::Kept;
 use crate::concurrency::Consumer;
 use crate::concurrency::keepalive::{KeepAlive, KeepAliveEvent};
 use std::ffi::c_void;
@@ -48,14 +49,19 @@ pub type etcdgw_keepalive_callback =
 /// What calls a callback, if there is one.
 pub(super) fn consumer(callback: etcdgw_keepalive_callback, user_data: UserData) -> Option<Consumer<KeepAliveEvent>> {
     let callback = callback?;
-    Some(Box::new(move |event: KeepAliveEvent| {
-        let error = event.lost.map(ErrorValue::new);
-        let lost = error.as_ref().map_or(ptr::null(), |error| ptr::from_ref(error).cast());
-        let event = etcdgw_keepalive_event { lease: event.lease, ttl_s: event.ttl, lost };
+    Some(Box::new(move |event| {
+        let mut kept = Kept::default();
+        let event = keep(event, &mut kept);
         // SAFETY: the caller vouches for the callback on this thread until the destructor has run, and what it is given
         // lives until it returns.
-        unsafe { callback(&raw const event, user_data.get()) }
+        unsafe { callback(event, user_data.get()) }
     }))
+}
+
+/// The event as a part of something else.
+pub(super) fn keep(event: KeepAliveEvent, kept: &mut Kept) -> *const etcdgw_keepalive_event {
+    let lost = event.lost.map_or(ptr::null(), |error| kept.keep(ErrorValue::new(error)).cast());
+    kept.keep(etcdgw_keepalive_event { lease: event.lease, ttl_s: event.ttl, lost })
 }
 
 /// Milliseconds, rounded down: what is left is certain.
@@ -73,7 +79,8 @@ pub struct etcdgw_keepalive_options {
     pub timeout_ms: i64,
     /// Ends the first renewal when triggered; may be NULL.
     pub cancel: *mut etcdgw_cancel,
-    /// Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL.
+    /// Where the events go in place of a callback, which must be NULL then; NULL: to the callback. The lease is kept
+    /// also when the queue is freed.
     pub queue: *mut etcdgw_queue,
 }
 option_struct!(etcdgw_keepalive_options { struct_size, timeout_ms, cancel, queue } first_release_ended_with queue);
@@ -81,10 +88,15 @@ option_struct!(etcdgw_keepalive_options { struct_size, timeout_ms, cancel, queue
 /// Keeps a lease alive: renews it now, and from then on whenever a third of the time granted has passed, over lost
 /// connections and on other members, until it is freed.
 ///
-/// `options` may be NULL. `callback`: told of every renewal and of the loss; NULL: nobody is, and `user_data_free` runs
-/// at once. `user_data`: given to it. `user_data_free`: runs once with `user_data` after the last call, and also when
-/// this function fails; NULL: nothing to do. `out`: receives the keep-alive before the first call, owned by the caller:
-/// `etcdgw_keepalive_free`. Any thread.
+/// `options` may be NULL. `callback`: told of every renewal and of the loss; NULL: `options.queue` is, or without one
+/// nobody, and `user_data_free` runs at once. `user_data`: given to the callback, or in each event of the queue.
+/// `user_data_free`: runs once with `user_data` after the last call, and also when this function fails; NULL: nothing to
+/// do. `out`: receives the keep-alive before the first call or event, owned by the caller: `etcdgw_keepalive_free`. Any
+/// thread.
+///
+/// In a queue only the latest renewal waits to be taken, and the loss behind it. `user_data_free` runs there when no event
+/// is left and none can come: once the keep-alive or the queue has been freed, or the loss has been taken, and every event
+/// that was taken has been freed; on the thread that does the last of these.
 ///
 /// A loss is told once, when the server says that the lease is gone, or when the time of the last renewal is over,
 /// counted from before it was sent: not after the server lets it expire, as long as the process runs.
@@ -108,8 +120,12 @@ pub unsafe extern "C" fn etcdgw_keepalive_start(
             let out = Output::cleared(out).required("out")?;
             let client = borrow(client)?;
             let options = options::read(options)?;
-            unimplemented(!options.queue.is_null(), "options.queue: this version has no queues for keep-alives")?;
-            let keepalive = client.keep_alive(id, consumer(callback, user_data), &options.call()?)?;
+            let queue = queue::given(options.queue, callback.is_some())?;
+            let call = options.call()?;
+            let keepalive = match queue {
+                Some(queue) => client.keep_alive_into(id, queue, Box::new(user_data), &call)?,
+                None => client.keep_alive(id, consumer(callback, user_data), &call)?,
+            };
             let start = keepalive.start();
             out.set(handle::new(keepalive));
             // The handle may be freed by the callback: from here on it is not touched.

@@ -3,21 +3,22 @@
 use super::boundary::{Failure, fallible, infallible};
 use super::callback::{InProcess, UserData};
 use super::constants::etcdgw_status;
-use super::election::etcdgw_election_event;
+use super::election::{self, etcdgw_election_event};
 use super::error::etcdgw_error;
 use super::handle::{self, Handle, Native};
-use super::keepalive::etcdgw_keepalive_event;
+use super::keepalive::{self, etcdgw_keepalive_event};
 use super::mirror_event::{self, etcdgw_mirror_event};
-use super::options::wait_limit;
+use super::options::{refuse, wait_limit};
 use super::output::Output;
 use super::response::{self, Kept};
 use super::watch_response::{self, etcdgw_watch_response};
+use crate::error::Result;
 use crate::event_queue::{Content, Event, EventQueue};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-/// One place for the events of any number of watches and mirrors, of different clients too, with one descriptor. For any number of
-/// threads at the same time.
+/// One place for the events of any number of watches, keep-alives, sessions, observers of elections and mirrors, of
+/// different clients too, with one descriptor. For any number of threads at the same time.
 pub struct etcdgw_queue {
     _private: (),
 }
@@ -48,6 +49,17 @@ pub struct etcdgw_event {
     pub mirror: *const etcdgw_mirror_event,
 }
 
+/// The queue that the options of a registering call name, in place of a callback.
+///
+/// # Safety
+/// `queue` is NULL or a queue that is not freed while the borrow lasts.
+pub(super) unsafe fn given<'a>(queue: *mut etcdgw_queue, has_callback: bool) -> Result<Option<&'a EventQueue>> {
+    // SAFETY: the caller's promise.
+    let queue = unsafe { handle::borrow_optional(queue, "options.queue")? };
+    refuse(queue.is_some() && has_callback, "callback", "is given together with options.queue")?;
+    Ok(queue)
+}
+
 fn new_event(event: Event) -> *mut etcdgw_event {
     let Event { source, tag, content } = event;
     let mut kept = Kept::default();
@@ -62,13 +74,16 @@ fn new_event(event: Event) -> *mut etcdgw_event {
     };
     match content {
         Content::Watch(response) => public.watch = watch_response::keep(response, &mut kept),
+        Content::KeepAlive(told) => public.keepalive = keepalive::keep(told, &mut kept),
+        Content::Election(seen) => public.election = election::keep(seen, &mut kept),
         Content::Mirror(change) => public.mirror = mirror_event::keep(change, &mut kept),
     }
     kept.keep(InProcess::new(tag));
     response::new(public, kept)
 }
 
-/// Makes a queue. A watch or a mirror is given it as `options.queue`.
+/// Makes a queue. A watch, a keep-alive, a session, an observer of an election or a mirror is given it as
+/// `options.queue`.
 ///
 /// `out`: receives the queue, owned by the caller: `etcdgw_queue_free`. Any thread.
 #[unsafe(no_mangle)]
@@ -119,9 +134,9 @@ pub unsafe extern "C" fn etcdgw_queue_fd(queue: *const etcdgw_queue) -> c_int {
     infallible(-1, || unsafe { handle::peek(queue) }.and_then(EventQueue::fd).unwrap_or(-1))
 }
 
-/// Frees a queue; NULL is fine. No other thread may be inside a call with it. What still delivers there ends as if it were
-/// cancelled, but for mirrors, which go on and tell nobody; it is to be freed all the same, before or after the queue, and
-/// the same is true of events.
+/// Frees a queue; NULL is fine. No other thread may be inside a call with it. Watches and observers that still deliver
+/// there end as if they were cancelled; keep-alives and sessions go on renewing their leases, mirrors keep up their copies,
+/// and tell nobody. All are to be freed all the same, before or after the queue, and so are events.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_queue_free(queue: *mut etcdgw_queue) {
     // SAFETY: NULL or a queue that the caller owns, says the header.

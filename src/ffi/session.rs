@@ -7,9 +7,9 @@ use super::constants::etcdgw_status;
 use super::error::{etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
 use super::keepalive::{consumer, etcdgw_keepalive_callback, milliseconds};
-use super::options::{self, OptionStruct, etcdgw_call_options, option_struct, refuse, unimplemented};
+use super::options::{self, OptionStruct, etcdgw_call_options, option_struct, refuse};
 use super::output::Output;
-use super::queue::etcdgw_queue;
+use super::queue::{self, etcdgw_queue};
 use crate::concurrency::session::{DEFAULT_TTL_S, Session, SessionOptions};
 use std::ffi::c_void;
 
@@ -39,7 +39,8 @@ pub struct etcdgw_session_options {
     pub ttl: i64,
     /// A lease to adopt, such as that of a process that crashed; 0: a new one.
     pub lease: i64,
-    /// Not yet: refused with `ETCDGW_UNIMPLEMENTED` unless NULL.
+    /// Where the loss goes, as `keepalive` of an event, in place of a callback, which must be NULL then; NULL: to the
+    /// callback. The session goes on also when the queue is freed.
     pub queue: *mut etcdgw_queue,
 }
 option_struct!(etcdgw_session_options {
@@ -49,10 +50,13 @@ option_struct!(etcdgw_session_options {
 /// Begins a session: takes a lease and keeps it alive until the session ends.
 ///
 /// `options` may be NULL. `callback`: called once when the lease is lost, and with it all that stands on the session,
-/// with `lost` set; not when the session is closed, orphaned or freed. NULL: nobody is told, and `user_data_free` runs
-/// at once. `user_data`: given to it. `user_data_free`: runs once with `user_data` after the last call, and also when
-/// this function fails; NULL: nothing to do. `out`: receives the session before the first call, owned by the caller:
-/// `etcdgw_session_free`. Any thread.
+/// with `lost` set; not when the session is closed, orphaned or freed. NULL: `options.queue` is told, or without one
+/// nobody, and `user_data_free` runs at once. `user_data`: given to the callback, or in the event of the queue.
+/// `user_data_free`: runs once with `user_data` after the last call, and also when this function fails; NULL: nothing to
+/// do. `out`: receives the session before the first call or event, owned by the caller: `etcdgw_session_free`. Any thread.
+///
+/// With a queue `user_data_free` runs when no event is left and none can come: once the session has been closed, orphaned
+/// or freed, or its queue has been freed, or the event that was taken has been freed; on the thread that does this.
 ///
 /// Returns `ETCDGW_LEASE_EXPIRED` when the lease to adopt is gone.
 #[unsafe(no_mangle)]
@@ -73,10 +77,13 @@ pub unsafe extern "C" fn etcdgw_session_new(
             let client = borrow(client)?;
             let options = options::read(options)?;
             refuse(options.ttl < 0, "options.ttl", "is negative")?;
-            unimplemented(!options.queue.is_null(), "options.queue: this version has no queues for sessions")?;
+            let queue = queue::given(options.queue, callback.is_some())?;
             let ttl = if options.ttl == 0 { DEFAULT_TTL_S } else { options.ttl };
             let wanted = SessionOptions { ttl, lease: options.lease, call: options.call()? };
-            let session = client.session(&wanted, consumer(callback, user_data))?;
+            let session = match queue {
+                Some(queue) => client.session_into(&wanted, queue, Box::new(user_data))?,
+                None => client.session(&wanted, consumer(callback, user_data))?,
+            };
             let start = session.start();
             out.set(handle::new(session));
             // The handle may be freed by the callback: from here on it is not touched.
@@ -112,7 +119,7 @@ pub unsafe extern "C" fn etcdgw_session_remaining_ms(session: *const etcdgw_sess
 }
 
 /// Keeps the session's lease no longer, and leaves it, with all that stands on it, to its time or to a session that
-/// adopts it. The callback is called no more, and freeing the session revokes nothing. Any thread.
+/// adopts it. Nothing is told of it any more, and freeing the session revokes nothing. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_session_orphan(
     session: *mut etcdgw_session,

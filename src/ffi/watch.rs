@@ -9,6 +9,7 @@ use super::error::etcdgw_error;
 use super::handle::{self, Handle, Native};
 use super::options::{self, OptionStruct, etcdgw_call_options, wait_limit};
 use super::output::Output;
+use super::queue;
 use super::watch_options::etcdgw_watch_options;
 use super::watch_response::{self, Arrays, etcdgw_watch_response};
 use crate::error::{Error, Result};
@@ -120,12 +121,11 @@ unsafe fn start(
     let (out, client, options) =
         unsafe { (Output::cleared(out).required("out")?, borrow(client)?, options::read(options)?) };
     // SAFETY: the caller's promise.
-    let queue = unsafe { handle::borrow_optional(options.queue, "options.queue")? };
+    let queue = unsafe { queue::given(options.queue, callback.is_some())? };
     let options = read(&options)?;
     let watch = match (queue, callback) {
         (None, None) => return Err(Error::invalid("callback is NULL").into()),
-        (Some(_), Some(_)) => return Err(Error::invalid("callback is given together with options.queue").into()),
-        (Some(queue), None) => client.watch_into(options, queue, Box::new(user_data))?,
+        (Some(queue), _) => client.watch_into(options, queue, Box::new(user_data))?,
         (None, Some(callback)) => {
             let mut consumer = Consumer { callback, user_data, arrays: Arrays::default() };
             client.watch(options, Box::new(move |response| consumer.take(response)))?

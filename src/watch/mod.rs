@@ -257,7 +257,9 @@ impl Watch {
 
     /// Ends the watch, from any thread, from inside its callback too, and at once: no callback begins any more.
     pub fn cancel(&self) {
-        self.0.mailbox.cancel();
+        // What belongs to the owner may be dropped inside, and with it this.
+        let mailbox = self.0.mailbox.clone();
+        mailbox.cancel();
     }
 
     /// Waits until the consumer has been dropped, which is after the last callback of a watch that is cancelled or has

@@ -1,16 +1,18 @@
 //! Who leads, followed over every change: the leader's key is read, and then watched until it goes.
 
 use crate::client::{CallOptions, Client, TimeLimit};
-use crate::concurrency::outbox::{Consumer, Outbox, OutboxHandle};
+use crate::concurrency::outbox::{Addressee, Consumer, Outbox, OutboxHandle, Queued};
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
+use crate::event_queue::{Content, EventQueue, SourceKind};
 use crate::gateway::json::Span;
 use crate::limits;
-use crate::net::{self, CancelToken, lock};
+use crate::net::{self, CancelToken, lock, no_descriptor};
 use crate::rpc::kv::{KeyValue, RangeRequest, SortOrder, SortTarget};
 use crate::rpc::watch::{EventType, WatchRequest};
 use crate::rpc::{Header, Keys};
 use crate::watch::{Watch, WatchKind, WatchOptions, WatchResponse};
+use std::any::Any;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -44,7 +46,7 @@ impl Observation {
 pub struct Observer {
     shared: Arc<Shared>,
     following: Mutex<Option<JoinHandle<()>>>,
-    outbox: Option<OutboxHandle<Result<Observation>>>,
+    outbox: Option<OutboxHandle>,
 }
 
 struct Shared {
@@ -74,8 +76,7 @@ enum Following {
 
 impl Observer {
     pub(super) fn new(client: Client, prefix: Vec<u8>) -> Result<Observer> {
-        let stop = CancelToken::new()
-            .map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
+        let stop = CancelToken::new().map_err(no_descriptor)?;
         let (turn, watch) = (Mutex::new(Some(Following::Asking)), Mutex::new(None));
         let shared = Shared { client, prefix, stop: Arc::new(stop), turn, put_back: Condvar::new(), watch };
         let shared = Arc::new(shared);
@@ -84,8 +85,29 @@ impl Observer {
 
     /// The same, which tells `consumer` on the client's delivery thread once [`start`](Observer::start) allows it: each
     /// leader, and an error that ends it.
-    pub fn calling(mut self, consumer: Consumer<Result<Observation>>) -> Result<Observer> {
-        let outbox = OutboxHandle::new(consumer, &self.shared.client)?;
+    pub fn calling(self, mut consumer: Consumer<Result<Observation>>) -> Result<Observer> {
+        self.telling(Addressee::Consumer(Box::new(move |content| {
+            if let Content::Election(seen) = content {
+                consumer(seen);
+            }
+        })))
+    }
+
+    /// The same, which lets `queue` have each leader, and an error that ends it, as events with the tag, once
+    /// [`start`](Observer::start) allows it. Of leaders that were not taken only the latest is kept. The tag is dropped
+    /// with the last event, or before this returns an error; with the queue the observer ends as if cancelled.
+    pub fn delivering_to(self, queue: &EventQueue, tag: Box<dyn Any + Send + Sync>) -> Result<Observer> {
+        let shared = Arc::downgrade(&self.shared);
+        let queue_end = Box::new(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.end();
+            }
+        });
+        self.telling(Addressee::Queue(Queued { queue, kind: SourceKind::Election, tag, queue_end }))
+    }
+
+    fn telling(mut self, addressee: Addressee<'_>) -> Result<Observer> {
+        let outbox = OutboxHandle::new(addressee, &self.shared.client)?;
         let (shared, to) = (self.shared.clone(), Arc::clone(&outbox));
         let follower = net::spawn("etcdgw-observe", move || shared.tell_all(&to))?;
         *lock(&self.following) = Some(follower);
@@ -93,7 +115,7 @@ impl Observer {
         Ok(self)
     }
 
-    /// Lets callbacks begin.
+    /// Lets callbacks and events begin.
     pub fn start(&self) -> ObserverStart {
         ObserverStart(self.outbox.as_deref().cloned())
     }
@@ -101,20 +123,20 @@ impl Observer {
     /// The next leader, waited for at most so long, or without a limit as long as it takes. `None`: waited in vain.
     pub fn next(&self, limit: Option<Duration>) -> Result<Option<Observation>> {
         if self.outbox.is_some() {
-            return Err(Error::FailedPrecondition { what: "an observer with a callback can't be asked" });
+            return Err(Error::FailedPrecondition { what: "an observer with a callback or a queue can't be asked" });
         }
         self.shared.next(limit.map_or(Deadline::NEVER, Deadline::after))
     }
 
-    /// Ends it, from any thread: no callback begins any more, and [`next`](Observer::next) is [`Error::Closed`].
+    /// Ends it, from any thread: no callback begins and no event is given any more, and [`next`](Observer::next) is
+    /// [`Error::Closed`].
     pub fn cancel(&self) {
-        if let Some(outbox) = &self.outbox {
+        // What belongs to the owner is dropped inside, and with it maybe this.
+        let (shared, outbox) = (self.shared.clone(), self.outbox.as_deref().cloned());
+        if let Some(outbox) = outbox {
             outbox.cancel();
         }
-        self.shared.stop.trigger();
-        if let Some(watch) = &*lock(&self.shared.watch) {
-            watch.cancel();
-        }
+        shared.end();
     }
 }
 
@@ -128,9 +150,9 @@ impl Drop for Observer {
     }
 }
 
-/// Lets the callbacks of an observer begin.
+/// Lets the callbacks or events of an observer begin.
 #[must_use]
-pub struct ObserverStart(Option<Arc<Outbox<Result<Observation>>>>);
+pub struct ObserverStart(Option<Arc<Outbox>>);
 
 impl ObserverStart {
     /// From here on they come.
@@ -142,17 +164,28 @@ impl ObserverStart {
 }
 
 impl Shared {
-    fn tell_all(&self, outbox: &Arc<Outbox<Result<Observation>>>) {
+    /// Ends what is under way, and whatever would follow.
+    fn end(&self) {
+        self.stop.trigger();
+        // Not under the lock, which the follower wants in order to end.
+        let watch = lock(&self.watch).clone();
+        if let Some(watch) = watch {
+            watch.cancel();
+        }
+    }
+
+    fn tell_all(&self, outbox: &Arc<Outbox>) {
         let told = catch_unwind(AssertUnwindSafe(|| {
             loop {
                 match self.next(Deadline::NEVER) {
-                    Ok(Some(observation)) => outbox.push(Ok(observation)),
+                    Ok(Some(observation)) => outbox.push(Content::Election(Ok(observation))),
                     Ok(None) => {}
                     Err(error) => return error,
                 }
             }
         }));
-        outbox.end(Err(told.unwrap_or_else(|_| Error::Panic("the thread of an observer panicked".to_owned()))));
+        let error = told.unwrap_or_else(|_| Error::Panic("the thread of an observer panicked".to_owned()));
+        outbox.end(Content::Election(Err(error)));
     }
 
     fn next(&self, deadline: Deadline) -> Result<Option<Observation>> {

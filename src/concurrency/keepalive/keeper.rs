@@ -7,7 +7,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::limits;
 use crate::log::Level;
-use crate::net::{self, BootTime, CancelToken, Control, Timer, lock};
+use crate::net::{self, BootTime, CancelToken, Control, Timer, lock, no_descriptor};
 use crate::rpc::lease::{self, KeepAliveResponse, MAX_LEASES_REFRESHED};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -432,8 +432,4 @@ fn seconds(ttl: i64) -> Duration {
 
 fn new_token() -> Result<CancelToken> {
     CancelToken::new().map_err(no_descriptor)
-}
-
-fn no_descriptor(source: std::io::Error) -> Error {
-    Error::System { what: "an event descriptor", source: Arc::new(source) }
 }
