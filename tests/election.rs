@@ -5,9 +5,10 @@ mod common;
 
 use common::*;
 use etcdgw::client::Client;
-use etcdgw::concurrency::election::{Election, Observation};
+use etcdgw::concurrency::election::{Election, Observation, Observer};
 use etcdgw::concurrency::session::{Session, SessionOptions};
-use etcdgw::error::Error;
+use etcdgw::error::{Error, Result};
+use etcdgw::event_queue::{Content, Event, SourceKind};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -108,6 +109,22 @@ fn an_observer_sees_every_change_that_lasts_over_a_restart_too() {
 }
 
 #[test]
+fn an_observer_that_is_cancelled_watches_nothing() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let session = session(&client);
+        let mine = Election::new(&session, b"office");
+        assert!(mine.campaign(b"one", None, &plain()).unwrap());
+        let asked = mine.observe().unwrap();
+        assert_eq!(value(&asked.next(Some(LONG)).unwrap().unwrap()), "one");
+        assert!(asked.next(Some(Duration::ZERO)).unwrap().is_none());
+        assert_eq!(client.stats().watches_open, 1);
+        asked.cancel();
+        assert_eq!(client.stats().watches_open, 0, "before it is dropped");
+    });
+}
+
+#[test]
 fn the_end_of_the_client_ends_an_observer_with_a_word() {
     let etcd = Etcd::start(&versions().pop().unwrap());
     let client = common::client(&etcd.url());
@@ -120,6 +137,170 @@ fn the_end_of_the_client_ends_an_observer_with_a_word() {
     assert!(matches!(told.recv_timeout(LONG).unwrap(), Err(Error::Closed { .. })));
     assert!(told.recv().is_err());
     drop((observer, session));
+    let client = common::client(&etcd.url());
+    client.lease_list(&plain()).unwrap().ids.iter().for_each(|lease| client.lease_revoke(*lease, &plain()).unwrap());
+}
+
+fn observe_into(tagged: &Tagged, election: &Election, name: usize) -> Observer {
+    let observer = election.observe().unwrap().delivering_to(&tagged.queue, tagged.tag(name)).unwrap();
+    observer.start().allow();
+    observer
+}
+
+/// What an event says of an election.
+#[track_caller]
+fn seen(event: &Event) -> &Result<Observation> {
+    let Content::Election(seen) = &event.content else { panic!("{event:?}") };
+    assert_eq!(event.source, SourceKind::Election);
+    seen
+}
+
+#[test]
+fn leaders_come_into_a_queue_in_their_order_beside_all_else_that_delivers_there() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let tagged = Tagged::new();
+        let (first, second) = (session(&client), session(&client));
+        let (mine, theirs) = (Election::new(&first, b"office"), Election::new(&second, b"office"));
+        let observer = observe_into(&tagged, &mine, 0);
+        assert!(matches!(observer.next(None), Err(Error::FailedPrecondition { .. })));
+        let watch = tagged.watch_key(&client, b"k", 1);
+        let options = SessionOptions { ttl: 3, ..SessionOptions::default() };
+        let short = client.session(&options, None).unwrap();
+        let kept = client.keep_alive_into(short.lease(), &tagged.queue, tagged.tag(2), &plain()).unwrap();
+        let lost = client.session_into(&options, &tagged.queue, tagged.tag(3)).unwrap();
+        (kept.start().allow(), lost.start().allow());
+        let renewals = std::cell::Cell::new(0);
+        let next = || loop {
+            let event = tagged.event();
+            match event.source {
+                SourceKind::KeepAlive => renewals.set(renewals.get() + 1),
+                _ => break event,
+            }
+        };
+        let sees = |expected: &str| {
+            let event = next();
+            assert_eq!((value(seen(&event).as_ref().unwrap()).as_str(), source_name(&event)), (expected, 0));
+            assert_eq!(tagged.dropped(), 0);
+        };
+        assert!(mine.campaign(b"one", None, &plain()).unwrap());
+        sees("one");
+        let revision = put_revision(&client, b"k", b"v");
+        let event = next();
+        let Content::Watch(response) = &event.content else { panic!("{event:?}") };
+        assert_eq!((source_name(&event), response.events[0].kv.mod_revision), (1, revision));
+        drop(event);
+        mine.proclaim(b"one, still", &plain()).unwrap();
+        sees("one, still");
+        client.lease_revoke(lost.lease(), &plain()).unwrap();
+        let event = next();
+        assert_eq!((event.source, source_name(&event)), (SourceKind::Session, 3));
+        mine.resign(&plain()).unwrap();
+        assert!(theirs.campaign(b"two", None, &plain()).unwrap());
+        sees("two");
+        drop((event, lost));
+        assert_eq!(tagged.dropped(), 1);
+        wait_until(LONG, || {
+            let renewal = tagged.event();
+            assert!(matches!(renewal.content, Content::KeepAlive(_)), "{renewal:?}");
+            renewals.replace(renewals.get() + 1) >= 2
+        });
+        drop((observer, watch, kept));
+        assert_eq!((tagged.dropped(), tagged.is_empty()), (4, true));
+        drop((first, second, short));
+    });
+}
+
+#[test]
+fn of_leaders_that_nobody_has_taken_a_queue_has_the_latest() {
+    const VALUES: usize = 20;
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let tagged = Tagged::new();
+        let session = session(&client);
+        let mine = Election::new(&session, b"office");
+        let _observer = observe_into(&tagged, &mine, 0);
+        assert!(mine.campaign(b"00", None, &plain()).unwrap());
+        (1..VALUES).for_each(|n| mine.proclaim(format!("{n:02}").as_bytes(), &plain()).unwrap());
+        let latest = format!("{:02}", VALUES - 1);
+        let mut values = Vec::new();
+        while values.last() != Some(&latest) {
+            values.push(value(seen(&tagged.event()).as_ref().unwrap()));
+        }
+        // One that waited, one that the observer was about to tell, and the last.
+        assert!(values.len() <= 3 && values.is_sorted(), "{values:?}");
+        assert!(tagged.is_empty());
+    });
+}
+
+#[test]
+fn an_observer_that_is_cancelled_or_freed_leaves_nothing_in_its_queue() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let tagged = Tagged::new();
+        let session = session(&client);
+        let mine = Election::new(&session, b"office");
+        assert!(mine.campaign(b"one", None, &plain()).unwrap());
+        let observers = [0, 1, 2].map(|name| observe_into(&tagged, &mine, name));
+        let event = loop {
+            let event = tagged.event();
+            if source_name(&event) == 0 {
+                break event;
+            }
+        };
+        observers.iter().for_each(Observer::cancel);
+        assert_eq!((tagged.dropped(), tagged.is_empty()), (2, true));
+        wait_until(LONG, || client.stats().watches_open == 0);
+        drop(observers);
+        assert_eq!(tagged.dropped(), 2);
+        assert_eq!(value(seen(&event).as_ref().unwrap()), "one");
+        drop(event);
+        assert_eq!(tagged.dropped(), 3);
+        let untaken = observe_into(&tagged, &mine, 3);
+        drop(untaken);
+        assert_eq!((tagged.dropped(), tagged.is_empty()), (4, true));
+    });
+}
+
+#[test]
+fn with_its_queue_an_observer_ends() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let tagged = Tagged::new();
+        let session = session(&client);
+        let mine = Election::new(&session, b"office");
+        assert!(mine.campaign(b"one", None, &plain()).unwrap());
+        let observers = [0, 1].map(|name| observe_into(&tagged, &mine, name));
+        let event = tagged.event();
+        wait_until(LONG, || client.stats().watches_open == 2);
+        let Tagged { queue, dropped } = tagged;
+        drop(queue);
+        let dropped = || dropped.load(std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(dropped(), 1, "of the other one there is an event");
+        wait_until(LONG, || client.stats().watches_open == 0);
+        drop(event);
+        assert_eq!(dropped(), 2);
+        observers.iter().for_each(Observer::cancel);
+        drop(observers);
+        assert_eq!(dropped(), 2);
+    });
+}
+
+#[test]
+fn the_end_of_the_client_is_the_last_that_a_queue_hears_of_an_election() {
+    let etcd = Etcd::start(&versions().pop().unwrap());
+    let client = common::client(&etcd.url());
+    let tagged = Tagged::new();
+    let session = session(&client);
+    let observer = observe_into(&tagged, &Election::new(&session, b"office"), 0);
+    client.close();
+    let event = tagged.event();
+    assert!(matches!(seen(&event), Err(Error::Closed { .. })), "{event:?}");
+    assert!(tagged.is_empty());
+    drop((observer, session));
+    assert_eq!(tagged.dropped(), 0);
+    drop(event);
+    assert_eq!(tagged.dropped(), 1);
     let client = common::client(&etcd.url());
     client.lease_list(&plain()).unwrap().ids.iter().for_each(|lease| client.lease_revoke(*lease, &plain()).unwrap());
 }

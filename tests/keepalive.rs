@@ -7,6 +7,7 @@ use common::*;
 use etcdgw::client::Client;
 use etcdgw::concurrency::keepalive::{KeepAlive, KeepAliveEvent};
 use etcdgw::error::Error;
+use etcdgw::event_queue::{Content, Event, SourceKind};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -189,5 +190,164 @@ fn a_client_that_is_closed_keeps_nothing() {
     assert!(matches!(loss(&told), Error::Closed { .. }));
     assert!(kept.is_lost());
     assert!(matches!(client.keep_alive(lease, None, &plain()), Err(Error::Closed { .. })));
+    common::client(&etcd.url()).lease_revoke(lease, &plain()).unwrap();
+}
+
+fn keep_into(tagged: &Tagged, client: &Client, lease: i64, name: usize) -> KeepAlive {
+    let kept = client.keep_alive_into(lease, &tagged.queue, tagged.tag(name), &plain()).unwrap();
+    kept.start().allow();
+    kept
+}
+
+/// What an event says of a lease.
+#[track_caller]
+fn of_lease(event: &Event) -> &KeepAliveEvent {
+    let Content::KeepAlive(told) = &event.content else { panic!("{event:?}") };
+    assert_eq!(event.source, SourceKind::KeepAlive);
+    told
+}
+
+#[test]
+fn renewals_and_the_loss_come_into_a_queue_in_their_order_beside_the_events_of_a_watch() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let lease = grant(&client, 2);
+        let tagged = Tagged::new();
+        let watch = tagged.watch_key(&client, b"k", 8);
+        let kept = keep_into(&tagged, &client, lease, 9);
+        let (mut written, mut seen, mut renewals) = (Vec::new(), Vec::new(), 0);
+        let last = loop {
+            if seen.len() == written.len() && renewals >= seen.len() {
+                match seen.len() {
+                    3 => client.lease_revoke(lease, &plain()).unwrap(),
+                    _ => written.push(put_revision(&client, b"k", b"v")),
+                }
+            }
+            let event = tagged.event();
+            match &event.content {
+                Content::Watch(response) if response.events.is_empty() => {}
+                Content::Watch(response) => {
+                    assert_eq!((event.source, source_name(&event)), (SourceKind::Watch, 8));
+                    seen.extend(response.events.iter().map(|event| event.kv.mod_revision));
+                }
+                _ if of_lease(&event).lost.is_some() => break event,
+                _ => {
+                    let told = of_lease(&event);
+                    assert_eq!((source_name(&event), told.lease, told.ttl), (9, lease, 2));
+                    renewals += 1;
+                }
+            }
+        };
+        assert_eq!((seen, renewals >= 3), (written, true));
+        let told = of_lease(&last);
+        assert!(matches!(told.lost, Some(Error::LeaseExpired { id }) if id == lease && told.ttl == 0), "{told:?}");
+        assert!(kept.is_lost() && tagged.is_empty());
+        assert_eq!((source_name(&last), tagged.dropped()), (9, 0));
+        drop(last);
+        assert_eq!(tagged.dropped(), 1, "the last event is freed");
+        drop(kept);
+        assert_eq!(tagged.dropped(), 1);
+        drop(watch);
+        assert_eq!(tagged.dropped(), 2);
+    });
+}
+
+#[test]
+fn of_renewals_that_nobody_has_taken_a_queue_has_the_latest_and_behind_it_the_loss() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let lease = grant(&client, 2);
+        let tagged = Tagged::new();
+        let kept = keep_into(&tagged, &client, lease, 0);
+        let before = client.stats().requests;
+        wait_until(LONG, || client.stats().requests >= before + 3);
+        client.lease_revoke(lease, &plain()).unwrap();
+        wait_until(LONG, || kept.is_lost());
+        let first = tagged.event();
+        assert!(of_lease(&first).lost.is_none(), "{first:?}");
+        let second = tagged.event();
+        assert!(of_lease(&second).lost.is_some(), "{second:?}");
+        assert!(tagged.is_empty());
+    });
+}
+
+#[test]
+fn a_lease_is_kept_on_without_its_queue() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let lease = grant(&client, 2);
+        let tagged = Tagged::new();
+        let kept = keep_into(&tagged, &client, lease, 0);
+        let event = tagged.event();
+        let Tagged { queue, dropped } = tagged;
+        drop(queue);
+        let is_dropped = || dropped.load(std::sync::atomic::Ordering::SeqCst) == 1;
+        assert!(!is_dropped(), "an event is in use");
+        drop(event);
+        assert!(is_dropped());
+        let since = Instant::now();
+        wait_until(LONG, || since.elapsed() > Duration::from_secs(3));
+        assert!(!kept.is_lost() && ttl(&client, lease) >= 0);
+        drop(kept);
+        assert!(is_dropped());
+        client.lease_revoke(lease, &plain()).unwrap();
+    });
+}
+
+#[test]
+fn a_keep_alive_that_is_freed_leaves_nothing_in_its_queue() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let lease = grant(&client, 2);
+        let tagged = Tagged::new();
+        let (taken_from, untouched) = (keep_into(&tagged, &client, lease, 0), keep_into(&tagged, &client, lease, 1));
+        let event = loop {
+            let event = tagged.event();
+            if source_name(&event) == 0 {
+                break event;
+            }
+        };
+        let requests = client.stats().requests;
+        wait_until(LONG, || client.stats().requests >= requests + 2);
+        drop(untouched);
+        assert_eq!(tagged.dropped(), 1, "what was not taken is dropped");
+        drop((taken_from, client));
+        assert!(tagged.is_empty());
+        assert_eq!((tagged.dropped(), of_lease(&event).ttl), (1, 2), "the event outlives all but the queue");
+        drop(event);
+        assert_eq!(tagged.dropped(), 2);
+        common::client(&etcd.url()).lease_revoke(lease, &plain()).unwrap();
+    });
+}
+
+#[test]
+fn a_lease_that_can_not_be_kept_drops_its_tag_and_leaves_the_queue_alone() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let tagged = Tagged::new();
+        let refused = client.keep_alive_into(77, &tagged.queue, tagged.tag(0), &plain());
+        assert!(matches!(refused, Err(Error::LeaseExpired { id: 77 })));
+        let lease = grant(&client, 60);
+        client.close();
+        let refused = client.keep_alive_into(lease, &tagged.queue, tagged.tag(1), &plain());
+        assert!(matches!(refused, Err(Error::Closed { .. })));
+        assert_eq!((tagged.dropped(), tagged.is_empty()), (2, true));
+        common::client(&etcd.url()).lease_revoke(lease, &plain()).unwrap();
+    });
+}
+
+#[test]
+fn the_end_of_its_client_is_the_last_that_a_queue_hears_of_a_lease() {
+    let etcd = Etcd::start(&versions().pop().unwrap());
+    let client = common::client(&etcd.url());
+    let lease = grant(&client, 60);
+    let tagged = Tagged::new();
+    let kept = keep_into(&tagged, &client, lease, 0);
+    client.close();
+    let event = tagged.event();
+    assert!(matches!(of_lease(&event).lost, Some(Error::Closed { .. })), "{event:?}");
+    assert!(kept.is_lost() && tagged.is_empty());
+    drop(event);
+    assert_eq!(tagged.dropped(), 1);
     common::client(&etcd.url()).lease_revoke(lease, &plain()).unwrap();
 }

@@ -7,6 +7,7 @@ use common::*;
 use etcdgw::client::{CallOptions, Client, TimeLimit};
 use etcdgw::concurrency::session::{Session, SessionOptions};
 use etcdgw::error::Error;
+use etcdgw::event_queue::{Content, SourceKind};
 use etcdgw::net::CancelToken;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -112,4 +113,98 @@ fn the_end_of_a_session_without_a_server_takes_no_longer_than_it_may() {
         leases(&client).iter().for_each(|lease| drop(client.lease_revoke(*lease, &plain())));
         leases(&client).is_empty()
     });
+}
+
+fn session_into(tagged: &Tagged, client: &Client, ttl: i64, name: usize) -> Session {
+    let options = SessionOptions { ttl, ..SessionOptions::default() };
+    let session = client.session_into(&options, &tagged.queue, tagged.tag(name)).unwrap();
+    session.start().allow();
+    session
+}
+
+#[test]
+fn a_loss_is_all_that_a_queue_hears_of_a_session() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let tagged = Tagged::new();
+        let watch = tagged.watch_key(&client, b"k", 8);
+        let session = session_into(&tagged, &client, 2, 9);
+        let revision = put_revision(&client, b"k", b"v");
+        let event = tagged.event();
+        let Content::Watch(response) = &event.content else { panic!("{event:?}") };
+        assert_eq!((source_name(&event), response.events[0].kv.mod_revision), (8, revision));
+        drop(event);
+        let since = std::time::Instant::now();
+        wait_until(LONG, || since.elapsed() > Duration::from_secs(2));
+        assert!(tagged.is_empty() && !session.is_lost(), "renewals are not told");
+        client.lease_revoke(session.lease(), &plain()).unwrap();
+        let event = tagged.event();
+        let Content::KeepAlive(told) = &event.content else { panic!("{event:?}") };
+        assert_eq!((event.source, source_name(&event), told.lease), (SourceKind::Session, 9, session.lease()));
+        assert!(matches!(told.lost, Some(Error::LeaseExpired { .. })) && session.is_lost(), "{told:?}");
+        assert!(tagged.is_empty());
+        session.close(&plain()).unwrap();
+        drop(session);
+        assert_eq!(tagged.dropped(), 0, "the event is in use");
+        drop(event);
+        assert_eq!(tagged.dropped(), 1);
+        drop(watch);
+        assert_eq!(tagged.dropped(), 2);
+    });
+}
+
+#[test]
+fn a_session_that_its_owner_ends_drops_its_tag_and_tells_its_queue_nothing() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let tagged = Tagged::new();
+        let sessions = [0, 1, 2].map(|name| session_into(&tagged, &client, 60, name));
+        let [closed, orphaned, freed] = sessions;
+        closed.close(&plain()).unwrap();
+        assert_eq!(tagged.dropped(), 1);
+        orphaned.orphan();
+        assert_eq!(tagged.dropped(), 2);
+        drop(freed);
+        assert_eq!(tagged.dropped(), 3);
+        let lost = session_into(&tagged, &client, 60, 3);
+        client.close();
+        wait_until(LONG, || lost.is_lost());
+        drop(lost);
+        assert_eq!((tagged.dropped(), tagged.is_empty()), (4, true), "its loss was not taken");
+        let other = common::client(&etcd.url());
+        leases(&other).iter().for_each(|lease| other.lease_revoke(*lease, &plain()).unwrap());
+    });
+}
+
+#[test]
+fn a_session_goes_on_without_its_queue() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let tagged = Tagged::new();
+        let session = session_into(&tagged, &client, 2, 0);
+        let Tagged { queue, dropped } = tagged;
+        drop(queue);
+        assert_eq!(dropped.load(std::sync::atomic::Ordering::SeqCst), 1);
+        let since = std::time::Instant::now();
+        wait_until(LONG, || since.elapsed() > Duration::from_secs(3));
+        assert!(!session.is_lost());
+        assert_eq!(leases(&client), [session.lease()]);
+        drop(session);
+        assert!(leases(&client).is_empty());
+        assert_eq!(dropped.load(std::sync::atomic::Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_session_that_can_not_begin_drops_its_tag() {
+    let etcd = Etcd::start(&versions().pop().unwrap());
+    let client = common::client(&etcd.url());
+    let tagged = Tagged::new();
+    for options in [
+        SessionOptions { ttl: 0, ..SessionOptions::default() },
+        SessionOptions { lease: 77, ..SessionOptions::default() },
+    ] {
+        assert!(client.session_into(&options, &tagged.queue, tagged.tag(0)).is_err());
+    }
+    assert_eq!((tagged.dropped(), tagged.is_empty()), (2, true));
 }

@@ -97,7 +97,7 @@ impl Faulty for etcdgw_mirror_options {
 faulty!(etcdgw_role_permission_options, 48, flags[prefix], bytes[range_end], others[reserved0 = 1]);
 faulty!(etcdgw_snapshot_options, 48, flags [], bytes [], others [endpoint = BAD_TEXT]);
 
-/// Options of what may deliver to a queue.
+/// Options of what may deliver to a queue: not together with the callback.
 macro_rules! queued {
     ($name:ident, $size:literal, [$($fault:expr),*]) => {
         impl Faulty for $name {
@@ -109,7 +109,7 @@ macro_rules! queued {
                 self.struct_size = size;
             }
             fn faults() -> Vec<Fault<$name>> {
-                vec![("options.queue", ETCDGW_UNIMPLEMENTED, |o| o.queue = ptr::dangling_mut()), $($fault),*]
+                vec![("callback is given together with options.queue", INVALID, |o| o.queue = queue()), $($fault),*]
             }
         }
     };

@@ -148,8 +148,17 @@ fn in_a_child_an_inherited_queue_gives_nothing_and_its_events_free_nothing_of_th
         claim(etcdgw_queue_next(target.queue(), -1, &mut late, ptr::null_mut()) == ETCDGW_FORKED, "a wait");
         let mut client = ptr::null_mut();
         claim(etcdgw_client_new(ptr::null(), &mut client, ptr::null_mut()) == ETCDGW_OK, "a new client");
-        let status = etcdgw_watch(client, key, &options, None, ptr::null_mut(), None, &mut watch, ptr::null_mut());
+        let none = ptr::null_mut();
+        let status = etcdgw_watch(client, key, &options, None, none, None, &mut watch, ptr::null_mut());
         claim(status == ETCDGW_FORKED, "an inherited queue in options");
+        let (mut kept, mut session) = (ptr::null_mut(), ptr::null_mut());
+        let options =
+            etcdgw_keepalive_options { queue: target.queue(), ..faults::zero::<etcdgw_keepalive_options>(32) };
+        let status = etcdgw_keepalive_start(client, 1, &options, None, none, None, &mut kept, ptr::null_mut());
+        claim(status == ETCDGW_FORKED, "an inherited queue in options of a keep-alive");
+        let options = etcdgw_session_options { queue: target.queue(), ..faults::zero::<etcdgw_session_options>(48) };
+        let status = etcdgw_session_new(client, &options, None, none, None, &mut session, ptr::null_mut());
+        claim(status == ETCDGW_FORKED, "an inherited queue in options of a session");
         etcdgw_client_free(client);
         etcdgw_event_free(event);
         etcdgw_queue_free(target.queue());

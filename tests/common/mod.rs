@@ -13,6 +13,7 @@ mod proxy;
 mod random;
 mod served_captures;
 mod sys;
+mod tagged;
 mod websocket;
 
 pub use black_hole::BlackHole;
@@ -29,6 +30,7 @@ pub use proxy::{Direction, End, Fault, Proxy};
 pub use random::Random;
 pub use served_captures::ServedCaptures;
 pub use sys::{resident_bytes, shrink_receive_buffer};
+pub use tagged::{Tag, Tagged, source_name};
 pub use websocket::{Frame, Socket};
 
 use etcdgw::client::{CallOptions, Client, TimeLimit};

@@ -121,6 +121,90 @@ fn a_session_tells_its_loss_alone() {
     assert_eq!(gateway.count("/v3/lease/grant"), 0, "it was adopted");
 }
 
+fn next(queue: *mut etcdgw_queue) -> *mut etcdgw_event {
+    response(|out, err| unsafe { etcdgw_queue_next(queue, 30_000, out, err) })
+}
+
+#[test]
+fn an_event_of_a_queue_has_what_became_of_a_lease_and_what_its_keeper_was_given() {
+    for source in [ETCDGW_SOURCE_KEEPALIVE, ETCDGW_SOURCE_SESSION] {
+        let (gateway, told) = (gateway(), Told::default());
+        let client = TestClient::of(gateway.url());
+        let queue = response(|out, err| unsafe { etcdgw_queue_new(out, err) });
+        let (data, free) = (told.user_data(), Some(count_freed as _));
+        let (mut kept, mut session) = (ptr::null_mut(), ptr::null_mut());
+        let said = |event: *mut etcdgw_event| unsafe {
+            let event = &*event;
+            assert_eq!((event.source, event.reserved0, event.user_data), (source, 0, data));
+            assert!(event.watch.is_null() && event.election.is_null() && event.mirror.is_null());
+            let lease = &*event.keepalive;
+            (lease.lease, lease.ttl_s, etcdgw_error_status(lease.lost))
+        };
+        unsafe {
+            if source == ETCDGW_SOURCE_KEEPALIVE {
+                let options = etcdgw_keepalive_options { queue, ..defaults() };
+                ok(|err| etcdgw_keepalive_start(client.0, 7, &options, None, data, free, &mut kept, err));
+                let renewal = next(queue);
+                assert_eq!(said(renewal), (7, 3, ETCDGW_OK));
+                etcdgw_event_free(renewal);
+            } else {
+                let options = etcdgw_session_options { lease: 7, queue, ..defaults() };
+                ok(|err| etcdgw_session_new(client.0, &options, None, data, free, &mut session, err));
+            }
+            let loss = next(queue);
+            assert_eq!(told.freed.load(Ordering::SeqCst), 0);
+            etcdgw_keepalive_free(kept);
+            etcdgw_session_free(session);
+            etcdgw_queue_free(queue);
+            assert_eq!(said(loss), (7, 0, ETCDGW_LEASE_EXPIRED), "the event outlives all else");
+            assert!(text(etcdgw_error_message((*(*loss).keepalive).lost)).contains('7'));
+            etcdgw_event_free(loss);
+        }
+        assert_eq!((told.freed.load(Ordering::SeqCst), told.lines().len()), (1, 0));
+    }
+}
+
+#[test]
+fn an_event_of_a_queue_has_the_leader_and_then_why_its_observer_has_ended() {
+    let (gateway, told) = (gateway(), Told::default());
+    let client = TestClient::of(gateway.url());
+    let session = session(&client);
+    let election = response(|out, err| unsafe { etcdgw_election_new(session, bytes(b"n"), out, err) });
+    let queue = response(|out, err| unsafe { etcdgw_queue_new(out, err) });
+    let options = etcdgw_election_observe_options { queue, ..defaults() };
+    let (data, free) = (told.user_data(), Some(count_freed as _));
+    let observer =
+        response(|out, err| unsafe { etcdgw_election_observe(election, &options, None, data, free, out, err) });
+    let seen = |event: *mut etcdgw_event| unsafe {
+        let event = &*event;
+        assert_eq!((event.source, event.reserved0, event.user_data), (ETCDGW_SOURCE_ELECTION, 0, data));
+        assert!(event.watch.is_null() && event.keepalive.is_null() && event.mirror.is_null());
+        &*event.election
+    };
+    unsafe {
+        let status = etcdgw_election_observer_next(observer, 0, ptr::null_mut(), ptr::null_mut());
+        assert_eq!(status, ETCDGW_FAILED_PRECONDITION);
+        let first = next(queue);
+        etcdgw_client_close(client.0);
+        let last = next(queue);
+        etcdgw_election_observer_free(observer);
+        etcdgw_queue_free(queue);
+        etcdgw_election_free(election);
+        etcdgw_session_free(session);
+        let leader = &*seen(first).leader;
+        assert_eq!((read(leader.key), read(leader.value)), (b"n/7".to_vec(), b"me".to_vec()));
+        assert_eq!((leader.create_revision, leader.mod_revision, leader.version, leader.lease), (8, 9, 2, 7));
+        assert_eq!((seen(first).header.revision, seen(first).error.is_null()), (9, true));
+        let (end, header) = (seen(last), seen(last).header);
+        assert_eq!((end.leader.is_null(), etcdgw_error_status(end.error)), (true, ETCDGW_CLOSED));
+        assert_eq!((header.cluster_id, header.member_id, header.revision, header.raft_term), (0, 0, 0, 0));
+        etcdgw_event_free(first);
+        assert_eq!(told.freed.load(Ordering::SeqCst), 0);
+        etcdgw_event_free(last);
+    }
+    assert_eq!((told.freed.load(Ordering::SeqCst), told.lines().len()), (1, 0));
+}
+
 /// A session with a lease that nobody renews here.
 fn session(client: &TestClient) -> *mut etcdgw_session {
     let options = etcdgw_session_options { ttl: 100, ..defaults() };

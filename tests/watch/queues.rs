@@ -1,53 +1,22 @@
 //! Watches that deliver to an event queue: whose events they are, in what order, and how it ends.
 
-use crate::common::{FakeGateway, Gate, LONG, client, config, on_each_version, put_revision, wait_until};
+use crate::common::{
+    FakeGateway, Gate, LONG, Tagged, client, config, on_each_version, put_revision, source_name, wait_until,
+};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::config::Config;
-use etcdgw::event_queue::{Content, Event, EventQueue, SourceKind};
+use etcdgw::event_queue::{Content, Event, SourceKind};
 use etcdgw::watch::{Watch, WatchKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What the owner of a watch gives along with it. Counts how many were dropped.
-struct Tag {
-    name: usize,
-    dropped: Arc<AtomicUsize>,
-}
-
-impl Drop for Tag {
-    fn drop(&mut self) {
-        self.dropped.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A queue, and the watches' tags.
-struct Tagged {
-    queue: EventQueue,
-    dropped: Arc<AtomicUsize>,
-}
-
 impl Tagged {
-    fn new() -> Tagged {
-        Tagged { queue: EventQueue::new(), dropped: Arc::default() }
-    }
-
-    fn watch(&self, client: &Client, key: &'static [u8], name: usize) -> Watch {
-        let tag = Tag { name, dropped: self.dropped.clone() };
-        let watch = client.watch_into(one(key), &self.queue, Box::new(tag)).unwrap();
-        watch.start();
-        watch
-    }
-
-    fn dropped(&self) -> usize {
-        self.dropped.load(Ordering::SeqCst)
-    }
-
     #[track_caller]
     fn next(&self) -> (usize, Said) {
-        taken(&self.queue.next(Some(LONG)).expect("an event within the limit"))
+        taken(&self.event())
     }
 
     fn is_readable(&self, within: Duration) -> bool {
@@ -55,13 +24,14 @@ impl Tagged {
     }
 }
 
+#[track_caller]
 fn taken(event: &Event) -> (usize, Said) {
     assert_eq!(event.source, SourceKind::Watch);
     let said = match &event.content {
         Content::Watch(response) => response.into(),
         other => panic!("{other:?} of a watch"),
     };
-    (event.tag.get::<Tag>().unwrap().name, said)
+    (source_name(event), said)
 }
 
 /// Confirms every watch, and sends it three revisions.
@@ -80,7 +50,8 @@ fn watches_of_two_clients_deliver_to_one_queue_each_its_own_events_in_order() {
         const KEYS: [&[u8]; 3] = [b"queues/0", b"queues/1", b"queues/2"];
         let clients = [client(&etcd.url()), client(&etcd.url())];
         let tagged = Tagged::new();
-        let watches: Vec<Watch> = (0..6).map(|name| tagged.watch(&clients[name % 2], KEYS[name / 2], name)).collect();
+        let watches: Vec<Watch> =
+            (0..6).map(|name| tagged.watch_key(&clients[name % 2], KEYS[name / 2], name)).collect();
         assert!(!tagged.is_readable(Duration::ZERO));
         let mut expected: HashMap<usize, Vec<i64>> = HashMap::new();
         for round in 0..20 {
@@ -107,7 +78,7 @@ fn the_events_that_a_cancelled_watch_has_left_are_gone_and_another_watch_goes_on
     let gateway = sending();
     let client = client(gateway.url());
     let tagged = Tagged::new();
-    let cancelled = tagged.watch(&client, b"k", 0);
+    let cancelled = tagged.watch_key(&client, b"k", 0);
     let (name, first) = tagged.next();
     assert_eq!((name, first.changes[0].revision), (0, 5));
     cancelled.cancel();
@@ -115,7 +86,7 @@ fn the_events_that_a_cancelled_watch_has_left_are_gone_and_another_watch_goes_on
     assert_eq!(tagged.dropped(), 1);
     assert!(!tagged.is_readable(Duration::ZERO));
     assert!(tagged.queue.next(Some(Duration::ZERO)).is_none());
-    let _goes_on = tagged.watch(&client, b"k", 1);
+    let _goes_on = tagged.watch_key(&client, b"k", 1);
     assert_eq!(tagged.next().0, 1);
 }
 
@@ -124,7 +95,7 @@ fn a_tag_lives_as_long_as_an_event_that_was_taken() {
     let gateway = sending();
     let client = client(gateway.url());
     let tagged = Tagged::new();
-    let watch = tagged.watch(&client, b"k", 9);
+    let watch = tagged.watch_key(&client, b"k", 9);
     let event = tagged.queue.next(Some(LONG)).unwrap();
     watch.cancel();
     assert!(!watch.join(Some(Duration::from_millis(20))).unwrap(), "its event is in use");
@@ -139,7 +110,7 @@ fn a_watch_whose_client_is_closed_ends_in_the_queue_once() {
     let gateway = sending();
     let client = client(gateway.url());
     let tagged = Tagged::new();
-    let watch = tagged.watch(&client, b"k", 0);
+    let watch = tagged.watch_key(&client, b"k", 0);
     while tagged.next().1.resume_revision < 8 {}
     client.close();
     let (_, ended) = tagged.next();
@@ -154,7 +125,7 @@ fn with_its_queue_a_watch_is_over() {
     let gateway = sending();
     let client = client(gateway.url());
     let tagged = Tagged::new();
-    let watches = [tagged.watch(&client, b"k", 0), tagged.watch(&client, b"k", 1)];
+    let watches = [tagged.watch_key(&client, b"k", 0), tagged.watch_key(&client, b"k", 1)];
     let event = tagged.queue.next(Some(LONG)).unwrap();
     let Tagged { queue, dropped } = tagged;
     let same = queue.clone();
@@ -174,8 +145,7 @@ fn a_watch_that_can_not_be_had_drops_its_tag_and_leaves_the_queue_alone() {
     let client = client(gateway.url());
     client.close();
     let tagged = Tagged::new();
-    let tag = Tag { name: 0, dropped: tagged.dropped.clone() };
-    refusal(client.watch_into(one(b"k"), &tagged.queue, Box::new(tag)));
+    refusal(client.watch_into(one(b"k"), &tagged.queue, tagged.tag(0)));
     assert_eq!(tagged.dropped(), 1);
     assert!(tagged.queue.next(Some(Duration::ZERO)).is_none());
 }
@@ -194,7 +164,7 @@ fn a_thread_that_waits_for_an_event_gets_it_and_no_other_one_does() {
     });
     let client = client(gateway.url());
     let tagged = Arc::new(Tagged::new());
-    let _watch = tagged.watch(&client, b"k", 0);
+    let _watch = tagged.watch_key(&client, b"k", 0);
     let seen = Arc::new(AtomicUsize::new(0));
     let threads: Vec<_> = (0..THREADS)
         .map(|_| {
@@ -213,7 +183,7 @@ fn a_thread_that_waits_for_an_event_gets_it_and_no_other_one_does() {
     go_on.open();
     wait_until(LONG, || seen.load(Ordering::SeqCst) == 3);
     // As many ends as there are threads: one that hangs would be seen.
-    let _others: Vec<Watch> = (1..THREADS).map(|name| tagged.watch(&client, b"k", name)).collect();
+    let _others: Vec<Watch> = (1..THREADS).map(|name| tagged.watch_key(&client, b"k", name)).collect();
     client.close();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(tagged.dropped(), THREADS);
@@ -241,7 +211,7 @@ fn watches_that_come_and_go_under_threads_that_take_drop_every_tag_once() {
             let (tagged, client) = (tagged.clone(), client.clone());
             std::thread::spawn(move || {
                 for number in 0..WATCHES {
-                    let watch = tagged.watch(&client, b"k", owner);
+                    let watch = tagged.watch_key(&client, b"k", owner);
                     let same = watch.clone();
                     let other = std::thread::spawn(move || same.cancel());
                     if number % 2 == 0 {
@@ -278,11 +248,11 @@ fn what_nobody_takes_costs_what_the_client_allows_and_a_watch_that_is_taken_suff
     let bounds = Config { watch_buffer_bytes: 8 << 20, watch_buffer_total_bytes: 1 << 20, ..config(gateway.url()) };
     let client = Client::new(bounds).unwrap();
     let (left, taken) = (Tagged::new(), Tagged::new());
-    let _left = left.watch(&client, b"k", 0);
+    let _left = left.watch_key(&client, b"k", 0);
     // Its stream is given up when no more of it may be kept.
     wait_until(LONG, || start_revisions(&gateway) == [5] && gateway.open_connections() <= IDLE_CONNECTIONS);
     for tagged in [&taken, &left] {
-        let _watch = tagged.watch(&client, b"k", 1);
+        let _watch = tagged.watch_key(&client, b"k", 1);
         let mut revisions = HashMap::<usize, Vec<i64>>::new();
         let wanted = if std::ptr::eq(tagged, &taken) { MESSAGES } else { 2 * MESSAGES };
         while revisions.values().map(Vec::len).sum::<usize>() < wanted {

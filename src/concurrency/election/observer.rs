@@ -167,8 +167,8 @@ impl Shared {
     /// Ends what is under way, and whatever would follow.
     fn end(&self) {
         self.stop.trigger();
-        // Not under the lock, which the follower wants in order to end.
-        let watch = lock(&self.watch).clone();
+        // Not under the lock, which the follower wants in order to end. One that it opens meanwhile it lets go of itself.
+        let watch = lock(&self.watch).take();
         if let Some(watch) = watch {
             watch.cancel();
         }
@@ -290,6 +290,7 @@ impl Shared {
         let watch = self.open(keys, after)?;
         loop {
             if self.stop.is_triggered() {
+                *lock(&self.watch) = None;
                 return Ok(false);
             }
             let Some(mut response) = watch.next(deadline.remaining())? else { return Ok(false) };
