@@ -38,9 +38,12 @@
  * are different: they run on whichever thread does the work, and must not call the library. No callback may throw or
  * longjmp.
  *
- * QUEUES. A watch that is given a queue calls nothing back: etcdgw_queue_next gives its responses as events, together
- * with those of every other watch that has this queue, and user_data in each. One descriptor, etcdgw_queue_fd, says
- * when there is something. user_data lives until user_data_free has run, which is not before the last event is freed.
+ * QUEUES. What is given a queue (options.queue: a watch, a keep-alive, a session, an observer of an election) calls
+ * nothing back: etcdgw_queue_next gives what it has to say as events, together with those of all else that has this
+ * queue, and user_data in each. One descriptor, etcdgw_queue_fd, says when there is something. A watch gives every
+ * response; of the others only the latest waits to be taken, and the end behind it. user_data lives until user_data_free
+ * has run, which is not before the last event is freed. It runs on the thread that ends the source or frees that event,
+ * inside the call that does, never under a lock: it may call every function, _free of what is being cancelled included.
  *
  * TIME. timeout_ms in options bounds the whole call: 0 is the client's default, less than 0 is no limit. The parameter
  * timeout_ms of a function that waits for something to happen is 0: don't wait, less than 0: as long as it takes; a

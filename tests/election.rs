@@ -169,7 +169,8 @@ fn leaders_come_into_a_queue_in_their_order_beside_all_else_that_delivers_there(
         let short = client.session(&options, None).unwrap();
         let kept = client.keep_alive_into(short.lease(), &tagged.queue, tagged.tag(2), &plain()).unwrap();
         let lost = client.session_into(&options, &tagged.queue, tagged.tag(3)).unwrap();
-        (kept.start().allow(), lost.start().allow());
+        kept.start().allow();
+        lost.start().allow();
         let renewals = std::cell::Cell::new(0);
         let next = || loop {
             let event = tagged.event();

@@ -46,12 +46,10 @@ c_programs() {
         run "c/$name" "$built/$name"
     done
     # What a thread is given at its start counts as possibly lost, hence only the kinds that prove a leak.
-    run "c/consumer under valgrind" valgrind -q --error-exitcode=9 --leak-check=full \
-        --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect "$built/consumer"
-    run "c/watches under valgrind" valgrind -q --error-exitcode=9 --leak-check=full --max-threads=1000 \
-        --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect "$built/watches"
-    run "c/mirror under valgrind" valgrind -q --error-exitcode=9 --leak-check=full \
-        --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect "$built/mirror"
+    for name in consumer mirror queued_coordination watches; do
+        run "c/$name under valgrind" valgrind -q --error-exitcode=9 --leak-check=full --max-threads=1000 \
+            --show-leak-kinds=definite,indirect --errors-for-leak-kinds=definite,indirect "$built/$name"
+    done
     # Children leave what they inherited where it is: only access to memory is looked at.
     run "c/fork under valgrind" valgrind -q --error-exitcode=9 --trace-children=yes "$built/fork" 5
 }

@@ -1,14 +1,17 @@
-//! What is left of watches when the last handle is gone: no thread, no descriptor. A program of its own, because it
-//! counts what the whole process has.
+//! What is left of watches, and of what else delivers to a queue, when the last handle is gone: no thread, no descriptor.
+//! A program of its own, because it counts what the whole process has.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
-use common::{FakeGateway, Gate, LONG, client, timed, wait_until};
+use common::{Etcd, FakeGateway, Gate, LONG, Tagged, client, plain, timed, versions, wait_until};
+use etcdgw::concurrency::election::Election;
+use etcdgw::concurrency::session::SessionOptions;
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::watch::WatchRequest;
 use etcdgw::watch::{Watch, WatchOptions};
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -134,4 +137,40 @@ fn a_refused_watch_leaves_no_reader() {
         assert!(client.watch_once(options()).is_err());
     }
     wait_until(Duration::from_secs(1), || threads().is_empty());
+}
+
+#[test]
+fn a_queue_takes_no_thread_for_callbacks_and_nothing_is_left_of_what_delivers_there() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let etcd = Etcd::start(&versions().pop().unwrap());
+    for queue_goes_first in [false, true] {
+        let (client, tagged) = (client(&etcd.url()), Tagged::new());
+        tagged.queue.fd().unwrap();
+        let session = client.session_into(&SessionOptions::default(), &tagged.queue, tagged.tag(0)).unwrap();
+        let kept = client.keep_alive_into(session.lease(), &tagged.queue, tagged.tag(1), &plain()).unwrap();
+        let election = Election::new(&session, b"office");
+        let observer = election.observe().unwrap().delivering_to(&tagged.queue, tagged.tag(2)).unwrap();
+        session.start().allow();
+        kept.start().allow();
+        observer.start().allow();
+        assert!(election.campaign(b"me", None, &plain()).unwrap());
+        drop(tagged.event());
+        // Each gives itself its name, of which the kernel keeps 15 characters.
+        wait_until(LONG, || {
+            let mut names = threads();
+            names.sort_unstable();
+            names == ["etcdgw-keepaliv", "etcdgw-observe", "etcdgw-watch"]
+        });
+        let Tagged { queue, dropped } = tagged;
+        let sources = (session, kept, election, observer, client);
+        if queue_goes_first {
+            drop(queue);
+            drop(sources);
+        } else {
+            drop(sources);
+            drop(queue);
+        }
+        assert_eq!(dropped.load(Ordering::SeqCst), 3);
+        wait_until(LONG, || threads().is_empty() && event_descriptors() == 0);
+    }
 }
