@@ -11,7 +11,7 @@ use super::kv_response::etcdgw_get_response;
 use super::mirror_event::{Arrays, etcdgw_mirror_callback, etcdgw_mirror_event, lend};
 use super::options::{self, OptionStruct, option_struct, wait_limit};
 use super::output::Output;
-use super::queue::etcdgw_queue;
+use super::queue::{self, etcdgw_queue};
 use super::response::{self, Kept, etcdgw_kv};
 use crate::concurrency::mirror::{Entry, Mirror, MirrorChange, MirrorOptions};
 use crate::error::{Error, Result};
@@ -102,15 +102,12 @@ pub unsafe extern "C" fn etcdgw_mirror_open(
             let out = Output::cleared(out).required("out")?;
             let client = borrow(client)?;
             let options = options::read(options)?;
-            let queue = handle::borrow_optional(options.queue, "options.queue")?;
+            let queue = queue::given(options.queue, callback.is_some())?;
             let prefix = prefix.borrow("prefix")?.to_vec();
             let mirror_options = MirrorOptions { prefix, call: options.call()? };
             let mirror = match (queue, callback) {
+                (Some(queue), _) => client.mirror_into(mirror_options, queue, Box::new(user_data))?,
                 (None, None) => client.mirror(mirror_options, None)?,
-                (Some(_), Some(_)) => {
-                    return Err(Error::invalid("callback is given together with options.queue").into());
-                }
-                (Some(queue), None) => client.mirror_into(mirror_options, queue, Box::new(user_data))?,
                 (None, Some(callback)) => {
                     let mut consumer = Consumer { callback, user_data, arrays: Arrays::default() };
                     client.mirror(mirror_options, Some(Box::new(move |change| consumer.take(change))))?

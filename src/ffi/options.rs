@@ -116,11 +116,6 @@ pub(super) fn time_limit(timeout_ms: i64) -> TimeLimit {
     }
 }
 
-/// Refuses what this version has no answer to yet.
-pub(super) fn unimplemented(is_set: bool, what: &'static str) -> Result<()> {
-    if is_set { Err(Error::Unimplemented { what }) } else { Ok(()) }
-}
-
 /// The time that a function may wait for something to happen: 0 doesn't wait, less waits as long as it takes.
 pub(super) fn wait_limit(timeout_ms: i64) -> Option<Duration> {
     u64::try_from(timeout_ms).ok().map(Duration::from_millis)

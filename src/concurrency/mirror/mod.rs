@@ -37,7 +37,7 @@ use crate::client::{CallOptions, Client, TimeLimit};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::event_queue::EventQueue;
-use crate::net::CancelToken;
+use crate::net::{CancelToken, no_descriptor};
 use crate::watch::DeliveryGuard;
 use keeper::Keeper;
 use outbox::Outbox;
@@ -118,8 +118,7 @@ impl Client {
 
     fn first_copy(&self, options: MirrorOptions, outbox: Option<Arc<Outbox>>) -> Result<Arc<Shared>> {
         let control = self.control(&options.call);
-        let stop = CancelToken::new()
-            .map_err(|source| Error::System { what: "an event descriptor", source: Arc::new(source) })?;
+        let stop = CancelToken::new().map_err(no_descriptor)?;
         let shared = Arc::new(Shared::new(options.prefix, stop));
         let keeper = Keeper::new(shared.clone(), self, outbox);
         let within = Limit::Whole(control.clone());
