@@ -43,7 +43,8 @@
  * queue, and user_data in each. One descriptor, etcdgw_queue_fd, says when there is something. A watch gives every
  * response; of the others only the latest waits to be taken, and the end behind it. user_data lives until user_data_free
  * has run, which is not before the last event is freed. It runs on the thread that ends the source or frees that event,
- * inside the call that does, never under a lock: it may call every function, _free of what is being cancelled included.
+ * inside the call that does, never under a lock: it may call every function but _join, _free of what is being cancelled
+ * included.
  *
  * TIME. timeout_ms in options bounds the whole call: 0 is the client's default, less than 0 is no limit. The parameter
  * timeout_ms of a function that waits for something to happen is 0: don't wait, less than 0: as long as it takes; a

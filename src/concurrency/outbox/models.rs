@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::concurrency::keepalive::KeepAliveEvent;
+use crate::event_queue::EventQueue;
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

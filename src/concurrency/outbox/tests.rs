@@ -3,6 +3,7 @@
 use super::*;
 use crate::concurrency::keepalive::KeepAliveEvent;
 use crate::error::Error;
+use crate::event_queue::EventQueue;
 use crate::net::is_readable;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
