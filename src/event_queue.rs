@@ -110,7 +110,7 @@ pub(crate) trait Source: Send + Sync {
 }
 
 /// An event queue for any number of threads and of sources, those of different clients too. Clones are the same queue; with
-/// the last of them its sources end as if cancelled, all but mirrors, which go on untold.
+/// the last of them its watches and observers end as if cancelled; all else that delivers there goes on untold.
 #[derive(Clone)]
 pub struct EventQueue(Arc<Handle>);
 
