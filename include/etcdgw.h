@@ -38,11 +38,12 @@
  * are different: they run on whichever thread does the work, and must not call the library. No callback may throw or
  * longjmp.
  *
- * QUEUES. What is given a queue (options.queue: a watch, a keep-alive, a session, an observer of an election) calls
- * nothing back: etcdgw_queue_next gives what it has to say as events, together with those of all else that has this
+ * QUEUES. What is given a queue (options.queue: a watch, a keep-alive, a session, an observer of an election, a mirror)
+ * calls nothing back: etcdgw_queue_next gives what it has to say as events, together with those of all else that has this
  * queue, and user_data in each. One descriptor, etcdgw_queue_fd, says when there is something. A watch gives every
- * response; of the others only the latest waits to be taken, and the end behind it. user_data lives until user_data_free
- * has run, which is not before the last event is freed. It runs on the thread that ends the source or frees that event,
+ * response, and a mirror every change, or the sum of those that were too many to keep; of the others only the latest
+ * waits to be taken, and the end behind it. user_data lives until user_data_free has run, which is not before the last
+ * event is freed. It runs on the thread that ends the source or frees that event,
  * inside the call that does, never under a lock: it may call every function but _join, _free of what is being cancelled
  * included.
  *
@@ -1649,8 +1650,8 @@ uint32_t etcdgw_version_number(void);
  * `options`: NULL is a client of `http://127.0.0.1:2379`. `out`: receives the client, owned by the caller:
  * `etcdgw_client_free`. Any thread.
  *
- * Returns `ETCDGW_INVALID_ARGUMENT` for an option that can't be right, `ETCDGW_UNIMPLEMENTED` for one that this
- * version lacks, `ETCDGW_IO` or `ETCDGW_TLS_FAILED` for certificates that can't be read or used.
+ * Returns `ETCDGW_INVALID_ARGUMENT` for an option that can't be right, `ETCDGW_IO` or `ETCDGW_TLS_FAILED` for
+ * certificates that can't be read or used.
  */
 etcdgw_status etcdgw_client_new(const struct etcdgw_client_options *options,
                                 struct etcdgw_client **out,
@@ -2294,8 +2295,7 @@ void etcdgw_watch_free(struct etcdgw_watch_handle *watch);
  *
  * `out`: receives the queue, owned by the caller: `etcdgw_queue_free`. Any thread.
  */
-etcdgw_status etcdgw_queue_new(struct etcdgw_queue **out,
-                               struct etcdgw_error **err);
+etcdgw_status etcdgw_queue_new(struct etcdgw_queue **out, struct etcdgw_error **err);
 
 /**
  * Gives the next event of a queue, waiting for it. The sources that have something are served in turn, one event of each;
