@@ -119,6 +119,9 @@
 /** Initialises an etcdgw_scan_options: everything at its default. */
 #define ETCDGW_SCAN_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_scan_options)
 
+/** Initialises an etcdgw_stm_options: everything at its default. */
+#define ETCDGW_STM_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_stm_options)
+
 /** Initialises an etcdgw_lease_grant_options: everything at its default. */
 #define ETCDGW_LEASE_GRANT_OPTIONS_INIT ETCDGW_OPTIONS_INIT_(etcdgw_lease_grant_options)
 
@@ -190,7 +193,7 @@
 /** The state of the cluster, or of a handle, doesn't allow it. */
 #define ETCDGW_FAILED_PRECONDITION 9
 
-/** The server gave up; the same call may succeed later. */
+/** The server, or a transaction that met others' writes too often, gave up; the same call may succeed later. */
 #define ETCDGW_ABORTED 10
 
 /** A revision that is compacted or in the future: `etcdgw_error_reason` tells which. */
@@ -421,6 +424,21 @@
 /** A transaction inside; `txn` is set. */
 #define ETCDGW_TXN_TXN 4
 
+/**
+ * Isolation of an optimistic transaction: all is read at one revision, and neither what was read nor what is written may
+ * have changed since.
+ */
+#define ETCDGW_STM_SERIALIZABLE_SNAPSHOT 0
+
+/** All is read at one revision, and what was read may not have changed since. */
+#define ETCDGW_STM_SERIALIZABLE 1
+
+/** What was read may not have changed since; each key is read on its own. */
+#define ETCDGW_STM_REPEATABLE_READS 2
+
+/** Each key is read on its own, and may have changed since. */
+#define ETCDGW_STM_READ_COMMITTED 3
+
 /** To read. */
 #define ETCDGW_PERMISSION_READ 0
 
@@ -472,11 +490,20 @@
 /** Only so. */
 #define ETCDGW_WEBSOCKET_ALWAYS 2
 
+/** A barrier over a cluster: while somebody holds it, those who come wait. For any number of threads at the same time. */
+typedef struct etcdgw_barrier etcdgw_barrier;
+
 /** Ends the calls that it is given to, from another thread or from a signal handler. */
 typedef struct etcdgw_cancel etcdgw_cancel;
 
 /** A client of one cluster, for any number of threads at the same time. */
 typedef struct etcdgw_client etcdgw_client;
+
+/**
+ * A double barrier over a cluster, as one participant sees it: so many begin together, and end together. Its functions
+ * may be called from any thread at the same time, but one handle is one participant.
+ */
+typedef struct etcdgw_double_barrier etcdgw_double_barrier;
 
 /** An election, as one candidate sees it. Its functions may be called from any thread at the same time. */
 typedef struct etcdgw_election etcdgw_election;
@@ -526,6 +553,9 @@ typedef struct etcdgw_scan etcdgw_scan;
  */
 typedef struct etcdgw_session etcdgw_session;
 
+/** An optimistic transaction, for the function that is called with it: it ends when that returns. One thread at a time. */
+typedef struct etcdgw_stm_handle etcdgw_stm_handle;
+
 /**
  * A transaction being built: conditions, what to do where all of them hold, and what to do else. It belongs to one
  * thread at a time.
@@ -534,6 +564,12 @@ typedef struct etcdgw_txn etcdgw_txn;
 
 /** A watch, for any number of threads at the same time. */
 typedef struct etcdgw_watch_handle etcdgw_watch_handle;
+
+/**
+ * A work queue over a cluster: many put items in, many take them out, and each item is taken once. For any number of
+ * threads at the same time.
+ */
+typedef struct etcdgw_workqueue etcdgw_workqueue;
 
 /**
  * Bytes of any kind: `data` NULL with `len` 0 is the empty string.
@@ -890,6 +926,30 @@ typedef struct etcdgw_txn_response {
   /** How many results are here. */
   size_t results_len;
 } etcdgw_txn_response;
+
+/** Options of `etcdgw_stm`. */
+typedef struct etcdgw_stm_options {
+  /** `sizeof(etcdgw_stm_options)`. */
+  size_t struct_size;
+  /** Bounds the whole, with all attempts; 0: the client's default, less than 0: no limit. */
+  int64_t timeout_ms;
+  /** Ends the call when triggered; may be NULL. */
+  struct etcdgw_cancel *cancel;
+  /** One of `ETCDGW_STM_...`. */
+  int32_t isolation;
+  /** At most so many attempts; 0: as many as the time allows. */
+  int32_t max_attempts;
+} etcdgw_stm_options;
+
+/**
+ * Reads and writes in an optimistic transaction, by `etcdgw_stm_get`, `_put` and `_delete`; `user_data` is what was given
+ * to `etcdgw_stm`. It returns `ETCDGW_OK` to commit what it wrote; anything else gives it up, and is what `etcdgw_stm`
+ * returns.
+ *
+ * Called on the thread that called `etcdgw_stm`, as often as it takes: it must do nothing that can't be done again. It
+ * may call every function of the library, and must not throw.
+ */
+typedef etcdgw_status (*etcdgw_stm_callback)(struct etcdgw_stm_handle *stm, void *user_data);
 
 /** Options of `etcdgw_lease_grant`. */
 typedef struct etcdgw_lease_grant_options {
@@ -2073,6 +2133,53 @@ etcdgw_status etcdgw_txn_commit(struct etcdgw_txn *txn,
 void etcdgw_txn_response_free(struct etcdgw_txn_response *response);
 
 /**
+ * Runs an optimistic transaction, as Go's `concurrency.NewSTM`: calls `apply`, which reads and writes keys as if it were
+ * alone, and commits what it wrote in one transaction, provided that nobody else has written meanwhile what it read. Else
+ * it calls `apply` anew, after a pause from the second time on.
+ *
+ * `options` may be NULL. `user_data`: given to `apply`. `response`: receives the answer to the transaction that was
+ * committed, owned by the caller: `etcdgw_txn_response_free`; NULL when it isn't wanted. Any thread.
+ *
+ * Returns what `apply` returned, if that is not `ETCDGW_OK`; `ETCDGW_ABORTED` when `options.max_attempts` attempts met
+ * others' writes. A read that fails ends it with that error, whatever `apply` returns. A commit whose answer was lost is
+ * not made again: `etcdgw_error_may_have_applied` tells of it, and after every other error nothing was written.
+ */
+etcdgw_status etcdgw_stm(struct etcdgw_client *client,
+                         const struct etcdgw_stm_options *options,
+                         etcdgw_stm_callback apply,
+                         void *user_data,
+                         struct etcdgw_txn_response **response,
+                         struct etcdgw_error **err);
+
+/**
+ * Reads a key as the transaction has left it: what it wrote itself, else what was there.
+ *
+ * `response`: receives the key, owned by the caller: `etcdgw_get_response_free`; NULL when it isn't wanted. The revision in
+ * its header is that of the transaction's first read; a key that the transaction wrote has no revisions. A key that
+ * doesn't exist is `ETCDGW_OK` with `kvs_len` 0. The time limit and the token of `etcdgw_stm` bound it.
+ */
+etcdgw_status etcdgw_stm_get(struct etcdgw_stm_handle *stm,
+                             struct etcdgw_bytes key,
+                             struct etcdgw_get_response **response,
+                             struct etcdgw_error **err);
+
+/**
+ * Writes a key, when the transaction is committed; nothing is sent before.
+ *
+ * `options`: a lease, and nothing else; may be NULL.
+ */
+etcdgw_status etcdgw_stm_put(struct etcdgw_stm_handle *stm,
+                             struct etcdgw_bytes key,
+                             struct etcdgw_bytes value,
+                             const struct etcdgw_put_options *options,
+                             struct etcdgw_error **err);
+
+/** Deletes a key, when the transaction is committed; nothing is sent before. */
+etcdgw_status etcdgw_stm_delete(struct etcdgw_stm_handle *stm,
+                                struct etcdgw_bytes key,
+                                struct etcdgw_error **err);
+
+/**
  * Grants a lease: keys attached to it are deleted when it isn't refreshed for its time.
  *
  * `ttl_s`: the time wanted, in seconds. `options` may be NULL. `id`: receives the lease's ID; after a failure too if
@@ -2875,6 +2982,146 @@ int64_t etcdgw_lock_revision(const struct etcdgw_lock *lock);
 
 /** Frees a lock and releases nothing; NULL is fine. What is held runs out. */
 void etcdgw_lock_free(struct etcdgw_lock *lock);
+
+/**
+ * Makes a barrier of this name, which is its key, in the format of Go's `recipes.Barrier`. Nothing is sent.
+ *
+ * It has no owner: whoever knows the name may hold it, release it and wait. `out`: receives the barrier, owned by the
+ * caller: `etcdgw_barrier_free`. Any thread.
+ */
+etcdgw_status etcdgw_barrier_new(struct etcdgw_client *client,
+                                 struct etcdgw_bytes name,
+                                 struct etcdgw_barrier **out,
+                                 struct etcdgw_error **err);
+
+/**
+ * Holds a barrier: from here on those who come wait, until it is released. It stays held when the program ends.
+ *
+ * `options` may be NULL. `held`: receives 1 where this call holds it, 0 where it is held already. Any thread.
+ *
+ * Where the answer is lost, it is looked up; an error that says so (`etcdgw_error_may_have_applied`) remains where that
+ * is in vain.
+ */
+etcdgw_status etcdgw_barrier_hold(struct etcdgw_barrier *barrier,
+                                  const struct etcdgw_call_options *options,
+                                  int32_t *held,
+                                  struct etcdgw_error **err);
+
+/**
+ * Releases a barrier, whoever holds it: all who wait go on. One that nobody holds stays so.
+ *
+ * `options` may be NULL. Any thread.
+ */
+etcdgw_status etcdgw_barrier_release(struct etcdgw_barrier *barrier,
+                                     const struct etcdgw_call_options *options,
+                                     struct etcdgw_error **err);
+
+/**
+ * Waits until nobody holds the barrier; at once where nobody does.
+ *
+ * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. `options`: bounds each request to
+ * the server; its token ends the wait; may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when it was not released in time. A server that is away while the
+ * call waits is waited for. Who waited goes on although it may be held again by then.
+ */
+etcdgw_status etcdgw_barrier_wait(struct etcdgw_barrier *barrier,
+                                  int64_t timeout_ms,
+                                  const struct etcdgw_call_options *options,
+                                  struct etcdgw_error **err);
+
+/** Frees a barrier and releases nothing; NULL is fine. */
+void etcdgw_barrier_free(struct etcdgw_barrier *barrier);
+
+/**
+ * Makes a participant in the double barrier of this name, in the format of Go's `recipes.DoubleBarrier`. It stands on a
+ * session: who is gone with it is not waited for. Nothing is sent.
+ *
+ * `count`: how many the barrier is for, the same for all of them. `out`: receives the barrier, owned by the caller:
+ * `etcdgw_double_barrier_free`. Any thread.
+ */
+etcdgw_status etcdgw_double_barrier_new(struct etcdgw_session *session,
+                                        struct etcdgw_bytes name,
+                                        int64_t count,
+                                        struct etcdgw_double_barrier **out,
+                                        struct etcdgw_error **err);
+
+/**
+ * Enters, waiting until as many are there as the barrier is for. Who is inside stays so.
+ *
+ * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. `options`: bounds each request to
+ * the server; its token ends the wait; may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when the others didn't come in time,
+ * `ETCDGW_FAILED_PRECONDITION` when as many as it is for are inside, or have not all left yet, and while another thread
+ * is on its way in or out with this handle, `ETCDGW_LEASE_EXPIRED` when the session is lost or closed. A server that is
+ * away while the call waits is waited for. Whatever else than `ETCDGW_OK` comes back, this one isn't inside, and no key
+ * is left behind: it is deleted at once, or as soon as a member answers.
+ */
+etcdgw_status etcdgw_double_barrier_enter(struct etcdgw_double_barrier *double_barrier,
+                                          int64_t timeout_ms,
+                                          const struct etcdgw_call_options *options,
+                                          struct etcdgw_error **err);
+
+/**
+ * Leaves, waiting until all others have left or are gone. Else as `etcdgw_double_barrier_enter`.
+ *
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when they didn't in time: call it again to go on leaving.
+ * `ETCDGW_FAILED_PRECONDITION` when it was not entered.
+ */
+etcdgw_status etcdgw_double_barrier_leave(struct etcdgw_double_barrier *double_barrier,
+                                          int64_t timeout_ms,
+                                          const struct etcdgw_call_options *options,
+                                          struct etcdgw_error **err);
+
+/** Frees a double barrier and leaves nothing; NULL is fine. Who is inside stays so until the session ends. */
+void etcdgw_double_barrier_free(struct etcdgw_double_barrier *double_barrier);
+
+/**
+ * Makes a work queue of this name, in the format of Go's `recipes.Queue`: an item is the key `name`, a slash and a time.
+ * Nothing is sent.
+ *
+ * It stands on a session, with which go the keys below `__name/` in which it notes what it has done: they tell what became
+ * of a request whose answer was lost. The items don't go. `out`: receives the queue, owned by the caller:
+ * `etcdgw_workqueue_free`. Any thread.
+ */
+etcdgw_status etcdgw_workqueue_new(struct etcdgw_session *session,
+                                   struct etcdgw_bytes name,
+                                   struct etcdgw_workqueue **out,
+                                   struct etcdgw_error **err);
+
+/**
+ * Puts an item in, once, over lost answers too. `options` may be NULL. Any thread.
+ *
+ * Returns `ETCDGW_LEASE_EXPIRED` when the session is lost or closed. After an error the item is not in, unless
+ * `etcdgw_error_may_have_applied` says that nobody could tell within the call's time.
+ */
+etcdgw_status etcdgw_workqueue_enqueue(struct etcdgw_workqueue *workqueue,
+                                       struct etcdgw_bytes value,
+                                       const struct etcdgw_call_options *options,
+                                       struct etcdgw_error **err);
+
+/**
+ * Takes the oldest item out, waiting for one. Nobody else gets it: a program that ends before it has done the work takes
+ * the item with it.
+ *
+ * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. `options`: bounds each request to
+ * the server; its token ends the wait; may be NULL. `response`: receives the item's key and value, owned by the caller:
+ * `etcdgw_get_response_free`; NULL throws it away. Any thread.
+ *
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when there was none in time, `ETCDGW_LEASE_EXPIRED` when the
+ * session is lost or closed. A server that is away while the call waits is waited for. Where
+ * `etcdgw_error_may_have_applied` says that nobody could tell whether an item was taken, the next call with this handle
+ * finds out first, and gives that item if it was.
+ */
+etcdgw_status etcdgw_workqueue_dequeue(struct etcdgw_workqueue *workqueue,
+                                       int64_t timeout_ms,
+                                       const struct etcdgw_call_options *options,
+                                       struct etcdgw_get_response **response,
+                                       struct etcdgw_error **err);
+
+/** Frees a work queue; NULL is fine. Its items stay. */
+void etcdgw_workqueue_free(struct etcdgw_workqueue *workqueue);
 
 /**
  * Adds the condition that the mutex is still locked by its owner, and has been ever since: the transaction happens then

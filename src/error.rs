@@ -183,6 +183,18 @@ pub enum Error {
         /// What doesn't fit.
         what: &'static str,
     },
+    /// Others wrote what a transaction had read or written, as often as it was tried.
+    #[error("the transaction met others' writes in each of its {attempts} attempts")]
+    Conflict {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The caller's own function ended the call.
+    #[error("given up by its own function, with status {status}")]
+    GivenUp {
+        /// What the function said.
+        status: i32,
+    },
     /// The server can't do this over this connection.
     #[error("{what}")]
     Unimplemented {
@@ -316,7 +328,7 @@ impl Error {
             return false;
         }
         match self {
-            Error::Connect { .. } | Error::Lost { .. } | Error::Deadline { .. } => true,
+            Error::Connect { .. } | Error::Lost { .. } | Error::Deadline { .. } | Error::Conflict { .. } => true,
             Error::Protocol { http_status, .. } => matches!(http_status, 502..=504),
             Error::Server { code, reason, message, .. } => {
                 use Reason::{LeaderChanged, NoLeader, NotLeader, Timeout, TooManyRequests};

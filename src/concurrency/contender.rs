@@ -5,19 +5,17 @@
 //! who are gone. The key that was created first has it. Whoever waits, waits for the deletion of the key before its
 //! own: no herd.
 
+use super::bounds::{Bounds, Woken};
 use super::session::{Session, SessionState};
 use crate::client::{CallOptions, Client, TimeLimit};
-use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::net::{CancelToken, Control, lock, no_descriptor};
+use crate::net::{Control, lock};
 use crate::rpc::kv::{DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, SortOrder, SortTarget};
 use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResponse, TxnResult};
-use crate::rpc::watch::WatchRequest;
+use crate::rpc::watch::EventType;
 use crate::rpc::{Keys, Response};
-use crate::watch::WatchOptions;
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +29,7 @@ pub(super) struct Contender {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// Not in the line.
     Outside,
     /// A call is on its way in or out.
@@ -41,6 +39,18 @@ enum Place {
     /// A failed call may have left a key behind, which is being deleted.
     Leaving,
 }
+
+/// What a call that enters has done to the line.
+#[derive(Default)]
+struct Joined {
+    /// That created its key.
+    revision: Option<i64>,
+    /// A request without an answer may have created it.
+    may_have: bool,
+}
+
+/// Waits until the contender, whose key was created at this revision, may enter. False: waited in vain.
+pub(super) type MayEnter<'a> = &'a dyn Fn(&Bounds<'_>, i64) -> Result<bool>;
 
 impl Contender {
     pub(super) fn new(session: &Session, name: &[u8]) -> Arc<Contender> {
@@ -95,7 +105,18 @@ impl Contender {
         wait: Option<Duration>,
         call: &CallOptions,
     ) -> Result<bool> {
-        let bounds = Bounds::new(&self.session, wait, call)?;
+        self.enter_when(value, wait, call, None)
+    }
+
+    /// The same, but that it waits for something else than to be first.
+    pub(super) fn enter_when(
+        self: &Arc<Contender>,
+        value: &[u8],
+        wait: Option<Duration>,
+        call: &CallOptions,
+        may_enter: Option<MayEnter<'_>>,
+    ) -> Result<bool> {
+        let bounds = Bounds::of_session(&self.session, wait, call)?;
         if let Some(revision) = self.begin_to_enter(&bounds)? {
             match self.is_mine(revision, &bounds) {
                 Ok(true) => {
@@ -105,27 +126,28 @@ impl Contender {
                 Ok(false) => {}
                 Err(error) => {
                     self.move_to(Place::First(revision));
-                    return Err(self.explain(error));
+                    return Err(self.session.explain(error));
                 }
             }
         }
-        let mut joined = None;
-        let entered = match self.join(value, &bounds, &mut joined) {
-            Ok(false) => self.wait_to_be_first(&bounds, joined),
-            at_once => at_once,
+        let mut joined = Joined::default();
+        let entered = match (self.join(value, &bounds, &mut joined), joined.revision, may_enter) {
+            (Ok(_), Some(revision), Some(may_enter)) => may_enter(&bounds, revision),
+            (Ok(false), Some(revision), None) => self.wait_to_be_first(&bounds, revision),
+            (at_once, ..) => at_once,
         };
-        match (entered, joined) {
+        match (entered, joined.revision) {
             (Ok(true), Some(revision)) => {
                 self.move_to(Place::First(revision));
                 Ok(true)
             }
-            (Err(error), None) if !bounds.may_have_joined.get() => {
+            (Err(error), None) if !joined.may_have => {
                 self.move_to(Place::Outside);
-                Err(self.explain(error))
+                Err(self.session.explain(error))
             }
             (entered, joined) => {
                 self.leave_behind_nothing(joined);
-                entered.map_err(|error| self.explain(error))
+                entered.map_err(|error| self.session.explain(error))
             }
         }
     }
@@ -172,11 +194,12 @@ impl Contender {
             }
             drop(place);
             let channel = &self.client().shared.channel;
-            channel.pause(limits::RETRY_PAUSE_FIRST, &control).map_err(|error| self.explain(error))?;
+            channel.pause(limits::RETRY_PAUSE_FIRST, &control).map_err(|error| self.session.explain(error))?;
         }
     }
 
-    fn begin_to_leave(&self) -> Result<Option<i64>> {
+    /// None: it was not first.
+    pub(super) fn begin_to_leave(&self) -> Result<Option<i64>> {
         let mut place = lock(&self.place);
         match *place {
             Place::First(revision) => {
@@ -188,13 +211,13 @@ impl Contender {
         }
     }
 
-    fn move_to(&self, place: Place) {
+    pub(super) fn move_to(&self, place: Place) {
         *lock(&self.place) = place;
     }
 
     /// Creates the key, or finds it. Made once more it finds what it has created, so that a lost answer costs nothing.
     /// Answers whether it is first.
-    fn join(&self, value: &[u8], bounds: &Bounds<'_>, joined: &mut Option<i64>) -> Result<bool> {
+    fn join(&self, value: &[u8], bounds: &Bounds<'_>, joined: &mut Joined) -> Result<bool> {
         let own = TxnOp::Range(RangeRequest::new(Keys::One(Cow::Borrowed(&self.key))));
         let first = || TxnOp::Range(self.first_request());
         let request = TxnRequest {
@@ -202,7 +225,7 @@ impl Contender {
             success: vec![self.put_op(value), first()],
             failure: vec![own, first()],
         };
-        let response = self.ask_to_join(&request, bounds)?;
+        let response = self.ask_to_join(&request, bounds, &mut joined.may_have)?;
         let found = |index| match response.results.get(index) {
             Some(TxnResult::Range(range)) => range.kvs.first().copied(),
             _ => None,
@@ -210,27 +233,32 @@ impl Contender {
         let revision = if response.succeeded {
             response.header.revision
         } else {
-            let own = found(0).ok_or_else(|| self.is_over())?;
-            *joined = Some(own.create_revision);
+            let own = found(0).ok_or_else(|| self.session.is_over())?;
+            joined.revision = Some(own.create_revision);
             // Of an earlier attempt, or process.
             if response.bytes(own.value) != value && !self.replace_value(own, value, bounds)? {
-                return Err(self.is_over());
+                return Err(self.session.is_over());
             }
             own.create_revision
         };
-        *joined = Some(revision);
+        joined.revision = Some(revision);
         Ok(found(1).is_some_and(|first| first.create_revision == revision))
     }
 
     /// Asks until there is an answer, once the server may have done it: the key may be in the line by then.
-    fn ask_to_join(&self, request: &TxnRequest<'_>, bounds: &Bounds<'_>) -> Result<Response<TxnResponse>> {
+    fn ask_to_join(
+        &self,
+        request: &TxnRequest<'_>,
+        bounds: &Bounds<'_>,
+        may_have_joined: &mut bool,
+    ) -> Result<Response<TxnResponse>> {
         loop {
             let error = match self.client().txn_repeatable(request, &bounds.request()) {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            bounds.may_have_joined.set(bounds.may_have_joined.get() || error.may_have_applied());
-            if !bounds.may_have_joined.get() || !error.is_retryable() || bounds.has_ended() {
+            *may_have_joined |= error.may_have_applied();
+            if !*may_have_joined || !error.is_retryable() || bounds.has_ended() {
                 return Err(error);
             }
             bounds.pause()?;
@@ -247,25 +275,24 @@ impl Contender {
     }
 
     /// Waits until all who joined before are gone. False: waited in vain.
-    fn wait_to_be_first(&self, bounds: &Bounds<'_>, joined: Option<i64>) -> Result<bool> {
-        let Some(revision) = joined else { return Err(self.is_over()) };
-        let mut has_waited = false;
+    fn wait_to_be_first(&self, bounds: &Bounds<'_>, revision: i64) -> Result<bool> {
         loop {
             match bounds.persist(|| self.last_before(revision, bounds)) {
                 Ok(Some((key, seen_at))) => {
-                    if bounds.has_ended() || !self.wait_for_deletion(&key, seen_at, bounds)? {
+                    // Whether it is gone for good is looked at next.
+                    let key = Keys::One(Cow::Owned(key));
+                    if bounds.wait_for(key, EventType::Delete, seen_at + 1)? == Woken::InVain {
                         return Ok(false);
                     }
-                    has_waited = true;
                 }
                 Ok(None) => break,
                 // Somebody was before it when it was last told.
-                Err(Error::Deadline { .. }) if has_waited && bounds.has_ended() => return Ok(false),
+                Err(error) if bounds.is_in_vain(&error) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
         // Its own key may be gone by now, with its lease.
-        if bounds.persist(|| self.is_mine(revision, bounds))? { Ok(true) } else { Err(self.is_over()) }
+        if bounds.persist(|| self.is_mine(revision, bounds))? { Ok(true) } else { Err(self.session.is_over()) }
     }
 
     /// The last key that was created before this revision, and the store's revision then.
@@ -281,24 +308,6 @@ impl Contender {
         let response = self.client().range(&request, &bounds.request())?;
         let last = response.kvs.first();
         Ok(last.map(|kv| (response.bytes(kv.key).to_vec(), response.header.revision)))
-    }
-
-    /// False: waited in vain.
-    fn wait_for_deletion(&self, key: &[u8], seen_at: i64, bounds: &Bounds<'_>) -> Result<bool> {
-        let request = WatchRequest {
-            keys: Keys::One(Cow::Owned(key.to_vec())),
-            start_revision: seen_at + 1,
-            no_put: true,
-            no_delete: false,
-            prev_kv: false,
-        };
-        match self.client().watch_once(WatchOptions { call: bounds.wait(), ..WatchOptions::new(request) }) {
-            // Whether it is gone for good is looked at next.
-            Ok(_) | Err(Error::Compacted { .. }) => Ok(true),
-            Err(Error::Deadline { .. }) if bounds.has_ended() => Ok(false),
-            Err(error) if error.is_retryable() => bounds.pause().map(|()| true),
-            Err(error) => Err(error),
-        }
     }
 
     fn is_mine(&self, revision: i64, bounds: &Bounds<'_>) -> Result<bool> {
@@ -325,7 +334,7 @@ impl Contender {
     }
 
     /// Deletes its key, if it was created at this revision. False: there is no such key.
-    fn delete_key(&self, revision: Option<i64>, call: &CallOptions) -> Result<bool> {
+    pub(super) fn delete_key(&self, revision: Option<i64>, call: &CallOptions) -> Result<bool> {
         let delete = DeleteRangeRequest { keys: Keys::One(Cow::Borrowed(&self.key)), prev_kv: false, all: false };
         let request = TxnRequest {
             compare: revision.map(|revision| self.has_create_revision(revision)).into_iter().collect(),
@@ -356,16 +365,6 @@ impl Contender {
             ..RangeRequest::new(Keys::Prefix(Cow::Borrowed(&self.prefix)))
         }
     }
-
-    fn is_over(&self) -> Error {
-        Error::LeaseExpired { id: self.session.lease }
-    }
-
-    /// The end of the session ends what waits on it as a caller's token does, and is told apart here.
-    fn explain(&self, error: Error) -> Error {
-        let ended_by_session = matches!(error, Error::Cancelled { .. }) && self.session.over.is_triggered();
-        if ended_by_session { self.is_over() } else { error }
-    }
 }
 
 const BUSY: &str = "another call on this handle is on its way in or out";
@@ -376,71 +375,6 @@ struct Tidying(Arc<Contender>);
 impl Drop for Tidying {
     fn drop(&mut self) {
         self.0.move_to(Place::Outside);
-    }
-}
-
-/// The limits of a call that waits.
-struct Bounds<'a> {
-    client: &'a Client,
-    /// When the wait is over; `None`: there is to be none.
-    wait: Option<Deadline>,
-    call: CallOptions,
-    /// A request without an answer may have created the key.
-    may_have_joined: Cell<bool>,
-}
-
-impl Bounds<'_> {
-    fn new<'a>(session: &'a SessionState, wait: Option<Duration>, call: &CallOptions) -> Result<Bounds<'a>> {
-        let cancel = match &call.cancel {
-            None => session.over.clone(),
-            Some(own) => {
-                let both = CancelToken::with(vec![session.over.clone(), own.clone()]);
-                Arc::new(both.map_err(no_descriptor)?)
-            }
-        };
-        let wait = match wait {
-            Some(Duration::ZERO) => None,
-            Some(limit) => Some(Deadline::after(limit)),
-            None => Some(Deadline::NEVER),
-        };
-        let call = CallOptions { timeout: call.timeout, cancel: Some(cancel) };
-        Ok(Bounds { client: &session.client, wait, call, may_have_joined: Cell::new(false) })
-    }
-
-    fn has_ended(&self) -> bool {
-        self.wait.is_none_or(Deadline::has_passed)
-    }
-
-    /// For one request: within its own limit, and within the wait's where there is one.
-    fn request(&self) -> CallOptions {
-        let own = self.client.deadline(self.call.timeout);
-        let left = self.wait.and_then(Deadline::remaining).map_or(own, |left| own.at_most(left)).remaining();
-        CallOptions { timeout: left.map_or(TimeLimit::Never, TimeLimit::After), cancel: self.call.cancel.clone() }
-    }
-
-    /// For what lasts as long as the wait.
-    fn wait(&self) -> CallOptions {
-        let left = self.wait.and_then(Deadline::remaining);
-        CallOptions { timeout: left.map_or(TimeLimit::Never, TimeLimit::After), cancel: self.call.cancel.clone() }
-    }
-
-    /// Asks until there is an answer, as long as the wait lasts: a cluster that is away for a while is no reason to
-    /// leave the line.
-    fn persist<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-        loop {
-            match ask() {
-                Err(error) if error.is_retryable() && !self.has_ended() => self.pause()?,
-                answered => return answered,
-            }
-        }
-    }
-
-    fn pause(&self) -> Result<()> {
-        let control = self.client.control(&self.wait());
-        match self.client.shared.channel.pause(limits::RETRY_PAUSE_LONGEST, &control) {
-            Err(Error::Deadline { .. }) => Ok(()),
-            paused => paused,
-        }
     }
 }
 

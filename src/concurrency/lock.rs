@@ -1,7 +1,8 @@
 //! etcd3gw's lock, for programs that share locks with Python's: the key `/locks/NAME` has the owner's UUID as its
 //! value, and hangs on a lease that the owner refreshes.
 
-use crate::client::{CallOptions, Client, TimeLimit};
+use super::bounds;
+use crate::client::{CallOptions, Client};
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::limits;
@@ -233,7 +234,7 @@ impl Lock {
             no_delete: false,
             prev_kv: false,
         };
-        let options = WatchOptions { call: bounded(call, until), ..WatchOptions::new(request) };
+        let options = WatchOptions { call: bounds::until(call, until), ..WatchOptions::new(request) };
         match self.client.watch_once(options) {
             Ok(_) | Err(Error::Compacted { .. }) => Ok(true),
             Err(Error::Deadline { .. }) if until.has_passed() => Ok(false),
@@ -243,7 +244,7 @@ impl Lock {
     }
 
     fn pause(&self, call: &CallOptions, until: Deadline) -> Result<()> {
-        let control = self.client.control(&bounded(call, until));
+        let control = self.client.control(&bounds::until(call, until));
         match self.client.shared.channel.pause(limits::RETRY_PAUSE_LONGEST, &control) {
             Err(Error::Deadline { .. }) => Ok(()),
             paused => paused,
@@ -253,7 +254,7 @@ impl Lock {
     /// For one request: within its own limit, and until then.
     fn within(&self, call: &CallOptions, until: Deadline) -> CallOptions {
         let own = self.client.deadline(call.timeout);
-        bounded(call, until.remaining().map_or(own, |left| own.at_most(left)))
+        bounds::until(call, until.remaining().map_or(own, |left| own.at_most(left)))
     }
 
     fn condition<'a>(&self, target: CompareTarget<'a>) -> Compare<'a> {
@@ -269,11 +270,6 @@ enum Attempt {
         revision: i64,
         at: i64,
     },
-}
-
-fn bounded(call: &CallOptions, until: Deadline) -> CallOptions {
-    let timeout = until.remaining().map_or(TimeLimit::Never, TimeLimit::After);
-    CallOptions { timeout, cancel: call.cancel.clone() }
 }
 
 /// A random one, in Python's form. etcd3gw's are of version 1, which tells the machine and the time.

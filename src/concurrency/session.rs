@@ -222,6 +222,16 @@ impl SessionState {
         self.keeping.is_lost()
     }
 
+    pub(super) fn is_over(&self) -> Error {
+        Error::LeaseExpired { id: self.lease }
+    }
+
+    /// The end of the session ends what waits on it as a caller's token does, and is told apart here.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let ended_by_session = matches!(error, Error::Cancelled { .. }) && self.over.is_triggered();
+        if ended_by_session { self.is_over() } else { error }
+    }
+
     pub(super) fn keeping(&self) -> &Keeping {
         &self.keeping
     }

@@ -28,7 +28,7 @@ pub const ETCDGW_PERMISSION_DENIED: i32 = 7;
 pub const ETCDGW_RESOURCE_EXHAUSTED: i32 = 8;
 /// The state of the cluster, or of a handle, doesn't allow it.
 pub const ETCDGW_FAILED_PRECONDITION: i32 = 9;
-/// The server gave up; the same call may succeed later.
+/// The server, or a transaction that met others' writes too often, gave up; the same call may succeed later.
 pub const ETCDGW_ABORTED: i32 = 10;
 /// A revision that is compacted or in the future: `etcdgw_error_reason` tells which.
 pub const ETCDGW_OUT_OF_RANGE: i32 = 11;
@@ -189,6 +189,16 @@ pub const ETCDGW_TXN_GET: i32 = 2;
 pub const ETCDGW_TXN_DELETE: i32 = 3;
 /// A transaction inside; `txn` is set.
 pub const ETCDGW_TXN_TXN: i32 = 4;
+
+/// Isolation of an optimistic transaction: all is read at one revision, and neither what was read nor what is written may
+/// have changed since.
+pub const ETCDGW_STM_SERIALIZABLE_SNAPSHOT: i32 = 0;
+/// All is read at one revision, and what was read may not have changed since.
+pub const ETCDGW_STM_SERIALIZABLE: i32 = 1;
+/// What was read may not have changed since; each key is read on its own.
+pub const ETCDGW_STM_REPEATABLE_READS: i32 = 2;
+/// Each key is read on its own, and may have changed since.
+pub const ETCDGW_STM_READ_COMMITTED: i32 = 3;
 
 /// To read.
 pub const ETCDGW_PERMISSION_READ: i32 = 0;

@@ -62,6 +62,8 @@ pub(super) fn status_of(error: &Error) -> etcdgw_status {
         Error::RevisionRegressed { .. } => ETCDGW_REVISION_REGRESSED,
         Error::LeaseExpired { .. } => ETCDGW_LEASE_EXPIRED,
         Error::FailedPrecondition { .. } => ETCDGW_FAILED_PRECONDITION,
+        Error::Conflict { .. } => ETCDGW_ABORTED,
+        Error::GivenUp { status } => *status,
         Error::Unimplemented { .. } => ETCDGW_UNIMPLEMENTED,
         Error::File { .. } => ETCDGW_IO,
         Error::System { .. } => ETCDGW_RESOURCE_EXHAUSTED,

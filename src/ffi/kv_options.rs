@@ -47,7 +47,7 @@ impl etcdgw_put_options {
 
     /// The request of a put that depends on a condition: only a lease may go with it.
     pub(super) fn conditional_request<'a>(&self, key: &'a [u8], value: &'a [u8]) -> Result<PutRequest<'a>> {
-        let has_none = "must be 0 in a create or replace, which has a lease and nothing else";
+        let has_none = "must be 0 here, where a lease and nothing else may be given";
         refuse(self.prev_kv != 0, "options.prev_kv", has_none)?;
         refuse(self.ignore_value != 0, "options.ignore_value", has_none)?;
         refuse(self.ignore_lease != 0, "options.ignore_lease", has_none)?;

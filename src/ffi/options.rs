@@ -88,6 +88,19 @@ pub(super) unsafe fn read<T: OptionStruct>(options: *const T) -> Result<T> {
     }
 }
 
+/// The same for what is done within something else, whose time limit and token count.
+///
+/// # Safety
+/// As [`read`].
+pub(super) unsafe fn read_without_limits<T: OptionStruct>(options: *const T, counts: &str) -> Result<T> {
+    // SAFETY: the caller's promise.
+    let options = unsafe { read(options)? };
+    let (timeout_ms, cancel) = options.common();
+    refuse(timeout_ms != 0, "options.timeout_ms", counts)?;
+    refuse(!cancel.is_null(), "options.cancel", counts)?;
+    Ok(options)
+}
+
 /// A flag: 0 or 1. Anything else is refused, so that a struct that was never set is noticed.
 pub(super) fn flag(value: i32, name: &str) -> Result<bool> {
     match value {

@@ -51,9 +51,14 @@ impl Span {
 
     /// Copies the bytes at this place to the end of another buffer; answers their place there.
     pub(crate) fn copy(self, from: &[u8], to: &mut Vec<u8>) -> Span {
+        Span::append(self.of(from), to)
+    }
+
+    /// Appends bytes to a buffer; answers their place there.
+    pub(crate) fn append(bytes: &[u8], to: &mut Vec<u8>) -> Span {
         let start = to.len();
-        to.extend_from_slice(self.of(from));
-        Span { start, len: to.len() - start }
+        to.extend_from_slice(bytes);
+        Span { start, len: bytes.len() }
     }
 }
 

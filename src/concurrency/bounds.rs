@@ -1,0 +1,135 @@
+//! The limits of a call that waits for others, and the waiting itself.
+
+use super::session::SessionState;
+use crate::client::{CallOptions, Client, TimeLimit};
+use crate::deadline::Deadline;
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::net::{self, CancelToken};
+use crate::rpc::Keys;
+use crate::rpc::watch::{EventType, WatchRequest};
+use crate::watch::WatchOptions;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The limits of a call that waits.
+pub(super) struct Bounds<'a> {
+    client: &'a Client,
+    /// When the wait is over; `None`: there is to be none.
+    wait: Option<Deadline>,
+    call: CallOptions,
+    /// What is waited for had not happened when it was last looked at.
+    has_waited: Cell<bool>,
+}
+
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// It has happened.
+    Event,
+    /// It may have happened: look.
+    Perhaps,
+    /// By its time.
+    InVain,
+}
+
+impl<'a> Bounds<'a> {
+    pub(super) fn new(client: &'a Client, wait: Option<Duration>, call: &CallOptions) -> Bounds<'a> {
+        let wait = match wait {
+            Some(Duration::ZERO) => None,
+            Some(limit) => Some(Deadline::after(limit)),
+            None => Some(Deadline::NEVER),
+        };
+        Bounds { client, wait, call: call.clone(), has_waited: Cell::new(false) }
+    }
+
+    /// Those of a call that ends with the session, too.
+    pub(super) fn of_session(
+        session: &'a SessionState,
+        wait: Option<Duration>,
+        call: &CallOptions,
+    ) -> Result<Bounds<'a>> {
+        let cancel = match &call.cancel {
+            None => session.over.clone(),
+            Some(own) => {
+                let both = CancelToken::with(vec![session.over.clone(), own.clone()]).map_err(net::no_descriptor)?;
+                Arc::new(both)
+            }
+        };
+        let call = CallOptions { timeout: call.timeout, cancel: Some(cancel) };
+        Ok(Bounds::new(&session.client, wait, &call))
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.wait.is_none_or(Deadline::has_passed)
+    }
+
+    /// For one request: within its own limit, and within the wait's where there is one.
+    pub(super) fn request(&self) -> CallOptions {
+        let own = self.client.deadline(self.call.timeout);
+        until(&self.call, self.wait.and_then(Deadline::remaining).map_or(own, |left| own.at_most(left)))
+    }
+
+    /// For what lasts as long as the wait.
+    pub(super) fn wait(&self) -> CallOptions {
+        until(&self.call, self.wait.unwrap_or(Deadline::NEVER))
+    }
+
+    /// Asks until there is an answer, as long as the wait lasts: a cluster that is away for a while is no reason to
+    /// give up.
+    pub(super) fn persist<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+        loop {
+            match ask() {
+                Err(error) => self.outlast(error)?,
+                answered => return answered,
+            }
+        }
+    }
+
+    /// Goes on after a pause where the error may pass while the wait lasts.
+    pub(super) fn outlast(&self, error: Error) -> Result<()> {
+        if error.is_retryable() && !self.has_ended() { self.pause() } else { Err(error) }
+    }
+
+    /// Whether an error means no more than that the wait is over.
+    pub(super) fn is_in_vain(&self, error: &Error) -> bool {
+        matches!(error, Error::Deadline { .. }) && self.has_waited.get() && self.has_ended()
+    }
+
+    /// Waits until one of these keys is written or deleted, in this revision or a later one.
+    pub(super) fn wait_for(&self, keys: Keys<'_>, event: EventType, from: i64) -> Result<Woken> {
+        if self.has_ended() {
+            return Ok(Woken::InVain);
+        }
+        self.has_waited.set(true);
+        let request = WatchRequest {
+            keys: keys.into_owned(),
+            start_revision: from,
+            no_put: event == EventType::Delete,
+            no_delete: event == EventType::Put,
+            prev_kv: false,
+        };
+        match self.client.watch_once(WatchOptions { call: self.wait(), ..WatchOptions::new(request) }) {
+            Ok(_) => Ok(Woken::Event),
+            Err(Error::Compacted { .. }) => Ok(Woken::Perhaps),
+            Err(Error::Deadline { .. }) if self.has_ended() => Ok(Woken::InVain),
+            Err(error) if error.is_retryable() => self.pause().map(|()| Woken::Perhaps),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn pause(&self) -> Result<()> {
+        let control = self.client.control(&self.wait());
+        match self.client.shared.channel.pause(limits::RETRY_PAUSE_LONGEST, &control) {
+            Err(Error::Deadline { .. }) => Ok(()),
+            paused => paused,
+        }
+    }
+}
+
+/// The same call, bounded by this moment.
+pub(super) fn until(call: &CallOptions, deadline: Deadline) -> CallOptions {
+    let timeout = deadline.remaining().map_or(TimeLimit::Never, TimeLimit::After);
+    CallOptions { timeout, cancel: call.cancel.clone() }
+}

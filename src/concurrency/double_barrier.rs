@@ -1,0 +1,221 @@
+//! Double barriers over a cluster, in the format of Go's `recipes.DoubleBarrier`: so many begin together, and end
+//! together.
+//!
+//! Everybody has a key below `NAME/waiters/` that hangs on a session. The one that completes the number writes
+//! `NAME/ready`, and the last one to leave deletes it. Those who leave wait for the first who came; that one waits for
+//! all others.
+
+use super::bounds::{Bounds, Woken};
+use super::contender::{Contender, Place};
+use super::session::Session;
+use crate::client::{CallOptions, Client, TimeLimit};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::rpc::Keys;
+use crate::rpc::kv::{DeleteRangeRequest, PutRequest, RangeRequest, SortOrder, SortTarget};
+use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResult};
+use crate::rpc::watch::EventType;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// One participant's view of a double barrier. It stands on a session, and each value is a participant of its own.
+///
+/// Dropping it doesn't leave.
+pub struct DoubleBarrier {
+    waiter: Arc<Contender>,
+    ready: Vec<u8>,
+    count: usize,
+    /// The revision that opened the barrier for the participant that is inside.
+    round: AtomicI64,
+}
+
+const FULL: Error = Error::FailedPrecondition { what: "the barrier is full: as many as it is for are inside" };
+
+/// Conditions of one transaction, of which a server takes 128.
+const MAX_CONDITIONS: usize = 100;
+
+/// Who is there.
+struct Seen {
+    /// The revision that last opened the barrier; 0: it is closed.
+    opened: i64,
+    /// The keys and the revisions that created them, in this order.
+    waiters: Vec<(Vec<u8>, i64)>,
+    at: i64,
+}
+
+impl Seen {
+    fn position(&self, revision: i64) -> Option<usize> {
+        self.waiters.iter().position(|(_, created)| *created == revision)
+    }
+}
+
+impl DoubleBarrier {
+    /// The barrier of this name for so many participants, for this session. Nothing is sent.
+    pub fn new(session: &Session, name: &[u8], count: i64) -> Result<DoubleBarrier> {
+        let count = usize::try_from(count).ok().filter(|count| *count > 0);
+        let count = count.ok_or_else(|| Error::invalid("count must be positive"))?;
+        let waiters = [name, b"/waiters/"].concat();
+        let key = [&*waiters, format!("{:x}", Client::new_lease_id()?).as_bytes()].concat();
+        let waiter = Contender::with_key(session, waiters, key);
+        Ok(DoubleBarrier { waiter, ready: [name, b"/ready"].concat(), count, round: AtomicI64::new(0) })
+    }
+
+    /// Enters, waiting until as many are there as the barrier is for, at most so long, or without a limit as long as it
+    /// takes. `call` bounds each request, and its token ends the wait. False: waited in vain.
+    ///
+    /// Who is inside stays so. After an error it isn't inside, and its key is deleted, now or as soon as a member
+    /// answers.
+    pub fn enter(&self, wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
+        self.waiter.enter_when(b"", wait, call, Some(&|bounds, revision| self.wait_for_others(bounds, revision)))
+    }
+
+    /// Leaves, waiting until all others have left or are gone, at most so long. False: waited in vain; it has not left
+    /// yet, and may go on leaving.
+    pub fn leave(&self, wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
+        let bounds = Bounds::of_session(&self.waiter.session, wait, call)?;
+        let revision = self.waiter.begin_to_leave()?;
+        let revision = revision.ok_or(Error::FailedPrecondition { what: "the barrier was not entered" })?;
+        let left = self.wait_until_all_leave(&bounds, revision);
+        self.waiter.move_to(if matches!(left, Ok(true)) { Place::Outside } else { Place::First(revision) });
+        left.map_err(|error| self.waiter.session.explain(error))
+    }
+
+    fn wait_for_others(&self, bounds: &Bounds<'_>, revision: i64) -> Result<bool> {
+        let entered = |opened| {
+            self.round.store(opened, Ordering::SeqCst);
+            Ok(true)
+        };
+        loop {
+            let seen = match bounds.persist(|| self.look(bounds)) {
+                Ok(seen) => seen,
+                Err(error) if bounds.is_in_vain(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            if seen.opened > revision {
+                return entered(seen.opened);
+            }
+            let own = seen.position(revision).ok_or_else(|| self.waiter.session.is_over())?;
+            // Those of a round before this one leave still.
+            let is_in_use = seen.waiters.first().is_some_and(|(_, created)| *created < seen.opened);
+            if own >= self.count || is_in_use {
+                return Err(FULL);
+            }
+            if own + 1 == self.count {
+                // Nobody of those counted may have gone meanwhile.
+                let conditions = seen.waiters.iter().take(self.count).rev().take(MAX_CONDITIONS);
+                let conditions = conditions.map(|(key, created)| equals(key, CompareTarget::CreateRevision(*created)));
+                let put = PutRequest { key: Cow::Borrowed(&self.ready), ..PutRequest::default() };
+                let (done, opened) =
+                    self.while_closed(revision, conditions.collect(), TxnOp::Put(put), &bounds.request())?;
+                match done {
+                    true => return entered(opened),
+                    false => continue,
+                }
+            }
+            let ready = Keys::One(Cow::Borrowed(&*self.ready));
+            if bounds.wait_for(ready, EventType::Put, seen.at + 1)? == Woken::InVain {
+                // The others may have begun just now, counting on this one.
+                let call = CallOptions { timeout: TimeLimit::After(limits::TIDYING_TIMEOUT), cancel: None };
+                return match self.while_closed(revision, Vec::new(), delete(self.waiter.key()), &call) {
+                    Ok((false, opened)) if opened > revision => entered(opened),
+                    _ => Ok(false),
+                };
+            }
+        }
+    }
+
+    /// Does something unless the barrier has been opened since this revision. Answers whether it did, and the revision
+    /// that opened the barrier, be it by this.
+    fn while_closed<'a>(
+        &'a self,
+        revision: i64,
+        mut compare: Vec<Compare<'a>>,
+        operation: TxnOp<'a>,
+        call: &CallOptions,
+    ) -> Result<(bool, i64)> {
+        let is_closed = CompareTarget::ModRevision(revision + 1);
+        compare.push(Compare { op: CompareOp::Less, ..equals(&self.ready, is_closed) });
+        let request = TxnRequest {
+            compare,
+            success: vec![operation],
+            failure: vec![TxnOp::Range(RangeRequest::new(Keys::One(Cow::Borrowed(&self.ready))))],
+        };
+        let response = self.waiter.client().txn_repeatable(&request, call)?;
+        let opened = match response.results.first() {
+            Some(TxnResult::Range(range)) => range.kvs.first().map_or(0, |kv| kv.mod_revision),
+            _ => response.header.revision,
+        };
+        Ok((response.succeeded, opened))
+    }
+
+    fn wait_until_all_leave(&self, bounds: &Bounds<'_>, revision: i64) -> Result<bool> {
+        let round = self.round.load(Ordering::SeqCst);
+        loop {
+            let mut seen = match bounds.persist(|| self.look(bounds)) {
+                Ok(seen) => seen,
+                Err(error) if bounds.is_in_vain(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            // Some may have left and entered again by now.
+            seen.waiters.retain(|(_, created)| *created < round);
+            let own = seen.position(revision);
+            let awaited = match (own, &*seen.waiters) {
+                (Some(_), [_]) | (_, []) => {
+                    if own.is_some() || seen.opened == round {
+                        bounds.persist(|| self.close(round, bounds))?;
+                    }
+                    return Ok(true);
+                }
+                (Some(0), [.., (highest, _)]) => highest,
+                (_, [(lowest, _), ..]) => {
+                    if own.is_some() {
+                        bounds.persist(|| self.waiter.delete_key(Some(revision), &bounds.request()))?;
+                    }
+                    lowest
+                }
+            };
+            let awaited = Keys::One(Cow::Borrowed(&**awaited));
+            if bounds.wait_for(awaited, EventType::Delete, seen.at + 1)? == Woken::InVain {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// As the last one of this round: what a later one has opened stays open.
+    fn close(&self, round: i64, bounds: &Bounds<'_>) -> Result<()> {
+        let request = TxnRequest {
+            compare: vec![equals(&self.ready, CompareTarget::ModRevision(round))],
+            success: vec![delete(self.waiter.key()), delete(&self.ready)],
+            failure: vec![delete(self.waiter.key())],
+        };
+        self.waiter.client().txn_repeatable(&request, &bounds.request()).map(drop)
+    }
+
+    fn look(&self, bounds: &Bounds<'_>) -> Result<Seen> {
+        let waiters = RangeRequest {
+            keys_only: true,
+            sort_order: SortOrder::Ascend,
+            sort_target: SortTarget::Create,
+            ..RangeRequest::new(Keys::Prefix(Cow::Borrowed(self.waiter.prefix())))
+        };
+        let ready = RangeRequest::new(Keys::One(Cow::Borrowed(&*self.ready)));
+        let success = vec![TxnOp::Range(ready), TxnOp::Range(waiters)];
+        let response = self.waiter.client().txn(&TxnRequest { success, ..TxnRequest::default() }, &bounds.request())?;
+        let mut seen = Seen { opened: 0, waiters: Vec::new(), at: response.header.revision };
+        if let [TxnResult::Range(ready), TxnResult::Range(waiters)] = &*response.results {
+            seen.opened = ready.kvs.first().map_or(0, |kv| kv.mod_revision);
+            seen.waiters = waiters.kvs.iter().map(|kv| (response.bytes(kv.key).to_vec(), kv.create_revision)).collect();
+        }
+        Ok(seen)
+    }
+}
+
+fn equals<'a>(key: &'a [u8], target: CompareTarget<'a>) -> Compare<'a> {
+    Compare { keys: Keys::One(Cow::Borrowed(key)), op: CompareOp::Equal, target }
+}
+
+fn delete(key: &[u8]) -> TxnOp<'_> {
+    TxnOp::DeleteRange(DeleteRangeRequest { keys: Keys::One(Cow::Borrowed(key)), prev_kv: false, all: false })
+}

@@ -1,0 +1,197 @@
+//! Double barriers: so many begin together, and end together.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::*;
+use etcdgw::client::{CallOptions, Client, TimeLimit};
+use etcdgw::concurrency::double_barrier::DoubleBarrier;
+use etcdgw::concurrency::session::{Session, SessionOptions};
+use etcdgw::config::Config;
+use etcdgw::error::Error;
+use etcdgw::net::CancelToken;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+const NOT: Option<Duration> = Some(Duration::ZERO);
+
+fn session(client: &Client) -> Session {
+    client.session(&SessionOptions { ttl: 5, ..SessionOptions::default() }, None).unwrap()
+}
+
+fn barrier_of(session: &Session, count: i64) -> DoubleBarrier {
+    DoubleBarrier::new(session, b"d", count).unwrap()
+}
+
+#[track_caller]
+fn nothing_is_left(client: &Client) {
+    let left = keys(client, &prefix(b""));
+    assert!(left.is_empty(), "{left:?}");
+    assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
+}
+
+#[test]
+fn round_after_round_all_begin_together_and_end_together() {
+    const COUNT: i64 = 4;
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let (arrived, inside) = (AtomicI64::new(0), AtomicI64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..COUNT {
+                scope.spawn(|| {
+                    let session = session(&client);
+                    let barrier = barrier_of(&session, COUNT);
+                    for round in 1..=10 {
+                        arrived.fetch_add(1, Ordering::SeqCst);
+                        assert!(barrier.enter(Some(LONG), &plain()).unwrap());
+                        assert_eq!(
+                            arrived.load(Ordering::SeqCst),
+                            round * COUNT,
+                            "somebody began before the others came"
+                        );
+                        inside.fetch_add(1, Ordering::SeqCst);
+                        assert!(barrier.leave(Some(LONG), &plain()).unwrap());
+                        assert!(inside.load(Ordering::SeqCst) >= round * COUNT, "somebody ended before the others");
+                    }
+                });
+            }
+        });
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
+fn who_waits_in_vain_is_cancelled_or_too_many_leaves_no_key() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let session = session(&client);
+        let [one, two, three] = [(); 3].map(|()| barrier_of(&session, 2));
+        assert!(matches!(one.leave(NOT, &plain()), Err(Error::FailedPrecondition { .. })));
+        assert!(!one.enter(NOT, &plain()).unwrap());
+        let (entered, took) = timed(|| one.enter(Some(Duration::from_millis(300)), &plain()).unwrap());
+        assert!(!entered && took >= Duration::from_millis(300) && took < Duration::from_secs(3), "{took:?}");
+        assert!(keys(&client, &prefix(b"d")).is_empty());
+        let token = Arc::new(CancelToken::new().unwrap());
+        let waiting = |count: usize| wait_until(LONG, || keys(&client, &prefix(b"d/waiters/")).len() == count);
+        std::thread::scope(|scope| {
+            let call = CallOptions { timeout: TimeLimit::Default, cancel: Some(token.clone()) };
+            let one = &one;
+            let waits = scope.spawn(move || one.enter(None, &call));
+            waiting(1);
+            assert!(matches!(one.enter(NOT, &plain()), Err(Error::FailedPrecondition { .. })), "it is on its way");
+            token.trigger();
+            assert!(matches!(waits.join().unwrap(), Err(Error::Cancelled { .. })));
+            waiting(0);
+            let waits = scope.spawn(|| one.enter(Some(LONG), &plain()));
+            waiting(1);
+            assert!(two.enter(Some(LONG), &plain()).unwrap() && waits.join().unwrap().unwrap());
+            assert!(matches!(three.enter(Some(LONG), &plain()), Err(Error::FailedPrecondition { .. })), "it is full");
+            assert!(one.enter(NOT, &plain()).unwrap(), "it is inside already");
+            waiting(2);
+            assert!(!one.leave(NOT, &plain()).unwrap(), "the other one is inside");
+            assert!(!two.leave(NOT, &plain()).unwrap(), "the first one is the last to go");
+            waiting(1);
+            assert!(matches!(three.enter(NOT, &plain()), Err(Error::FailedPrecondition { .. })), "one is inside still");
+            let leaves = scope.spawn(|| two.leave(Some(LONG), &plain()).unwrap());
+            assert!(one.leave(Some(LONG), &plain()).unwrap() && leaves.join().unwrap());
+        });
+        drop(session);
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
+fn who_is_gone_with_its_session_is_not_waited_for() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let (mine, theirs) = (session(&client), session(&client));
+        let (first, second) = (barrier_of(&mine, 2), barrier_of(&theirs, 2));
+        let both_enter = || {
+            std::thread::scope(|scope| {
+                let enters = scope.spawn(|| first.enter(Some(LONG), &plain()).unwrap());
+                wait_until(LONG, || keys(&client, &prefix(b"d/waiters/")).len() == 1);
+                assert!(second.enter(Some(LONG), &plain()).unwrap() && enters.join().unwrap());
+            });
+        };
+        both_enter();
+        client.lease_revoke(theirs.lease(), &plain()).unwrap();
+        assert!(first.leave(Some(LONG), &plain()).unwrap());
+        let lost = second.leave(Some(LONG), &plain());
+        assert!(matches!(lost, Ok(true) | Err(Error::LeaseExpired { .. })), "{lost:?}");
+        wait_until(LONG, || theirs.is_lost());
+        assert!(matches!(second.enter(None, &plain()), Err(Error::LeaseExpired { .. })));
+        // One that waits ends with its session.
+        std::thread::scope(|scope| {
+            let enters = scope.spawn(|| first.enter(None, &plain()));
+            wait_until(LONG, || keys(&client, &prefix(b"d/waiters/")).len() == 1);
+            client.lease_revoke(mine.lease(), &plain()).unwrap();
+            assert!(matches!(enters.join().unwrap(), Err(Error::LeaseExpired { .. })));
+        });
+        drop((mine, theirs));
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
+fn the_last_to_leave_is_known_when_the_first_was_lost() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let (mine, theirs) = (session(&client), session(&client));
+        let (first, second) = (barrier_of(&mine, 2), barrier_of(&theirs, 2));
+        std::thread::scope(|scope| {
+            let enters = scope.spawn(|| first.enter(Some(LONG), &plain()).unwrap());
+            wait_until(LONG, || keys(&client, &prefix(b"d/waiters/")).len() == 1);
+            assert!(second.enter(Some(LONG), &plain()).unwrap() && enters.join().unwrap());
+            let leaves = scope.spawn(|| second.leave(Some(LONG), &plain()).unwrap());
+            wait_until(LONG, || keys(&client, &prefix(b"d/waiters/")).len() == 1);
+            client.lease_revoke(mine.lease(), &plain()).unwrap();
+            assert!(leaves.join().unwrap());
+        });
+        drop((mine, theirs));
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
+fn answers_that_are_lost_cost_nothing() {
+    for_each_version(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let both = format!("{},{}", proxy.url(), etcd.url());
+        let (client, behind) = (common::client(&etcd.url()), common::client(&both));
+        let session = session(&behind);
+        let barrier = barrier_of(&session, 1);
+        // Wherever the connection is cut in all that is answered.
+        for limit in (0..2400).step_by(120) {
+            behind.set_endpoints(&both).unwrap();
+            get(&behind, b"x").unwrap();
+            proxy.inject(Fault::After(Direction::Answer, limit, End::Close));
+            assert!(barrier.enter(Some(LONG), &plain()).unwrap());
+            assert_eq!(keys(&client, &prefix(b"d")).len(), 2);
+            assert!(barrier.leave(Some(LONG), &plain()).unwrap());
+            assert!(keys(&client, &prefix(b"d")).is_empty());
+            proxy.heal();
+        }
+        drop(session);
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
+fn a_prefix_goes_on_the_name_and_a_count_is_positive() {
+    let etcd = Etcd::start(&versions().pop().unwrap());
+    let bare = common::client(&etcd.url());
+    let client = Client::new(Config { key_prefix: b"app/".to_vec(), ..config(&etcd.url()) }).unwrap();
+    let session = session(&client);
+    let barrier = barrier_of(&session, 1);
+    assert!(barrier.enter(NOT, &plain()).unwrap());
+    let names = keys(&bare, &prefix(b""));
+    assert_eq!(names[0], "app/d/ready");
+    assert!(names[1].starts_with("app/d/waiters/"), "{names:?}");
+    assert!(barrier.leave(NOT, &plain()).unwrap());
+    for count in [0, -1, i64::MIN] {
+        assert!(matches!(DoubleBarrier::new(&session, b"d", count), Err(Error::InvalidArgument { .. })));
+    }
+    drop(session);
+    nothing_is_left(&bare);
+}
