@@ -120,8 +120,10 @@ fn only_handles_are_opaque() {
         .collect();
     // A struct that lacks repr(C) would be among them.
     let handles = [
+        "etcdgw_barrier",
         "etcdgw_cancel",
         "etcdgw_client",
+        "etcdgw_double_barrier",
         "etcdgw_election",
         "etcdgw_election_observer",
         "etcdgw_error",
@@ -133,8 +135,10 @@ fn only_handles_are_opaque() {
         "etcdgw_rwlock",
         "etcdgw_scan",
         "etcdgw_session",
+        "etcdgw_stm_handle",
         "etcdgw_txn",
         "etcdgw_watch_handle",
+        "etcdgw_workqueue",
     ];
     assert_eq!(opaque, BTreeSet::from(handles));
 }

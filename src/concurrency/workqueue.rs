@@ -41,7 +41,7 @@ struct State {
 struct Receipt {
     key: Vec<u8>,
     /// Of the change.
-    number: u64,
+    number: i64,
     /// A request without an answer may write to it as long as it holds this number, and not later.
     is_used_up: bool,
 }
@@ -244,7 +244,8 @@ impl WorkQueue {
     /// As Go names it: two that come at the same time are told apart by whether there is such a key.
     fn new_key(&self) -> Vec<u8> {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        [&*self.prefix, time.as_nanos().to_string().as_bytes()].concat()
+        let nanoseconds = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        [&*self.prefix, nanoseconds.to_string().as_bytes()].concat()
     }
 
     fn items(&self) -> Keys<'_> {

@@ -403,6 +403,13 @@ AT(etcdgw_election_observe_options, timeout_ms, 8);
 AT(etcdgw_election_observe_options, cancel, 16);
 AT(etcdgw_election_observe_options, queue, 24);
 
+GROWS(etcdgw_stm_options, 32);
+AT(etcdgw_stm_options, struct_size, 0);
+AT(etcdgw_stm_options, timeout_ms, 8);
+AT(etcdgw_stm_options, cancel, 16);
+AT(etcdgw_stm_options, isolation, 24);
+AT(etcdgw_stm_options, max_attempts, 28);
+
 GROWS(etcdgw_lock_options, 40);
 AT(etcdgw_lock_options, struct_size, 0);
 AT(etcdgw_lock_options, timeout_ms, 8);
@@ -483,6 +490,7 @@ int main(void) {
   CHECK_INIT(etcdgw_session_options, ETCDGW_SESSION_OPTIONS_INIT);
   CHECK_INIT(etcdgw_election_observe_options, ETCDGW_ELECTION_OBSERVE_OPTIONS_INIT);
   CHECK_INIT(etcdgw_lock_options, ETCDGW_LOCK_OPTIONS_INIT);
+  CHECK_INIT(etcdgw_stm_options, ETCDGW_STM_OPTIONS_INIT);
   CHECK_INIT(etcdgw_member_list_options, ETCDGW_MEMBER_LIST_OPTIONS_INIT);
   CHECK_INIT(etcdgw_snapshot_options, ETCDGW_SNAPSHOT_OPTIONS_INIT);
   CHECK_INIT(etcdgw_role_permission_options, ETCDGW_ROLE_PERMISSION_OPTIONS_INIT);

@@ -2,9 +2,12 @@
 
 use crate::probe::{client_of, listener};
 use etcdgw::ffi::*;
+use std::ffi::c_void;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::ptr;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
 /// The lease that the session adopts. Its time is so long that nobody renews it here.
 const LEASE: i64 = 7;
@@ -17,6 +20,10 @@ pub struct Coordinated {
     pub election: *mut etcdgw_election,
     pub observer: *mut etcdgw_election_observer,
     pub lock: *mut etcdgw_lock,
+    pub barrier: *mut etcdgw_barrier,
+    pub double_barrier: *mut etcdgw_double_barrier,
+    pub workqueue: *mut etcdgw_workqueue,
+    pub stm: Lent,
 }
 
 impl Coordinated {
@@ -26,6 +33,7 @@ impl Coordinated {
         server.set_nonblocking(false).unwrap();
         let (mut session, mut mutex, mut election) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         let (mut observer, mut lock, mut rwlock) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        let (mut barrier, mut double_barrier, mut workqueue) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         let (name, none) = (crate::faults::bytes(b"name"), ptr::null_mut());
         unsafe {
             let options = etcdgw_session_options { lease: LEASE, ..crate::faults::zero::<etcdgw_session_options>(48) };
@@ -41,10 +49,56 @@ impl Coordinated {
                 etcdgw_election_observe(election, ptr::null(), None, none, None, &mut observer, ptr::null_mut());
             assert_eq!(status, ETCDGW_OK);
             assert_eq!(etcdgw_lock_new(client, name, ptr::null(), &mut lock, ptr::null_mut()), ETCDGW_OK);
+            assert_eq!(etcdgw_barrier_new(client, name, &mut barrier, ptr::null_mut()), ETCDGW_OK);
+            let status = etcdgw_double_barrier_new(session, name, 1, &mut double_barrier, ptr::null_mut());
+            assert_eq!(status, ETCDGW_OK);
+            assert_eq!(etcdgw_workqueue_new(session, name, &mut workqueue, ptr::null_mut()), ETCDGW_OK);
+            let stm = Lent::new(client);
             etcdgw_client_free(client);
+            // From here on every connection is refused.
+            Coordinated { session, mutex, rwlock, election, observer, lock, barrier, double_barrier, workqueue, stm }
         }
-        // From here on every connection is refused.
-        Coordinated { session, mutex, rwlock, election, observer, lock }
+    }
+}
+
+/// The handle of an optimistic transaction whose function doesn't return before this value is dropped.
+pub struct Lent {
+    pub handle: *mut etcdgw_stm_handle,
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<etcdgw_status>>,
+}
+
+struct Loan {
+    lend: Sender<usize>,
+    end: Receiver<()>,
+}
+
+unsafe extern "C" fn lend(stm: *mut etcdgw_stm_handle, loan: *mut c_void) -> etcdgw_status {
+    let loan = unsafe { &*loan.cast::<Loan>() };
+    loan.lend.send(stm as usize).unwrap();
+    let _ = loan.end.recv();
+    ETCDGW_UNKNOWN
+}
+
+impl Lent {
+    fn new(client: *mut etcdgw_client) -> Lent {
+        let ((lender, lent), (end, ended)) = (channel(), channel());
+        let (loan, client) = (Loan { lend: lender, end: ended }, client as usize);
+        let thread = std::thread::spawn(move || {
+            let (client, loan) = (client as *mut etcdgw_client, ptr::from_ref(&loan).cast_mut().cast());
+            let none = ptr::null_mut();
+            unsafe { etcdgw_stm(client, ptr::null(), Some(lend), loan, none, ptr::null_mut()) }
+        });
+        Lent { handle: lent.recv().unwrap() as *mut etcdgw_stm_handle, end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.end = None;
+        // Its reads failed, for want of a server, where there were any.
+        let status = self.thread.take().unwrap().join().unwrap();
+        assert!([ETCDGW_UNKNOWN, ETCDGW_CONNECTION_FAILED].contains(&status), "{status}");
     }
 }
 
@@ -65,6 +119,9 @@ fn answer_once(server: &TcpListener) {
 impl Drop for Coordinated {
     fn drop(&mut self) {
         unsafe {
+            etcdgw_workqueue_free(self.workqueue);
+            etcdgw_double_barrier_free(self.double_barrier);
+            etcdgw_barrier_free(self.barrier);
             etcdgw_lock_free(self.lock);
             etcdgw_election_observer_free(self.observer);
             etcdgw_election_free(self.election);

@@ -118,6 +118,8 @@ macro_rules! queued {
 queued!(etcdgw_keepalive_options, 32, []);
 queued!(etcdgw_session_options, 48, [("options.ttl", INVALID, |o| o.ttl = -1)]);
 queued!(etcdgw_election_observe_options, 32, []);
+faulty!(etcdgw_stm_options, 32, flags [], bytes [],
+    others [isolation = -1, isolation = 4, isolation = i32::MIN, max_attempts = -1]);
 faulty!(etcdgw_lock_options, 40, flags [], bytes [],
     others [ttl = -1, uuid = BAD_TEXT]);
 
@@ -272,5 +274,6 @@ macro_rules! no_call {
     };
 }
 no_call!(TXN_PUT, etcdgw_put_options,);
+no_call!(STM_PUT, etcdgw_put_options, ONLY_LEASE[0], ONLY_LEASE[1], ONLY_LEASE[2]);
 no_call!(TXN_GET, etcdgw_get_options, GET_BOTH[0]);
 no_call!(TXN_DELETE, etcdgw_delete_options, DELETE_BOTH[0]);

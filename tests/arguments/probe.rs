@@ -155,6 +155,10 @@ unsafe extern "C" fn ignore_copy(_: *const etcdgw_mirror_event, _: *mut c_void) 
 
 unsafe extern "C" fn ignore_leader(_: *const etcdgw_election_event, _: *mut c_void) {}
 
+unsafe extern "C" fn commit(_: *mut etcdgw_stm_handle, _: *mut c_void) -> etcdgw_status {
+    ETCDGW_OK
+}
+
 unsafe extern "C" fn ignore(_: *const etcdgw_watch_response, _: *mut c_void) {}
 
 impl Probe {
@@ -260,6 +264,33 @@ impl Probe {
 
     pub fn lock(&mut self) -> *mut etcdgw_lock {
         self.handle("lock", self.coordinated.lock)
+    }
+
+    pub fn barrier(&mut self) -> *mut etcdgw_barrier {
+        self.handle("barrier", self.coordinated.barrier)
+    }
+
+    pub fn double_barrier(&mut self) -> *mut etcdgw_double_barrier {
+        self.handle("double_barrier", self.coordinated.double_barrier)
+    }
+
+    pub fn workqueue(&mut self) -> *mut etcdgw_workqueue {
+        self.handle("workqueue", self.coordinated.workqueue)
+    }
+
+    pub fn stm(&mut self) -> *mut etcdgw_stm_handle {
+        self.handle("stm", self.coordinated.stm.handle)
+    }
+
+    /// A function that commits at once.
+    pub fn apply(&mut self) -> etcdgw_stm_callback {
+        if self.is_null("apply") { None } else { Some(commit) }
+    }
+
+    /// A number of something.
+    pub fn count(&mut self, name: &'static str) -> i64 {
+        let bad = [0, -1, i64::MIN];
+        bad.into_iter().find(|_| self.is_turn(name, ETCDGW_INVALID_ARGUMENT)).unwrap_or(1)
     }
 
     fn handle<T>(&mut self, name: &'static str, handle: *mut T) -> *mut T {

@@ -92,6 +92,12 @@ fn transactions() -> Vec<(&'static str, Call)> {
         etcdgw_txn_else_delete(p.txn("txn"), p.bytes("key"), p.options(TXN_DELETE), p.err());
         etcdgw_txn_else_txn(p.txn("txn"), p.txn("copied"), p.err());
         etcdgw_txn_commit(p.txn("txn"), p.options(&[]), p.optional_output(), p.err());
+        etcdgw_stm(
+            p.client(), p.options::<etcdgw_stm_options>(&[]), p.apply(), std::ptr::null_mut(), p.optional_output(),
+            p.err());
+        etcdgw_stm_get(p.stm(), p.bytes("key"), p.optional_output(), p.err());
+        etcdgw_stm_put(p.stm(), p.bytes("key"), p.bytes("value"), p.options(STM_PUT), p.err());
+        etcdgw_stm_delete(p.stm(), p.bytes("key"), p.err());
         etcdgw_txn_json(p.client(), p.json(), p.options(&[]), p.optional_output(), p.err());
     }
 }
@@ -170,6 +176,17 @@ fn coordination() -> Vec<(&'static str, Call)> {
         etcdgw_lock_release(p.lock(), p.options(&[]), p.output("released"), p.err());
         etcdgw_lock_refresh(p.lock(), p.options(&[]), p.output("ttl_s"), p.err());
         etcdgw_lock_is_acquired(p.lock(), p.options(&[]), p.output("acquired"), p.err());
+        etcdgw_barrier_new(p.client(), p.bytes("name"), p.output("out"), p.err()) etcdgw_barrier_free;
+        etcdgw_barrier_hold(p.barrier(), p.options(&[]), p.output("held"), p.err());
+        etcdgw_barrier_release(p.barrier(), p.options(&[]), p.err());
+        etcdgw_barrier_wait(p.barrier(), 0, p.options(&[]), p.err());
+        etcdgw_double_barrier_new(p.session(), p.bytes("name"), p.count("count"), p.output("out"), p.err())
+            etcdgw_double_barrier_free;
+        etcdgw_double_barrier_enter(p.double_barrier(), 0, p.options(&[]), p.err());
+        etcdgw_double_barrier_leave(p.double_barrier(), 0, p.options(&[]), p.err());
+        etcdgw_workqueue_new(p.session(), p.bytes("name"), p.output("out"), p.err()) etcdgw_workqueue_free;
+        etcdgw_workqueue_enqueue(p.workqueue(), p.bytes("value"), p.options(&[]), p.err());
+        etcdgw_workqueue_dequeue(p.workqueue(), 0, p.options(&[]), p.optional_output(), p.err());
         // Last, for what they do to the session.
         etcdgw_session_orphan(p.session(), p.err());
         etcdgw_session_close(p.session(), p.options(&[]), p.err());

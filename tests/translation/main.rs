@@ -11,6 +11,7 @@ mod common;
 mod coordination;
 mod errors;
 mod mirrors;
+mod recipes;
 mod requests;
 mod responses;
 #[allow(dead_code)]
