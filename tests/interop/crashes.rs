@@ -38,6 +38,9 @@ fn the_other_process() {
         println!("\nlocked");
         std::io::stdin().lock().lines().next().unwrap().unwrap();
     };
+    if task == "worker" {
+        return crate::recipes::work(&client);
+    }
     let counted = if task == "mutex" {
         let session = session(&client);
         let mutex = Mutex::new(&session, b"held");

@@ -9,3 +9,4 @@ mod elections;
 mod locks;
 mod mutexes;
 mod peers;
+mod recipes;

@@ -111,6 +111,12 @@ impl Peer {
         self.child.kill().unwrap();
     }
 
+    /// The same; what it had still said.
+    pub fn kill_and_read(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        self.output.iter().collect()
+    }
+
     /// `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
