@@ -25,8 +25,8 @@
  * {.struct_size = sizeof(etcdgw_x_options), .limit = 3}. Zero in every other field is the default.
  *
  * THREADS. etcdgw_client, etcdgw_watch_handle, etcdgw_queue, etcdgw_mirror, etcdgw_cancel, keep-alives, sessions,
- * mutexes, elections with their observers, and locks may be used from any thread at the same time. Transactions being
- * built, options, responses and events belong to one thread at a time; a response that nobody frees meanwhile may be read
+ * mutexes, elections with their observers, locks, barriers and work queues may be used from any thread at the same time.
+ * Transactions being built, optimistic ones, options, responses and events belong to one thread at a time; a response that nobody frees meanwhile may be read
  * by many. No thread is started before the first watch, keep-alive or name look-up.
  *
  * CALLBACKS get a pointer that is valid during that call, and user_data last. They run on one thread of the client,
@@ -35,7 +35,8 @@
  * *out of the registering call is set before the first callback starts. user_data_free (may be NULL) runs once, after
  * the last callback, and also when registering fails. After _cancel or _free returns no further callback starts; one
  * may still be running, so user_data must live until user_data_free has run. The callbacks for the log and for snapshots
- * are different: they run on whichever thread does the work, and must not call the library. No callback may throw or
+ * are different: they run on whichever thread does the work, and must not call the library. The function of an optimistic
+ * transaction is called by etcdgw_stm itself, on its caller's thread, and may call the library. No callback may throw or
  * longjmp.
  *
  * QUEUES. What is given a queue (options.queue: a watch, a keep-alive, a session, an observer of an election, a mirror)

@@ -155,5 +155,11 @@ pub const RENEWAL_PAUSE: Duration = Duration::from_millis(500);
 /// that failed or was cancelled has taken. Cancelled calls end within 100 ms.
 pub const TIDYING_TIMEOUT: Duration = Duration::from_millis(80);
 
+/// For leaving a double barrier that others may be counting on: who gives up sooner may leave them with one too few.
+pub const WITHDRAWAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Participants in a double barrier that are known to be there when it opens; servers take 128 conditions.
+pub const BARRIER_CONDITIONS: usize = 100;
+
 /// For the end of a session that is freed rather than closed.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);

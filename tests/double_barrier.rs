@@ -102,6 +102,41 @@ fn who_waits_in_vain_is_cancelled_or_too_many_leaves_no_key() {
 }
 
 #[test]
+fn of_two_who_wait_not_long_enough_both_enter_or_neither() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let session = session(&client);
+        let random = std::sync::Mutex::new(Random::new(7));
+        let (mut entered, mut in_vain) = (0, 0);
+        for _ in 0..80 {
+            let both = [(); 2].map(|()| barrier_of(&session, 2));
+            let time = || random.lock().unwrap().time(1, 60);
+            let enter = |barrier: &DoubleBarrier| {
+                std::thread::sleep(time());
+                barrier.enter(Some(time()), &plain())
+            };
+            let ends = std::thread::scope(|scope| {
+                both.each_ref().map(|barrier| scope.spawn(|| enter(barrier))).map(|enters| enters.join().unwrap())
+            });
+            // Of one that failed with the answer to its first request outstanding the other one couldn't know.
+            if let [Ok(one), Ok(other)] = ends {
+                assert_eq!(one, other, "one began alone");
+                entered += i32::from(one);
+                in_vain += i32::from(!one);
+            }
+            std::thread::scope(|scope| {
+                for barrier in &both {
+                    scope.spawn(|| drop(barrier.leave(Some(LONG), &plain())));
+                }
+            });
+        }
+        assert!(entered > 0 && in_vain > 0, "{entered} and {in_vain}: times that show nothing");
+        drop(session);
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
 fn who_is_gone_with_its_session_is_not_waited_for() {
     for_each_version(|etcd| {
         let client = common::client(&etcd.url());

@@ -33,9 +33,6 @@ pub struct DoubleBarrier {
 
 const FULL: Error = Error::FailedPrecondition { what: "the barrier is full: as many as it is for are inside" };
 
-/// Conditions of one transaction, of which a server takes 128.
-const MAX_CONDITIONS: usize = 100;
-
 /// Who is there.
 struct Seen {
     /// The revision that last opened the barrier; 0: it is closed.
@@ -83,18 +80,32 @@ impl DoubleBarrier {
     }
 
     fn wait_for_others(&self, bounds: &Bounds<'_>, revision: i64) -> Result<bool> {
-        let entered = |opened| {
-            self.round.store(opened, Ordering::SeqCst);
-            Ok(true)
+        let opened = match self.wait_until_open(bounds, revision) {
+            Ok(Some(opened)) => opened,
+            Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => return Err(error),
+            in_vain => {
+                // The others may have begun just now, counting on this one.
+                let call = CallOptions { timeout: TimeLimit::After(limits::WITHDRAWAL_TIMEOUT), cancel: None };
+                match self.while_closed(revision, Vec::new(), delete(self.waiter.key()), &call) {
+                    Ok((false, opened)) if opened > revision => opened,
+                    _ => return in_vain.map(|_| false),
+                }
+            }
         };
+        self.round.store(opened, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    /// Answers the revision that opened the barrier. None: waited in vain.
+    fn wait_until_open(&self, bounds: &Bounds<'_>, revision: i64) -> Result<Option<i64>> {
         loop {
             let seen = match bounds.persist(|| self.look(bounds)) {
                 Ok(seen) => seen,
-                Err(error) if bounds.is_in_vain(&error) => return Ok(false),
+                Err(error) if bounds.is_in_vain(&error) => return Ok(None),
                 Err(error) => return Err(error),
             };
             if seen.opened > revision {
-                return entered(seen.opened);
+                return Ok(Some(seen.opened));
             }
             let own = seen.position(revision).ok_or_else(|| self.waiter.session.is_over())?;
             // Those of a round before this one leave still.
@@ -103,27 +114,24 @@ impl DoubleBarrier {
                 return Err(FULL);
             }
             if own + 1 == self.count {
-                // Nobody of those counted may have gone meanwhile.
-                let conditions = seen.waiters.iter().take(self.count).rev().take(MAX_CONDITIONS);
-                let conditions = conditions.map(|(key, created)| equals(key, CompareTarget::CreateRevision(*created)));
-                let put = PutRequest { key: Cow::Borrowed(&self.ready), ..PutRequest::default() };
-                let (done, opened) =
-                    self.while_closed(revision, conditions.collect(), TxnOp::Put(put), &bounds.request())?;
-                match done {
-                    true => return entered(opened),
-                    false => continue,
+                if let (true, opened) = bounds.persist(|| self.open(&seen, revision, bounds))? {
+                    return Ok(Some(opened));
                 }
+                continue;
             }
             let ready = Keys::One(Cow::Borrowed(&*self.ready));
             if bounds.wait_for(ready, EventType::Put, seen.at + 1)? == Woken::InVain {
-                // The others may have begun just now, counting on this one.
-                let call = CallOptions { timeout: TimeLimit::After(limits::TIDYING_TIMEOUT), cancel: None };
-                return match self.while_closed(revision, Vec::new(), delete(self.waiter.key()), &call) {
-                    Ok((false, opened)) if opened > revision => entered(opened),
-                    _ => Ok(false),
-                };
+                return Ok(None);
             }
         }
+    }
+
+    /// Opens the barrier for those who are there, if none of them has gone.
+    fn open(&self, seen: &Seen, revision: i64, bounds: &Bounds<'_>) -> Result<(bool, i64)> {
+        let counted = seen.waiters.iter().take(self.count).rev().take(limits::BARRIER_CONDITIONS);
+        let conditions = counted.map(|(key, created)| equals(key, CompareTarget::CreateRevision(*created)));
+        let put = PutRequest { key: Cow::Borrowed(&self.ready), ..PutRequest::default() };
+        self.while_closed(revision, conditions.collect(), TxnOp::Put(put), &bounds.request())
     }
 
     /// Does something unless the barrier has been opened since this revision. Answers whether it did, and the revision

@@ -253,11 +253,11 @@ impl WorkQueue {
     }
 
     fn explain(&self, error: Error) -> Error {
-        match error.reason() {
-            Reason::LeaseNotFound => self.session.is_over(),
+        match error {
             // The loss of the session has no place for the doubt.
-            _ if error.may_have_applied() => error,
-            _ => self.session.explain(error),
+            error if error.may_have_applied() => error,
+            error if error.reason() == Reason::LeaseNotFound => self.session.is_over(),
+            error => self.session.explain(error),
         }
     }
 }
