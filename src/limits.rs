@@ -155,6 +155,10 @@ pub const RENEWAL_PAUSE: Duration = Duration::from_millis(500);
 /// that failed or was cancelled has taken. Cancelled calls end within 100 ms.
 pub const TIDYING_TIMEOUT: Duration = Duration::from_millis(80);
 
+/// How long a request that nobody waits for any more may take to reach the server and be done there: see
+/// [`DEFAULT_TIMEOUT`].
+pub const LATE_REQUEST: Duration = Duration::from_secs(10);
+
 /// For leaving a double barrier that others may be counting on: who gives up sooner may leave them with one too few.
 pub const WITHDRAWAL_TIMEOUT: Duration = Duration::from_secs(1);
 

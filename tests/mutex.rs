@@ -202,6 +202,31 @@ fn a_lock_that_fails_deletes_its_key_as_soon_as_the_server_is_back() {
 }
 
 #[test]
+fn a_request_that_reaches_the_server_after_the_lock_was_given_up_leaves_no_key() {
+    for_each_version(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let both = format!("{},{}", proxy.url(), etcd.url());
+        let (client, behind) = (common::client(&etcd.url()), common::client(&both));
+        let session = session(&behind);
+        for round in 0..20 {
+            let mutex = Mutex::new(&session, format!("m{round}").as_bytes());
+            behind.set_endpoints(&both).unwrap();
+            get(&behind, b"x").unwrap();
+            proxy.inject(Fault::Hole);
+            assert!(mutex.try_lock(&within(Duration::from_millis(50))).is_err());
+            // Its key was deleted, or would have been; only now the request comes that creates it.
+            proxy.heal();
+        }
+        wait_until(LONG, || keys(&client, &prefix(b"m")).is_empty());
+        let last = Mutex::new(&session, b"m0");
+        assert!(last.try_lock(&plain()).unwrap());
+        last.unlock(&plain()).unwrap();
+        drop(session);
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
 fn a_fenced_write_happens_only_while_its_owner_has_the_mutex() {
     for_each_version(|etcd| {
         let client = common::client(&etcd.url());

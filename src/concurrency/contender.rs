@@ -17,7 +17,7 @@ use crate::rpc::watch::EventType;
 use crate::rpc::{Keys, Response};
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One contender.
 pub(super) struct Contender {
@@ -317,20 +317,45 @@ impl Contender {
     }
 
     /// Deletes its key after a call that failed; later, on the thread that renews the lease, where that doesn't succeed
-    /// at once. A key that is left would keep everybody behind it waiting.
+    /// at once. A key that is left would keep everybody behind it waiting. So would one that a request creates which
+    /// reaches the server after all: it is looked for as long as that may be.
     fn leave_behind_nothing(self: &Arc<Contender>, joined: Option<i64>) {
         let call = CallOptions { timeout: TimeLimit::After(limits::TIDYING_TIMEOUT), cancel: None };
         // With the session goes its key.
-        if self.session.is_lost() || self.delete_key(joined, &call).is_ok() {
-            return self.move_to(Place::Outside);
+        let is_lost = self.session.is_lost();
+        let deleted = if is_lost { Ok(true) } else { self.delete_key(joined, &call) };
+        self.move_to(if deleted.is_ok() { Place::Outside } else { Place::Leaving });
+        if joined.is_some() && deleted.is_ok() || matches!(deleted, Ok(true)) {
+            return;
         }
-        self.move_to(Place::Leaving);
+        let mut answered = deleted.is_ok().then(Instant::now);
         let tidying = Tidying(self.clone());
         self.session.keeping().add_chore(Box::new(move |control: &Control| {
+            // Who enters again meanwhile finds the key.
+            if answered.is_some() && !tidying.0.begin_to_tidy() {
+                return true;
+            }
             let left = control.deadline.remaining().map_or(TimeLimit::Default, TimeLimit::After);
             let call = CallOptions { timeout: left, cancel: control.cancel.clone() };
-            tidying.0.delete_key(joined, &call).is_ok()
+            let deleted = tidying.0.delete_key(joined, &call);
+            if deleted.is_ok() {
+                answered = answered.or_else(|| Some(Instant::now()));
+            }
+            if answered.is_some() {
+                tidying.0.move_to(Place::Outside);
+            }
+            let is_over = answered.is_some_and(|at| joined.is_some() || at.elapsed() >= limits::LATE_REQUEST);
+            is_over || matches!(deleted, Ok(true))
         }));
+    }
+
+    fn begin_to_tidy(&self) -> bool {
+        let mut place = lock(&self.place);
+        let is_outside = *place == Place::Outside;
+        if is_outside {
+            *place = Place::Leaving;
+        }
+        is_outside
     }
 
     /// Deletes its key, if it was created at this revision. False: there is no such key.
@@ -341,7 +366,8 @@ impl Contender {
             success: vec![TxnOp::DeleteRange(delete)],
             failure: Vec::new(),
         };
-        Ok(self.client().txn_repeatable(&request, call)?.succeeded)
+        let response = self.client().txn_repeatable(&request, call)?;
+        Ok(matches!(response.results.first(), Some(TxnResult::DeleteRange(delete)) if delete.deleted > 0))
     }
 
     fn put_op<'a>(&'a self, value: &'a [u8]) -> TxnOp<'a> {
@@ -374,7 +400,10 @@ struct Tidying(Arc<Contender>);
 
 impl Drop for Tidying {
     fn drop(&mut self) {
-        self.0.move_to(Place::Outside);
+        let mut place = lock(&self.0.place);
+        if *place == Place::Leaving {
+            *place = Place::Outside;
+        }
     }
 }
 
