@@ -227,6 +227,30 @@ fn a_request_that_reaches_the_server_after_the_lock_was_given_up_leaves_no_key()
 }
 
 #[test]
+fn a_key_whose_connection_had_been_idle_and_is_lost_is_not_forgotten_where_nobody_can_be_asked_again() {
+    for_each_version(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (client, behind) = (common::client(&etcd.url()), common::client(&proxy.url()));
+        let session = session(&behind);
+        let mutex = Mutex::new(&session, b"m");
+        get(&behind, b"x").unwrap();
+        proxy.inject(Fault::After(Direction::Answer, 0, End::Stall));
+        std::thread::scope(|scope| {
+            let locks = scope.spawn(|| mutex.try_lock(&plain()));
+            wait_until(LONG, || get(&client, mutex.key()).unwrap().is_some());
+            // Takes no more connections, and then ends those that are open.
+            drop(proxy);
+            let error = locks.join().unwrap().unwrap_err();
+            assert!(error.may_have_applied(), "{error:?}");
+        });
+        behind.set_endpoints(&etcd.url()).unwrap();
+        wait_until(LONG, || get(&client, mutex.key()).unwrap().is_none());
+        drop(session);
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
 fn a_fenced_write_happens_only_while_its_owner_has_the_mutex() {
     for_each_version(|etcd| {
         let client = common::client(&etcd.url());

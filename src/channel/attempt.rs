@@ -3,7 +3,7 @@
 use super::auth::Grant;
 use super::endpoints::Endpoint;
 use super::guard::{Seen, Verdict};
-use super::rounds::{Answer, Call};
+use super::rounds::{Answer, Call, after};
 use super::{Channel, Kind, Method, Size, retry};
 use crate::error::{Error, Outcome, Phase, Reason, Result};
 use crate::gateway::frames::{self, MessageStream};
@@ -210,24 +210,37 @@ impl Attempt<'_> {
         is_secret: bool,
         write: WriteBody<'_>,
     ) -> Result<(Connection, Head)> {
-        loop {
-            self.check_bounds()?;
-            let (mut connection, was_idle) = match self.channel.pool.take(&self.endpoint.url) {
-                Some(connection) => {
-                    self.channel.stats.connections_reused.add(1);
-                    (connection, true)
-                }
-                None => (self.connect()?, false),
+        // How an idle connection failed that the request was sent over before.
+        let mut lost = None;
+        let error = loop {
+            let taken = self.check_bounds().and_then(|()| self.free_connection());
+            let (mut connection, was_idle) = match taken {
+                Ok(taken) => taken,
+                Err(error) => break error,
             };
-            let begun = self.request(&mut connection, head, kind, is_secret, write);
-            match begun {
+            match self.request(&mut connection, head, kind, is_secret, &mut *write) {
                 Ok(head) => return Ok((connection, head)),
                 Err(failure) if was_idle && retry::was_stale(&failure, kind) => {
-                    self.call.may_have_run.set(self.call.may_have_run.get() || failure.sent);
+                    if failure.sent {
+                        self.call.may_have_run.set(true);
+                        lost = Some(self.failure(failure));
+                    }
                 }
-                Err(failure) => return Err(self.failure(failure)),
+                Err(failure) => break self.failure(failure),
             }
-        }
+        };
+        Err(match lost {
+            Some(_) if kind == Kind::Once && retry::tells_that_it_was_done(&error) => error,
+            Some(lost) if kind != Kind::Read => after(lost, error),
+            _ => error,
+        })
+    }
+
+    /// A connection, and whether it was idle before.
+    fn free_connection(&self) -> Result<(Connection, bool)> {
+        let Some(connection) = self.channel.pool.take(&self.endpoint.url) else { return Ok((self.connect()?, false)) };
+        self.channel.stats.connections_reused.add(1);
+        Ok((connection, true))
     }
 
     /// Sends a request over this connection and receives the head of its answer.
