@@ -10,7 +10,7 @@
 #include "example.h"
 #include <pthread.h>
 
-enum { JOBS = 20, WORKERS = 2, SUM = JOBS * (JOBS + 1) / 2 };
+enum { JOBS = 20, WORKERS = 2, SUM = JOBS * (JOBS + 1) / 2, THE_END = 0 };
 
 static const etcdgw_bytes name = ETCDGW_STR_INIT("jobs");
 static const etcdgw_bytes total = ETCDGW_STR_INIT("jobs-total");
@@ -47,13 +47,15 @@ static int work(etcdgw_client *client, etcdgw_workqueue *queue, int *jobs)
         etcdgw_error *err = NULL;
         etcdgw_get_response *job = NULL;
         /* A daemon would wait with -1, and end the wait with a cancel token. */
-        etcdgw_status status = etcdgw_workqueue_dequeue(queue, 500, NULL, &job, &err);
+        etcdgw_status status = etcdgw_workqueue_dequeue(queue, 30000, NULL, &job, &err);
         if (status == ETCDGW_DEADLINE_EXCEEDED && err == NULL)
-            return 0; /* nothing left to do */
+            return check("there are jobs", 0); /* a wait that is over is no error */
         if (failed("dequeue", status, &err))
             return 1;
         long number = number_in(job->kvs[0].value);
         etcdgw_get_response_free(job);
+        if (number == THE_END)
+            return 0;
         if (failed("add", etcdgw_stm(client, NULL, add, &number, NULL, &err), &err))
             return 1;
         ++*jobs;
@@ -95,8 +97,8 @@ static int put_in(etcdgw_workqueue *queue)
     etcdgw_error *err = NULL;
     char job[24];
 
-    for (int i = 1; i <= JOBS; i++) {
-        snprintf(job, sizeof job, "%d", i);
+    for (int i = 1; i <= JOBS + WORKERS; i++) {
+        snprintf(job, sizeof job, "%d", i <= JOBS ? i : THE_END); /* one for each worker */
         if (failed("enqueue", etcdgw_workqueue_enqueue(queue, etcdgw_str(job), NULL, &err), &err))
             return 1;
     }
