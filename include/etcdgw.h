@@ -3083,7 +3083,7 @@ void etcdgw_double_barrier_free(struct etcdgw_double_barrier *double_barrier);
  * Nothing is sent.
  *
  * It stands on a session, with which go the keys below `__name/` in which it notes what it has done: they tell what became
- * of a request whose answer was lost. The items don't go. `out`: receives the queue, owned by the caller:
+ * of a request whose answer was lost. The items don't go. With users, both ranges of keys must be permitted. `out`: receives the queue, owned by the caller:
  * `etcdgw_workqueue_free`. Any thread.
  */
 etcdgw_status etcdgw_workqueue_new(struct etcdgw_session *session,

@@ -9,7 +9,7 @@
 //! rpc/          what etcd offers: requests and responses, a file per service, methods on Client
 //! watch/        the account of events: nothing lost, nothing twice, over every reconnection; one thread for all watches
 //! event_queue   one place for what watches, and others that report by themselves, have to say
-//! concurrency/  coordination: keep-alives, sessions, mutexes, elections, locks, mirrors
+//! concurrency/  coordination: keep-alives, sessions, mutexes, elections, locks, barriers, work queues, transactions
 //! auto_sync     the thread that keeps a client's endpoints those of its cluster's members
 //!    │          backoff client config error deadline limits log secret stats sync: what every layer knows
 //!    ▼

@@ -176,6 +176,10 @@ fn what_became_of_an_item_whose_answer_does_not_come_is_said_truthfully_and_foun
                 Err(error) => {
                     doubted += i32::from(error.may_have_applied());
                     assert!(error.is_retryable(), "{error:?}");
+                    // A call that reaches nobody forgets nothing.
+                    proxy.inject(Fault::Refuse);
+                    assert!(queue.dequeue(NOT, &short).is_err());
+                    proxy.heal();
                     queue.dequeue(NOT, &plain()).unwrap()
                 }
             };

@@ -143,7 +143,8 @@ impl WorkQueue {
         let deadline = self.session.client.deadline(call.timeout);
         let is_there = equal(key, CHANGED, kv.mod_revision);
         match self.change(is_there, delete, &mut claim.receipt, &call, deadline) {
-            Err(error) if error.may_have_applied() => {
+            // Also where an earlier call doesn't know.
+            Err(error) if claim.receipt.is_used_up => {
                 lock(&self.state).in_doubt.push(claim);
                 Err(error.with_outcome(Outcome::Repeatable))
             }
@@ -206,7 +207,7 @@ impl WorkQueue {
                 }
             };
             receipt.is_used_up |= error.may_have_applied();
-            if !receipt.is_used_up || is_wish || deadline.has_passed() {
+            if !error.may_have_applied() || is_wish || deadline.has_passed() {
                 return Err(error);
             }
             doubt = Some(error);
