@@ -17,7 +17,7 @@ use std::time::Duration;
 #[test]
 fn a_single_member_tells_about_itself() {
     on_each_version(|etcd| {
-        let client = common::client(&etcd.url());
+        let client = common::administrator(&etcd.url());
         for linearizable in [true, false] {
             let list = client.member_list(linearizable, &plain()).unwrap();
             let member = &list.members[0];
@@ -43,7 +43,7 @@ fn member_id(client: &Client) -> u64 {
 #[test]
 fn every_member_of_a_cluster_is_asked_for_its_own_state() {
     let cluster = Cluster::start(&versions().pop().unwrap(), 3);
-    let client = common::client(&cluster.endpoints());
+    let client = common::administrator(&cluster.endpoints());
     let statuses: Vec<_> =
         cluster.members.iter().map(|member| client.status(Some(&member.url()), &plain()).unwrap()).collect();
     let ids: BTreeSet<u64> = statuses.iter().map(|status| status.header.member_id).collect();
@@ -57,7 +57,7 @@ fn every_member_of_a_cluster_is_asked_for_its_own_state() {
 fn a_client_of_one_member_learns_of_the_others() {
     for version in versions() {
         let mut cluster = Cluster::start(&version, 3);
-        let client = common::client(&cluster.members[0].url());
+        let client = common::administrator(&cluster.members[0].url());
         client.sync_endpoints(&plain()).unwrap();
         put(&client, b"key", b"value").unwrap();
         cluster.members[0].kill();
@@ -72,7 +72,7 @@ fn a_client_of_one_member_learns_of_the_others() {
 fn calls_go_on_while_members_come_and_go() {
     for version in versions() {
         let mut cluster = Cluster::start(&version, 3);
-        let client = common::client(&cluster.endpoints());
+        let client = common::administrator(&cluster.endpoints());
         let mut revision = 0;
         for (round, gone) in [0, 1, 2].into_iter().enumerate() {
             cluster.members[gone].kill();
@@ -89,7 +89,7 @@ fn calls_go_on_while_members_come_and_go() {
 #[test]
 fn a_frozen_member_holds_a_read_for_a_moment_and_is_left() {
     let cluster = Cluster::start(&versions().pop().unwrap(), 3);
-    let client = common::client(&cluster.endpoints());
+    let client = common::administrator(&cluster.endpoints());
     put(&client, b"key", b"value").unwrap();
     cluster.members[0].stop();
     // It may have been the leader: then another one is elected meanwhile.
@@ -142,7 +142,7 @@ fn assert_refused<T>(result: Result<T, Error>, code: Code, reason: Reason) {
 fn a_learner_is_added_and_caught_up_and_promoted() {
     with_each_version(|version| {
         let mut cluster = Cluster::start(version, 1);
-        let client = common::client(&cluster.members[0].url());
+        let client = common::administrator(&cluster.members[0].url());
         put(&client, b"key", b"value").unwrap();
         let voter = cluster.ids()[0];
         assert_refused(client.member_promote(voter, &plain()), Code::FailedPrecondition, Reason::Learner);
@@ -164,7 +164,7 @@ fn a_learner_is_added_and_caught_up_and_promoted() {
         assert!(list.members.len() == 2 && list.members.iter().all(|member| !member.is_learner), "{list:?}");
         // It votes: without it there is no majority, and with it there is.
         cluster.members[0].kill();
-        let promoted = common::client(&cluster.members[1].url());
+        let promoted = common::administrator(&cluster.members[1].url());
         common::put_with(&promoted, b"key", b"other", &within(Duration::from_secs(1))).unwrap_err();
         cluster.members[0].relaunch();
         wait_until(LONG, || put(&promoted, b"key", b"other").is_ok());
@@ -176,7 +176,7 @@ fn a_learner_is_added_and_caught_up_and_promoted() {
 fn members_are_added_and_moved_and_removed() {
     with_each_version(|version| {
         let mut cluster = Cluster::start(version, 1);
-        let client = common::client(&cluster.members[0].url());
+        let client = common::administrator(&cluster.members[0].url());
         let first = cluster.ids()[0];
         let second = cluster.add_voter();
         let third = cluster.add_voter();
@@ -184,7 +184,7 @@ fn members_are_added_and_moved_and_removed() {
             client.member_list(true, &plain()).unwrap().members.iter().map(|member| member.id).collect();
         assert_eq!(listed, BTreeSet::from([first, second, third]));
         put(&client, b"key", b"value").unwrap();
-        assert_eq!(get(&common::client(&cluster.members[2].url()), b"key").unwrap().unwrap(), b"value");
+        assert_eq!(get(&common::administrator(&cluster.members[2].url()), b"key").unwrap().unwrap(), b"value");
 
         let mut removed = None;
         // The others must have been connected for a while, by the cluster's own account.
@@ -194,7 +194,7 @@ fn members_are_added_and_moved_and_removed() {
         });
         assert_eq!(removed.unwrap().members.len(), 2);
         assert_refused(client.member_remove(third, &plain()), Code::NotFound, Reason::MemberNotFound);
-        let gone = common::client(&cluster.members[2].url());
+        let gone = common::administrator(&cluster.members[2].url());
         wait_until(LONG, || gone.status(None, &within(Duration::from_secs(1))).is_err());
 
         // It has its new URLs in the list, whether it listens there or not.
@@ -208,7 +208,7 @@ fn members_are_added_and_moved_and_removed() {
 #[test]
 fn a_change_of_members_that_makes_no_sense_is_refused_and_nothing_is_changed() {
     on_each_version(|etcd| {
-        let client = common::client(&etcd.url());
+        let client = common::administrator(&etcd.url());
         let own = client.member_list(true, &plain()).unwrap().members[0].clone();
         let own_urls: Vec<&str> = own.peer_urls.iter().map(String::as_str).collect();
         let is_wrong = |result: Result<(), Error>| matches!(result, Err(Error::InvalidArgument { .. }));
@@ -234,7 +234,7 @@ fn a_change_of_members_that_got_no_answer_is_not_made_again_and_may_have_happene
     let lost = FakeGateway::start(|_, reply| reply.reset());
     let other = FakeGateway::answering("{}");
     for change in ["add", "remove", "update", "promote"] {
-        let client = common::client(&format!("{},{}", lost.url(), other.url()));
+        let client = common::administrator(&format!("{},{}", lost.url(), other.url()));
         let error = match change {
             "add" => client.member_add(&["http://127.0.0.1:1"], &plain()).map(drop),
             "remove" => client.member_remove(1, &plain()).map(drop),

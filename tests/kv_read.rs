@@ -259,15 +259,16 @@ fn ten_thousand_keys_come_in_one_answer() {
 fn reading_the_compacted_past_is_refused() {
     for_each_version(|etcd| {
         let client = common::client(&etcd.url());
+        let administrator = common::administrator(&etcd.url());
         let first = put_revision(&client, b"key", b"1");
         let second = put_revision(&client, b"key", b"2");
-        client.compact(second, true, &plain()).unwrap();
+        administrator.compact(second, true, &plain()).unwrap();
         let at = |revision| client.range(&RangeRequest { revision, ..one(b"key") }, &plain());
         let error = at(first).unwrap_err();
         assert!(matches!(error, Error::Server { code: Code::OutOfRange, .. }), "{error:?}");
         assert_eq!(error.reason(), Reason::Compacted);
         assert_eq!(at(second).unwrap().count, 1);
-        assert_eq!(client.compact(second, false, &plain()).unwrap_err().reason(), Reason::Compacted);
-        assert_eq!(client.compact(1 << 40, false, &plain()).unwrap_err().reason(), Reason::FutureRevision);
+        assert_eq!(administrator.compact(second, false, &plain()).unwrap_err().reason(), Reason::Compacted);
+        assert_eq!(administrator.compact(1 << 40, false, &plain()).unwrap_err().reason(), Reason::FutureRevision);
     });
 }

@@ -3,8 +3,11 @@
 
 mod common;
 
-use common::{for_each_version, get, keys, on_each_version, one, plain, prefix, put, put_request, put_revision};
+use common::{
+    config, for_each_version, get, keys, on_each_version, one, plain, prefix, put, put_request, put_revision,
+};
 use etcdgw::client::Client;
+use etcdgw::config::Config;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::kv::{DeleteRangeRequest, PutRequest};
@@ -92,7 +95,8 @@ fn a_put_with_a_lease_that_is_not_there_is_refused() {
 #[test]
 fn an_empty_key_is_refused_by_the_server() {
     on_each_version(|etcd| {
-        let client = common::client(&etcd.url());
+        // Below a prefix there is no empty key to send.
+        let client = Client::new(Config { key_prefix: Vec::new(), ..config(&etcd.url()) }).unwrap();
         for error in [put(&client, b"", b"v").unwrap_err(), get(&client, b"").unwrap_err()] {
             assert!(matches!(error, Error::Server { code: Code::InvalidArgument, .. }), "{error:?}");
             assert_eq!(error.reason(), Reason::EmptyKey);

@@ -43,7 +43,7 @@ fn fill(client: &Client) -> Error {
 #[test]
 fn an_alarm_is_raised_when_the_space_is_used_up_and_disarmed_when_there_is_some_again() {
     for_each_version_with(&["--quota-backend-bytes=8388608"], |etcd| {
-        let client = common::client(&etcd.url());
+        let client = common::administrator(&etcd.url());
         assert_eq!(client.alarm_list(&plain()).unwrap().alarms, []);
         assert_eq!(client.alarm_disarm(Alarm::default(), &plain()).unwrap().alarms, []);
         assert_eq!(fill(&client).reason(), Reason::NoSpace);
@@ -85,7 +85,7 @@ fn an_alarm_is_raised_when_the_space_is_used_up_and_disarmed_when_there_is_some_
 fn a_member_that_is_named_is_the_one_that_is_defragmented() {
     with_each_version(|version| {
         let cluster = Cluster::start(version, 2);
-        let client = common::client(&cluster.members[0].url());
+        let client = common::administrator(&cluster.endpoints());
         let value = vec![b'x'; 256 << 10];
         (0..40).for_each(|number| drop(put(&client, format!("key/{number}").as_bytes(), &value).unwrap()));
         let all = delete_request(Keys::Prefix(Cow::Borrowed(b"key/")));
@@ -105,7 +105,7 @@ fn a_member_that_is_named_is_the_one_that_is_defragmented() {
 fn a_defragmentation_ends_with_its_time_limit_and_is_not_begun_again() {
     let slow = FakeGateway::start(|_, reply| reply.hold());
     let other = FakeGateway::answering("{}");
-    let client = common::client(&format!("{},{}", slow.url(), other.url()));
+    let client = common::administrator(&format!("{},{}", slow.url(), other.url()));
     for endpoint in [None, Some(slow.url())] {
         let limit = Duration::from_millis(300);
         let (result, took) = timed(|| client.defragment(endpoint, &within(limit)));
@@ -120,7 +120,7 @@ fn a_defragmentation_ends_with_its_time_limit_and_is_not_begun_again() {
 #[test]
 fn a_hash_changes_with_what_is_hashed() {
     for_each_version(|etcd| {
-        let client = common::client(&etcd.url());
+        let client = common::administrator(&etcd.url());
         put(&client, b"key", b"value").unwrap();
         let hash = || client.hash(None, &plain()).unwrap().hash;
         let before = hash();
@@ -135,7 +135,7 @@ fn a_hash_changes_with_what_is_hashed() {
 fn members_of_a_cluster_give_the_same_hash_of_their_keys() {
     with_each_version(|version| {
         let cluster = Cluster::start(version, 3);
-        let client = common::client(&cluster.endpoints());
+        let client = common::administrator(&cluster.endpoints());
         let first = put(&client, b"key", b"value").unwrap().header.revision;
         let last = put(&client, b"key", b"other").unwrap().header.revision;
         let at = |place: usize, revision| client.hash_kv(Some(&cluster.members[place].url()), revision, &plain());
@@ -174,7 +174,7 @@ fn the_leader_hands_over_to_the_member_that_is_named() {
         let leader = cluster.leader();
         let target = (leader + 1) % 3;
         // The one in use is no leader, and finds the leader among the others.
-        let client = common::client(&cluster.endpoints_from(target));
+        let client = common::administrator(&cluster.endpoints_from(target));
         client.move_leader(ids[target], &plain()).unwrap();
         assert_eq!(client.status(None, &plain()).unwrap().leader, ids[target]);
         client.move_leader(ids[leader], &plain()).unwrap();
@@ -182,7 +182,7 @@ fn the_leader_hands_over_to_the_member_that_is_named() {
         client.move_leader(ids[leader], &plain()).unwrap();
 
         assert_refused(client.move_leader(12345, &plain()), Code::FailedPrecondition, Reason::Other);
-        let follower = common::client(&cluster.members[target].url());
+        let follower = common::administrator(&cluster.members[target].url());
         assert_refused(follower.move_leader(ids[target], &plain()), Code::FailedPrecondition, Reason::NotLeader);
         let learner = cluster.add_learner();
         assert_refused(client.move_leader(learner, &plain()), Code::FailedPrecondition, Reason::Other);
@@ -199,7 +199,7 @@ fn release_before(etcd: &Etcd) -> String {
 #[test]
 fn a_downgrade_is_asked_for_prepared_and_given_up() {
     for_each_version(|etcd| {
-        let client = common::client(&etcd.url());
+        let client = common::administrator(&etcd.url());
         let (before, downgrade) =
             (release_before(&etcd), |action, version: &str| client.downgrade(action, version, &plain()));
         if etcd.release() < (3, 5) {
@@ -242,12 +242,12 @@ fn a_downgrade_is_asked_for_prepared_and_given_up() {
 #[test]
 fn an_endpoint_that_can_be_none_is_refused_and_one_that_is_gone_is_not_replaced_by_another() {
     on_each_version(|etcd| {
-        let client = common::client(&etcd.url());
-        let gone = "http://127.0.0.1:1";
+        let client = common::administrator(&etcd.url());
+        let gone = format!("{}://127.0.0.1:1", etcd.url().split_once("://").unwrap().0);
         for error in [
-            client.hash(Some(gone), &plain()).unwrap_err(),
-            client.hash_kv(Some(gone), 0, &plain()).unwrap_err(),
-            client.defragment(Some(gone), &plain()).unwrap_err(),
+            client.hash(Some(&gone), &plain()).unwrap_err(),
+            client.hash_kv(Some(&gone), 0, &plain()).unwrap_err(),
+            client.defragment(Some(&gone), &plain()).unwrap_err(),
         ] {
             assert!(matches!(error, Error::Connect { .. }) && !error.may_have_applied(), "{error:?}");
         }
@@ -258,7 +258,7 @@ fn an_endpoint_that_can_be_none_is_refused_and_one_that_is_gone_is_not_replaced_
 #[test]
 fn a_server_without_a_gateway_is_not_taken_for_one_that_is_too_old() {
     let gateway = FakeGateway::start(|_, reply| reply.status("404 Not Found", "404 page not found\n"));
-    let client = common::client(gateway.url());
+    let client = common::administrator(gateway.url());
     let error = client.hash_kv(None, 0, &plain()).unwrap_err();
     assert!(matches!(error, Error::Protocol { http_status: 404, .. }), "{error:?}");
 }
@@ -271,7 +271,7 @@ fn an_alarm_that_this_release_does_not_know_is_listed_all_the_same() {
         let unknown = r#",{"memberID":"8","alarm":"TOO_HOT"}"#;
         reply.json(format!(r#"{{"alarms":[{known}{}]}}"#, if is_list { unknown } else { "" }));
     });
-    let client = common::client(gateway.url());
+    let client = common::administrator(gateway.url());
     let types = |alarms: &[Alarm]| alarms.iter().map(|alarm| alarm.alarm_type).collect::<Vec<_>>();
     let listed = client.alarm_list(&plain()).unwrap();
     assert_eq!(types(&listed.alarms), [AlarmType::Corrupt, AlarmType::Unlisted]);

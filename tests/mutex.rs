@@ -7,7 +7,6 @@ use common::*;
 use etcdgw::client::{CallOptions, Client, TimeLimit};
 use etcdgw::concurrency::mutex::Mutex;
 use etcdgw::concurrency::session::{Session, SessionOptions};
-use etcdgw::config::Config;
 use etcdgw::error::Error;
 use etcdgw::net::CancelToken;
 use etcdgw::rpc::kv::PutRequest;
@@ -274,7 +273,7 @@ fn a_fenced_write_happens_only_while_its_owner_has_the_mutex() {
 fn a_prefix_goes_on_names_and_comes_off_keys() {
     let etcd = Etcd::start(&versions().pop().unwrap());
     let plain_client = common::client(&etcd.url());
-    let client = Client::new(Config { key_prefix: b"app/".to_vec(), ..config(&etcd.url()) }).unwrap();
+    let client = Client::new(config_below(&etcd.url(), b"app/")).unwrap();
     let (session, other) = (session(&client), session(&client));
     let (mutex, waiting) = (Mutex::new(&session, b"m"), Mutex::new(&other, b"m"));
     assert!(mutex.lock(None, &plain()).unwrap());

@@ -3,11 +3,8 @@
 
 mod common;
 
-use common::{
-    Etcd, FakeGateway, config, for_each_version, get, keys, on_each_version, one, plain, prefix, put, put_request,
-};
+use common::{Etcd, FakeGateway, for_each_version, get, keys, on_each_version, one, plain, prefix, put, put_request};
 use etcdgw::client::Client;
-use etcdgw::config::Config;
 use etcdgw::error::{Error, Reason};
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::kv::{DeleteRangeRequest, PutRequest, RangeRequest};
@@ -16,7 +13,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 
 fn within_prefix(url: &str, key_prefix: &[u8]) -> Client {
-    Client::new(Config { key_prefix: key_prefix.to_vec(), ..config(url) }).unwrap()
+    Client::new(common::config_below(url, key_prefix)).unwrap()
 }
 
 fn bytes(text: &[u8]) -> Cow<'_, [u8]> {

@@ -3,9 +3,8 @@
 
 mod common;
 
-use common::{LONG, config, delete_request, for_each_version, one, plain, prefix, put, put_request};
+use common::{LONG, config_below, delete_request, for_each_version, one, plain, prefix, put, put_request};
 use etcdgw::client::Client;
-use etcdgw::config::Config;
 use etcdgw::error::Reason;
 use etcdgw::rpc::kv::{DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, SortOrder, SortTarget};
 use etcdgw::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResponse, TxnResult};
@@ -22,7 +21,7 @@ const PREFIXES: [&[u8]; 5] = [b"", b"p/", b"\xff", b"\xff\xff", b"\0\xfe/"];
 const KEYS: [&[u8]; 7] = [b"\0", b"a", b"a\0", b"a\xff", b"b/1", b"b/2", b"\xff\xff"];
 
 fn below(url: &str, key_prefix: &[u8]) -> Client {
-    Client::new(Config { key_prefix: key_prefix.to_vec(), ..config(url) }).unwrap()
+    Client::new(config_below(url, key_prefix)).unwrap()
 }
 
 /// Runs a body on a fresh server of every version, for every prefix on what the one before has left beside it.

@@ -111,7 +111,7 @@ fn a_compaction_meanwhile_is_told_as_such() {
         let mut scan = client.scan(paged(prefix(b"compacted/"), 2)).unwrap();
         scan.next_page(&plain()).unwrap();
         let later = put_revision(&client, b"beside", b"");
-        client.compact(later, true, &plain()).unwrap();
+        common::administrator(&etcd.url()).compact(later, true, &plain()).unwrap();
         for _ in 0..2 {
             let error = scan.next_page(&plain()).unwrap_err();
             assert!(matches!(error, Error::Compacted { wanted, .. } if wanted == scan.revision()), "{error:?}");
@@ -125,7 +125,7 @@ fn a_key_prefix_bounds_the_scan_and_comes_off_its_keys() {
     on_each_version(|etcd| {
         let bare = client(&etcd.url());
         for root in [&b"scan-ns/"[..], b"scan-ns\xff\xff", b"scan-ns\0"] {
-            let within = Client::new(Config { key_prefix: root.to_vec(), ..config(&etcd.url()) }).unwrap();
+            let within = Client::new(common::config_below(&etcd.url(), root)).unwrap();
             let names = [&b"\0"[..], b"a", b"b/1", b"b/2", b"b\xff", b"b\xff\xff", b"\xff", b"\xff\xff"];
             names.iter().for_each(|name| drop(put(&within, name, b"v").unwrap()));
             let beside = [[root, b""].concat(), etcdgw::rpc::prefix_range_end(root)];

@@ -280,7 +280,7 @@ fn an_operation_that_fails_undoes_the_others() {
         let client = common::client(&etcd.url());
         let first = put_revision(&client, b"old", b"1");
         let last = put_revision(&client, b"old", b"2");
-        client.compact(last, false, &plain()).unwrap();
+        common::administrator(&etcd.url()).compact(last, false, &plain()).unwrap();
         let past = TxnOp::Range(RangeRequest { revision: first, ..one(b"old") });
         let error = run(&client, &then(vec![TxnOp::Put(put_request(b"new", b"v")), past])).unwrap_err();
         assert_eq!(error.reason(), Reason::Compacted, "{error:?}");

@@ -1,7 +1,7 @@
 //! A cluster of several members on this machine.
 
 use super::etcd::{Etcd, EtcdOptions, free_port};
-use super::{End, Fault, LONG, Proxy, client, plain, wait_until};
+use super::{End, Face, Fault, LONG, Proxy, administrator, client, plain, wait_until};
 use etcdgw::client::{CallOptions, Client};
 use etcdgw::error::Error;
 use etcdgw::rpc::Response;
@@ -22,6 +22,7 @@ impl Cluster {
         let peers: Vec<(String, String)> = (0..size).map(peer).collect();
         let members: Vec<Etcd> = (0..size).map(|place| launch(version, &peers, place, "new")).collect();
         members.iter().for_each(Etcd::wait_until_healthy);
+        Face::of_this_run().admit_users(&members[0].url());
         Cluster { members, peers, ways: Vec::new() }
     }
 
@@ -33,6 +34,7 @@ impl Cluster {
         let launch = |place: usize| launch_at(&listening[place].1, version, &peers, place, "new");
         let members: Vec<Etcd> = (0..size).map(launch).collect();
         members.iter().for_each(Etcd::wait_until_healthy);
+        Face::of_this_run().admit_users(&members[0].url());
         Cluster { members, peers, ways }
     }
 
@@ -72,7 +74,7 @@ impl Cluster {
     ) -> u64 {
         let place = self.peers.len();
         self.peers.push(peer(place));
-        let asked = client(&self.endpoints());
+        let asked = administrator(&self.endpoints());
         let mut added = None;
         // Right after its start a cluster still counts its members as not connected.
         wait_until(LONG, || {

@@ -1,6 +1,6 @@
 //! Real etcd servers, each with a port and a folder of its own, gone when their value is.
 
-use super::{LONG, TempDir, wait_until};
+use super::{Face, LONG, TempDir, wait_until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,7 +83,7 @@ fn side_by_side<T: Sync>(items: &[T], name: impl Fn(&T) -> &str + Sync, run: imp
 pub struct EtcdOptions {
     /// Further arguments.
     pub flags: Vec<String>,
-    /// `https` in place of `http`, with the flags for it among `flags`.
+    /// `https` in place of `http`, with the flags for it among `flags`. Else it shows the face of this run.
     pub tls: bool,
     /// An IPv6 literal or another loopback address in place of 127.0.0.1: `[::1]`.
     pub host: Option<String>,
@@ -97,6 +97,8 @@ pub struct Etcd {
     metrics_port: u16,
     dir: TempDir,
     guardian: Option<Guardian>,
+    /// Its users are to be made when it is healthy.
+    is_new: bool,
 }
 
 impl Etcd {
@@ -113,33 +115,39 @@ impl Etcd {
 
     /// The same in another way.
     pub fn start_with(version: &str, options: EtcdOptions) -> Etcd {
-        let etcd = Etcd::launch(version, options, free_port());
+        let brings_its_own = options.tls;
+        let mut etcd = Etcd::launch(version, options, free_port());
+        etcd.is_new = !brings_its_own;
         etcd.wait_until_healthy();
+        etcd.admit_users();
         etcd
+    }
+
+    /// Lets those in whom the face of this run knows, and nobody else, where nobody has been told apart yet.
+    fn admit_users(&mut self) {
+        if std::mem::take(&mut self.is_new) {
+            Face::of_this_run().admit_users(&self.url());
+        }
     }
 
     /// Starts a server on data that are there already, as a restored snapshot's.
     pub fn start_on(version: &str, data: &Path) -> Etcd {
         let dir = TempDir::new("etcd");
         std::fs::rename(data, dir.path().join("data")).unwrap();
-        let mut etcd = Etcd {
-            version: version.to_owned(),
-            options: EtcdOptions::default(),
-            port: free_port(),
-            metrics_port: free_port(),
-            dir,
-            guardian: None,
-        };
-        etcd.run();
+        let etcd = Etcd::launch_in(dir, version, EtcdOptions::default(), free_port());
         etcd.wait_until_healthy();
         etcd
     }
 
     /// Starts a server and doesn't wait for it: a member of a cluster is not healthy before the others are there.
     pub(super) fn launch(version: &str, options: EtcdOptions, port: u16) -> Etcd {
-        let dir = TempDir::new("etcd");
-        let version = version.to_owned();
-        let mut etcd = Etcd { version, options, port, metrics_port: free_port(), dir, guardian: None };
+        Etcd::launch_in(TempDir::new("etcd"), version, options, port)
+    }
+
+    fn launch_in(dir: TempDir, version: &str, options: EtcdOptions, port: u16) -> Etcd {
+        let options = Face::of_this_run().of_server(options, dir.path());
+        let (version, metrics_port) = (version.to_owned(), free_port());
+        let mut etcd = Etcd { version, options, port, metrics_port, dir, guardian: None, is_new: false };
         etcd.run();
         etcd
     }
@@ -192,6 +200,7 @@ impl Etcd {
     pub fn lose_data(&mut self) {
         self.kill();
         std::fs::remove_dir_all(self.dir.path().join("data")).unwrap();
+        self.is_new = true;
     }
 
     /// Starts it again on the same port with the same data, after [`kill`](Etcd::kill) or with one.
@@ -201,6 +210,7 @@ impl Etcd {
         }
         self.run();
         self.wait_until_healthy();
+        self.admit_users();
     }
 
     /// Ends it in an orderly way, and starts the program of another version on the same port with the same data.

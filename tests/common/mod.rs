@@ -8,6 +8,7 @@ mod certificates;
 mod cluster;
 mod etcd;
 mod etcd_face;
+mod face;
 mod gateway;
 mod proxy;
 mod random;
@@ -25,6 +26,7 @@ pub use etcd::{
     versions, with_each_version,
 };
 pub use etcd_face::{Dialect, EtcdFace};
+pub use face::{Face, PREFIX};
 pub use gateway::{FakeGateway, Reply, Request, capture, capture_names};
 pub use proxy::{Direction, End, Fault, Proxy};
 pub use random::Random;
@@ -103,15 +105,33 @@ impl Drop for TempDir {
 }
 
 /// Settings for these endpoints, with the API path of every supported version, so that no call begins with a question
-/// for it.
+/// for it, and with what the servers of this run want to see.
 pub fn config(endpoints: &str) -> Config {
-    Config { endpoints: endpoints.to_owned(), api_path: Some("/v3/".to_owned()), ..Config::default() }
+    let (endpoints, api_path) = (endpoints.to_owned(), Some("/v3/".to_owned()));
+    Face::of_this_run().of_client(Config { endpoints, api_path, ..Config::default() })
+}
+
+/// The same for keys below this prefix.
+pub fn config_below(endpoints: &str, key_prefix: &[u8]) -> Config {
+    let config = config(endpoints);
+    Config { key_prefix: [&*config.key_prefix, key_prefix].concat(), ..config }
+}
+
+/// Settings for who may do everything, wherever that makes a difference.
+pub fn administrators_config(endpoints: &str) -> Config {
+    Face::of_this_run().of_administrator(config(endpoints))
 }
 
 /// A client with [`config`].
 #[track_caller]
 pub fn client(endpoints: &str) -> Client {
     Client::new(config(endpoints)).unwrap()
+}
+
+/// A client with [`administrators_config`].
+#[track_caller]
+pub fn administrator(endpoints: &str) -> Client {
+    Client::new(administrators_config(endpoints)).unwrap()
 }
 
 /// The same, which makes each request once: for what becomes of the first one.

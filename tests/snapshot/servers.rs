@@ -50,7 +50,7 @@ fn fill(client: &Client) {
 #[test]
 fn a_snapshot_of_every_version_is_accepted_and_restored_key_by_key() {
     for_each_version(|etcd| {
-        let client = crate::common::client(&etcd.url());
+        let client = crate::common::administrator(&etcd.url());
         fill(&client);
         let dir = TempDir::new("snapshot");
         let path = dir.path().join("etcd.db");
@@ -75,14 +75,14 @@ fn a_snapshot_of_every_version_is_accepted_and_restored_key_by_key() {
         let fresh = Etcd::start_on(&version, &restored);
         let before = everything(&client);
         assert_eq!(before.len(), 201);
-        assert_eq!(everything(&crate::common::client(&fresh.url())), before);
+        assert_eq!(everything(&crate::common::administrator(&fresh.url())), before);
     });
 }
 
 #[test]
 fn progress_is_told_after_every_piece_and_adds_up() {
     for_each_version(|etcd| {
-        let client = crate::common::client(&etcd.url());
+        let client = crate::common::administrator(&etcd.url());
         fill(&client);
         let dir = TempDir::new("snapshot");
         let mut told: Vec<SnapshotProgress> = Vec::new();
@@ -100,7 +100,7 @@ fn progress_is_told_after_every_piece_and_adds_up() {
 #[test]
 fn the_pieces_handed_over_are_the_file() {
     for_each_version(|etcd| {
-        let client = crate::common::client(&etcd.url());
+        let client = crate::common::administrator(&etcd.url());
         fill(&client);
         let mut taken = Vec::new();
         let mut sink = |piece: &[u8]| -> Result<(), Error> {
@@ -120,7 +120,7 @@ fn the_pieces_handed_over_are_the_file() {
 fn a_snapshot_is_of_the_member_that_is_named_and_else_of_one_that_is_there() {
     with_each_version(|version| {
         let mut cluster = Cluster::start(version, 3);
-        let client = crate::common::client(&cluster.endpoints());
+        let client = crate::common::administrator(&cluster.endpoints());
         put(&client, b"key", b"value").unwrap();
         let dir = TempDir::new("snapshot");
         let path = dir.path().join("etcd.db");

@@ -1,6 +1,6 @@
 //! How a watch ends on real servers, other than by its owner.
 
-use crate::common::{client, on_each_version, plain, put_revision, timed};
+use crate::common::{administrator, client, on_each_version, plain, put_revision, timed};
 use crate::support::*;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::rpc::Keys;
@@ -14,7 +14,7 @@ fn a_start_that_is_compacted_away_ends_the_watch_and_tells_what_is_left() {
         let client = client(&etcd.url());
         let first = put_revision(&client, b"ending/compacted", b"1");
         let compacted = put_revision(&client, b"ending/compacted", b"2");
-        client.compact(compacted, false, &plain()).unwrap();
+        administrator(&etcd.url()).compact(compacted, false, &plain()).unwrap();
 
         let (seen, consumer) = Seen::new();
         let watch = client.watch(from(one(b"ending/compacted"), first), consumer).unwrap();

@@ -1,9 +1,8 @@
 //! What a watch reports on real servers, and in what form.
 
-use crate::common::{LONG, client, config, on_each_version, plain, put, put_revision, timed, within};
+use crate::common::{LONG, client, config_below, on_each_version, plain, put, put_revision, timed, within};
 use crate::support::*;
 use etcdgw::client::Client;
-use etcdgw::config::Config;
 use etcdgw::error::Error;
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::kv::{DeleteRangeRequest, PutRequest};
@@ -152,7 +151,7 @@ fn filters_leave_out_puts_or_deletions() {
 fn keys_of_a_namespace_come_without_its_prefix() {
     on_each_version(|etcd| {
         let outside = client(&etcd.url());
-        let inside = Client::new(Config { key_prefix: b"events/ns/".to_vec(), ..config(&etcd.url()) }).unwrap();
+        let inside = Client::new(config_below(&etcd.url(), b"events/ns/")).unwrap();
         let (some, all) = (inside.watch_open(prefix(b"k")).unwrap(), inside.watch_open(prefix(b"")).unwrap());
         put(&outside, b"events/ns0", b"").unwrap();
         put(&outside, b"events/ns/k", b"1").unwrap();

@@ -1,8 +1,8 @@
 //! Exactly once and in order, over members that are killed, stopped, restarted and left.
 
 use crate::common::{
-    Certificates, Cluster, Etcd, EtcdOptions, LONG, client, config, for_each_version, on_each_version, plain, put,
-    put_revision, timed, versions, wait_until, within,
+    Certificates, Cluster, Etcd, EtcdOptions, LONG, administrator, client, config, for_each_version, on_each_version,
+    plain, put, put_revision, timed, versions, wait_until, within,
 };
 use crate::support::*;
 use etcdgw::client::Client;
@@ -225,7 +225,7 @@ fn progress_carries_a_quiet_watch_past_a_compaction() {
             last = put_revision(&client, b"busy", b"");
         }
         seen.wait(|said| said.iter().any(|said| said.kind == WatchKind::Progress && said.resume_revision == last + 1));
-        client.compact(last, true, &plain()).unwrap();
+        administrator(&etcd.url()).compact(last, true, &plain()).unwrap();
         etcd.kill();
         etcd.restart();
         seen.wait_for(WatchKind::Resumed);
