@@ -3,14 +3,16 @@
 
 mod common;
 
-use common::{FakeGateway, Gate, LONG, config, get, plain, put, put_with, within};
+use common::{FakeGateway, Fault, Gate, LONG, Proxy, config, get, plain, put, put_with, within};
 use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::Error;
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 const PUT: &str = "/v3/kv/put";
 const RANGE: &str = "/v3/kv/range";
@@ -139,6 +141,38 @@ fn a_read_on_an_idle_connection_that_ends_under_it_is_made_again_on_a_new_one() 
     put(&client, b"key", b"value").unwrap();
     get(&client, b"key").unwrap();
     assert_eq!((gateway.connections(), gateway.count(RANGE)), (2, 2));
+}
+
+/// The end of what was sent over an idle connection whose server went away with it, and how often it had come.
+fn ended_with_its_server(path: &'static str, end: impl Fn(&Client) -> Error) -> (Error, usize) {
+    let way: Arc<OnceLock<Proxy>> = Arc::default();
+    let shut = way.clone();
+    let gateway = FakeGateway::start(move |request, reply| match request.path.as_str() {
+        asked if asked == path => {
+            shut.get().unwrap().inject(Fault::Refuse);
+            reply.close();
+        }
+        _ => reply.json("{}"),
+    });
+    let client = common::client(&way.get_or_init(|| Proxy::start(gateway.url())).url());
+    put(&client, b"key", b"value").unwrap();
+    (end(&client), gateway.count(path))
+}
+
+#[test]
+fn what_was_sent_over_an_idle_connection_may_have_been_done_though_no_new_one_can_be_made() {
+    let (error, count) = ended_with_its_server("/v3/maintenance/transfer-leadership", |client| {
+        client.move_leader(1, &plain()).unwrap_err()
+    });
+    assert!(error.may_have_applied() && error.is_retryable(), "{error:?}");
+    assert!(matches!(error, Error::Lost { .. }) && count == 1, "{error:?}");
+    let (error, count) = ended_with_its_server("/v3/lease/revoke", |client| {
+        client.lease_revoke(1, &within(Duration::from_millis(300))).unwrap_err()
+    });
+    assert!(error.may_have_applied() && count == 1, "{error:?}");
+    let (error, count) = ended_with_its_server(RANGE, |client| get(client, b"key").unwrap_err());
+    assert!(!error.may_have_applied() && count == 1, "{error:?}");
+    assert!(matches!(error, Error::Connect { .. }), "why a read has no answer: {error:?}");
 }
 
 #[test]

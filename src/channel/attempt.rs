@@ -3,7 +3,7 @@
 use super::auth::Grant;
 use super::endpoints::Endpoint;
 use super::guard::{Seen, Verdict};
-use super::rounds::{Answer, Call, after};
+use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, Size, retry};
 use crate::error::{Error, Outcome, Phase, Reason, Result};
 use crate::gateway::frames::{self, MessageStream};
@@ -210,37 +210,37 @@ impl Attempt<'_> {
         is_secret: bool,
         write: WriteBody<'_>,
     ) -> Result<(Connection, Head)> {
-        // How an idle connection failed that the request was sent over before.
-        let mut lost = None;
-        let error = loop {
-            let taken = self.check_bounds().and_then(|()| self.free_connection());
-            let (mut connection, was_idle) = match taken {
-                Ok(taken) => taken,
-                Err(error) => break error,
+        // What became of a request over a connection that ended under it is for the next one to tell.
+        let mut in_doubt = None;
+        loop {
+            let (mut connection, was_idle) = match self.connection() {
+                Ok(connection) => connection,
+                Err(error) => return Err(retry::end(in_doubt, error)),
             };
-            match self.request(&mut connection, head, kind, is_secret, &mut *write) {
+            let begun = self.request(&mut connection, head, kind, is_secret, write);
+            match begun {
                 Ok(head) => return Ok((connection, head)),
                 Err(failure) if was_idle && retry::was_stale(&failure, kind) => {
-                    if failure.sent {
+                    if failure.sent && kind != Kind::Read {
                         self.call.may_have_run.set(true);
-                        lost = Some(self.failure(failure));
+                        in_doubt = Some(self.failure(failure));
                     }
                 }
-                Err(failure) => break self.failure(failure),
+                Err(failure) => return Err(retry::end(in_doubt, self.failure(failure))),
             }
-        };
-        Err(match lost {
-            Some(_) if kind == Kind::Once && retry::tells_that_it_was_done(&error) => error,
-            Some(lost) if kind != Kind::Read => after(lost, error),
-            _ => error,
-        })
+        }
     }
 
-    /// A connection, and whether it was idle before.
-    fn free_connection(&self) -> Result<(Connection, bool)> {
-        let Some(connection) = self.channel.pool.take(&self.endpoint.url) else { return Ok((self.connect()?, false)) };
-        self.channel.stats.connections_reused.add(1);
-        Ok((connection, true))
+    /// A connection, and whether it was free since an earlier request.
+    fn connection(&self) -> Result<(Connection, bool)> {
+        self.check_bounds()?;
+        match self.channel.pool.take(&self.endpoint.url) {
+            Some(connection) => {
+                self.channel.stats.connections_reused.add(1);
+                Ok((connection, true))
+            }
+            None => Ok((self.connect()?, false)),
+        }
     }
 
     /// Sends a request over this connection and receives the head of its answer.

@@ -81,8 +81,23 @@ pub(super) fn leaves_endpoint(error: &Error) -> bool {
     }
 }
 
+/// The error to end with after an earlier one: a request that may have been executed stays one that may, whatever
+/// became of the next; and what a server said tells more than that another one can't be reached.
+pub(super) fn end(earlier: Option<Error>, error: Error) -> Error {
+    match earlier {
+        Some(earlier) if earlier.may_have_applied() && !error.may_have_applied() => match error {
+            Error::Deadline { .. } | Error::Cancelled { .. } | Error::Closed { .. } => {
+                error.with_outcome(earlier.outcome())
+            }
+            _ => earlier,
+        },
+        Some(earlier) if is_unreached(&error) && !is_unreached(&earlier) => earlier,
+        _ => error,
+    }
+}
+
 /// Whether an endpoint has not even been asked.
-pub(super) fn is_unreached(error: &Error) -> bool {
+fn is_unreached(error: &Error) -> bool {
     matches!(error, Error::Connect { .. } | Error::Tls { .. } | Error::VersionDiscovery { .. })
 }
 

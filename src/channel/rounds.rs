@@ -128,17 +128,6 @@ impl Channel {
     }
 }
 
-/// The error to end with after one of a request that may have been executed: it stays one that may.
-pub(super) fn after(earlier: Error, error: Error) -> Error {
-    match error {
-        error if error.may_have_applied() => error,
-        Error::Deadline { .. } | Error::Cancelled { .. } | Error::Closed { .. } => {
-            error.with_outcome(earlier.outcome())
-        }
-        _ => earlier,
-    }
-}
-
 /// How far a call has come.
 #[derive(Default)]
 struct Way {
@@ -180,14 +169,8 @@ impl Way {
         next
     }
 
-    /// The error to end with after another one: a request that may have been executed stays one that may, whatever
-    /// became of the next; and what a server said tells more than that another one can't be reached.
     fn end(&mut self, error: Error) -> Error {
-        match self.error.take() {
-            Some(earlier) if earlier.may_have_applied() => after(earlier, error),
-            Some(earlier) if retry::is_unreached(&error) && !retry::is_unreached(&earlier) => earlier,
-            _ => error,
-        }
+        retry::end(self.error.take(), error)
     }
 
     /// The error to end with where the call must stop between two attempts. When its time is over, what failed last says
