@@ -6,7 +6,8 @@
 //! hangs holds up nobody who has left it. The lock is never held while anything is waited for.
 
 use crate::config::Credentials;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Code, Error, Reason, Result};
+use crate::gateway::status;
 use crate::net::{self, EventFd, lock};
 use crate::secret::Secret;
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,13 @@ impl Grant {
 
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref().map(Secret::expose)
+    }
+
+    /// Whether a server that says this wants another token, or one at all. A request without one, from a client with a
+    /// certificate, it takes for one of the user whom the certificate names, be that nobody.
+    pub(crate) fn is_refused_by(&self, error: &Error) -> bool {
+        let is_denied = matches!(error, Error::Server { code: Code::PermissionDenied, .. });
+        self.token.is_none() && is_denied || status::refuses_token(error)
     }
 
     /// Blanks out the token in what a server sent, before it is quoted: it may have sent back what it got.
@@ -162,6 +170,11 @@ impl Auth {
         Ok(Turn::Fetch(Fetching { auth: self, fetch, credentials, generation }))
     }
 
+    /// Whether one is to be fetched.
+    pub(super) fn lacks_token(&self) -> bool {
+        lock(&self.state).grant.is_none()
+    }
+
     /// Whether a request that is made now would carry this, for all that is known.
     pub(super) fn is_current(&self, grant: &Grant) -> bool {
         lock(&self.state).generation == grant.generation
@@ -225,7 +238,7 @@ fn concerns_others(error: &Error) -> bool {
 mod tests {
     use super::*;
     use crate::deadline::Deadline;
-    use crate::error::{Code, Outcome, Phase};
+    use crate::error::{Outcome, Phase};
     use crate::net::{self, Control, Lifeline};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::thread;

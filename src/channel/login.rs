@@ -6,7 +6,6 @@ use super::{Kind, Method};
 use crate::config;
 use crate::error::{Error, Outcome, Reason, Result};
 use crate::gateway::json::{Decode, Reader};
-use crate::gateway::status;
 use crate::limits;
 use crate::log::Level;
 use crate::net::{self, EventFd};
@@ -25,7 +24,7 @@ impl Attempt<'_> {
         loop {
             let grant = self.grant()?;
             let error = match run(&grant) {
-                Err(error) if status::refuses_token(&error) => error,
+                Err(error) if grant.is_refused_by(&error) => error,
                 done => return done,
             };
             refusals += 1;
@@ -34,6 +33,11 @@ impl Attempt<'_> {
                 return Err(error);
             }
         }
+    }
+
+    /// Fetches a token, where there is none yet.
+    pub(super) fn log_in(&self) -> Result<()> {
+        self.grant().map(drop)
     }
 
     fn grant(&self) -> Result<Grant> {

@@ -307,17 +307,17 @@ impl Channel {
     }
 
     /// Makes one attempt at this URL.
-    fn at<T>(
-        &self,
-        url: &str,
-        kind: Kind,
-        control: &Control,
-        run: impl FnOnce(&Attempt<'_>) -> Result<T>,
-    ) -> Result<T> {
+    fn at<T>(&self, url: &str, kind: Kind, control: &Control, run: impl Fn(&Attempt<'_>) -> Result<T>) -> Result<T> {
         let endpoint = self.endpoints.single(url)?;
         let call = Call::new(kind, control).for_stranger(!self.endpoints.has(&endpoint.url));
         let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, endpoints: 1, share: None };
-        run(&attempt).map_err(|error| retry::for_kind(error, kind))
+        let mut done = run(&attempt);
+        // A member that only learns issues no token, and takes those of the others.
+        if matches!(&done, Err(error) if error.reason() == Reason::Learner) && self.auth.lacks_token() {
+            self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| attempt.log_in().map(Answer::plain))?;
+            done = run(&attempt);
+        }
+        done.map_err(|error| retry::for_kind(error, kind))
     }
 
     /// Calls a method with a body that is JSON already, and leaves its answer as it is.

@@ -56,8 +56,8 @@ impl Cluster {
     /// Adds a member that only learns, and waits until it answers. Its ID.
     pub fn add_learner(&mut self) -> u64 {
         let id = self.add(Client::member_add_learner);
-        let learner = client(&self.members[self.members.len() - 1].url());
-        wait_until(LONG, || learner.status(None, &plain()).is_ok_and(|status| status.is_learner));
+        let (client, learner) = (client(&self.endpoints()), self.members[self.members.len() - 1].url());
+        wait_until(LONG, || client.status(Some(&learner), &plain()).is_ok_and(|status| status.is_learner));
         id
     }
 

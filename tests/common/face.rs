@@ -12,6 +12,7 @@
 use super::etcd::EtcdOptions;
 use etcdgw::client::CallOptions;
 use etcdgw::config::{Config, Credentials, Pem, TlsConfig};
+use etcdgw::error::{Code, Reason};
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::role::PermissionType;
 use rcgen::{
@@ -43,6 +44,15 @@ impl Face {
             Ok("tls") => Face::Tls,
             Ok("secured") => Face::Secured,
             Ok(other) => panic!("ETCDGW_TEST_FACE is {other:?}, but must be plain, tls or secured"),
+        }
+    }
+
+    /// How a server with users refuses who has none. To who has a certificate it says what the user whom that names may
+    /// not do, be that nobody.
+    pub fn refuses_nobody_with(self) -> (Code, Reason) {
+        match self {
+            Face::Plain => (Code::InvalidArgument, Reason::AuthFailed),
+            Face::Tls | Face::Secured => (Code::PermissionDenied, Reason::Other),
         }
     }
 

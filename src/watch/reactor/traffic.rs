@@ -145,6 +145,7 @@ impl Reactor {
             entry.refusals = 0;
         }
         match interruption {
+            Interruption::Ended(error) if self.lacks_token(watch, &error) => self.renew(watch, error),
             Interruption::Ended(error) => self.end(watch, error),
             Interruption::Refused(error) => self.renew(watch, error),
             // The client has been sent to another cluster: no member of this one is to come.
@@ -170,6 +171,16 @@ impl Reactor {
             }
         }
         self.rest_watch(watch);
+    }
+
+    /// Whether a watch was created without a token, since nobody needed one then, and may be had with one.
+    fn lacks_token(&self, watch: u64, error: &Error) -> bool {
+        let grant = match self.watches.get(&watch).map(|entry| &entry.link) {
+            Some(Link::Own(stream)) => Some(&stream.grant),
+            Some(Link::Shared { socket, .. }) => self.sockets.get(socket).map(|socket| &socket.grant),
+            _ => None,
+        };
+        grant.is_some_and(|grant| grant.is_refused_by(error) && self.channel.renews_token(grant, error))
     }
 
     /// A server refuses the token that a watch was created with.
