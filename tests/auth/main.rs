@@ -7,7 +7,9 @@ mod common;
 
 mod coordination;
 mod door;
+mod forbidden;
 mod guarded;
+mod outdated;
 mod refusals;
 mod secrecy;
 mod servers;

@@ -89,6 +89,7 @@ const FOR_ROOT: &[Administering] = &[
 
 /// The same since 3.5.
 const FOR_ROOT_SINCE_3_5: &[Administering] = &[
+    ("compact", |client| client.compact(1, false, &plain())),
     ("hash_kv", |client| client.hash_kv(None, 0, &plain()).map(drop)),
     ("move_leader", |client| client.move_leader(12345, &plain())),
     ("downgrade", |client| client.downgrade(DowngradeAction::Validate, "3.4", &plain()).map(drop)),
