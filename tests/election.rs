@@ -9,6 +9,8 @@ use etcdgw::concurrency::election::{Election, Observation, Observer};
 use etcdgw::concurrency::session::{Session, SessionOptions};
 use etcdgw::error::{Error, Result};
 use etcdgw::event_queue::{Content, Event, SourceKind};
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ fn session(client: &Client) -> Session {
     client.session(&SessionOptions::default(), None).unwrap()
 }
 
-fn leader(election: &Election) -> Option<String> {
+fn leader_of(election: &Election) -> Option<String> {
     let response = election.leader(&plain()).unwrap();
     response.kvs.first().map(|kv| String::from_utf8(response.bytes(kv.value).to_vec()).unwrap())
 }
@@ -27,19 +29,19 @@ fn value(observation: &Observation) -> String {
 
 #[test]
 fn one_leads_and_proclaims_and_the_next_takes_over_when_it_resigns() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let (first, second) = (session(&client), session(&client));
         let (mine, theirs) = (Election::new(&first, b"office"), Election::new(&second, b"office"));
-        assert_eq!((leader(&mine), mine.revision()), (None, 0));
+        assert_eq!((leader_of(&mine), mine.revision()), (None, 0));
         assert!(matches!(mine.proclaim(b"x", &plain()), Err(Error::FailedPrecondition { .. })));
         assert!(mine.campaign(b"one", None, &plain()).unwrap());
-        assert_eq!(leader(&theirs).unwrap(), "one");
+        assert_eq!(leader_of(&theirs).unwrap(), "one");
         mine.proclaim(b"one, still", &plain()).unwrap();
-        assert_eq!(leader(&theirs).unwrap(), "one, still");
+        assert_eq!(leader_of(&theirs).unwrap(), "one, still");
         let revision = mine.revision();
         assert!(mine.campaign(b"one again", None, &plain()).unwrap());
-        assert_eq!((leader(&theirs).unwrap(), mine.revision()), ("one again".to_owned(), revision));
+        assert_eq!((leader_of(&theirs).unwrap(), mine.revision()), ("one again".to_owned(), revision));
         assert!(!theirs.campaign(b"two", Some(Duration::from_millis(200)), &plain()).unwrap());
         assert!(get(&client, theirs.key()).unwrap().is_none());
         std::thread::scope(|scope| {
@@ -49,7 +51,7 @@ fn one_leads_and_proclaims_and_the_next_takes_over_when_it_resigns() {
             assert!(campaigns.join().unwrap());
         });
         mine.resign(&plain()).unwrap();
-        assert_eq!((leader(&mine).unwrap(), mine.revision()), ("two".to_owned(), 0));
+        assert_eq!((leader_of(&mine).unwrap(), mine.revision()), ("two".to_owned(), 0));
         drop((first, second));
         assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
     });
@@ -57,7 +59,7 @@ fn one_leads_and_proclaims_and_the_next_takes_over_when_it_resigns() {
 
 #[test]
 fn a_candidate_that_crashed_leads_on_with_the_same_lease() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let crashed = session(&client);
         let before = Election::new(&crashed, b"office");
@@ -68,7 +70,7 @@ fn a_candidate_that_crashed_leads_on_with_the_same_lease() {
         let after = Election::new(&restarted, b"office");
         let (leads, took) = timed(|| after.campaign(b"after", Some(LONG), &plain()).unwrap());
         assert!(leads && took < Duration::from_secs(5), "{took:?}");
-        assert_eq!((leader(&after).unwrap(), after.revision()), ("after".to_owned(), before.revision()));
+        assert_eq!((leader_of(&after).unwrap(), after.revision()), ("after".to_owned(), before.revision()));
         drop(restarted);
         assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
     });
@@ -76,7 +78,7 @@ fn a_candidate_that_crashed_leads_on_with_the_same_lease() {
 
 #[test]
 fn an_observer_sees_every_change_that_lasts_over_a_restart_too() {
-    for_each_version(|mut etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let (first, second) = (session(&client), session(&client));
         let (mine, theirs) = (Election::new(&first, b"office"), Election::new(&second, b"office"));
@@ -125,20 +127,60 @@ fn an_observer_that_is_cancelled_watches_nothing() {
 }
 
 #[test]
+fn ten_candidates_go_on_waiting_while_the_server_is_away() {
+    for_each_version_leaving_no_lease(|etcd| {
+        let url = etcd.url();
+        let client = common::client(&url);
+        let leading = session(&client);
+        let leader = Election::new(&leading, b"office");
+        assert!(leader.campaign(b"first", None, &plain()).unwrap());
+        let led = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for number in 0..10 {
+                let (url, led) = (&url, &led);
+                scope.spawn(move || {
+                    let client = common::client(url);
+                    let session = session(&client);
+                    let candidate = Election::new(&session, b"office");
+                    let name = number.to_string();
+                    assert!(candidate.campaign(name.as_bytes(), None, &plain()).unwrap());
+                    assert_eq!(leader_of(&candidate).unwrap(), name);
+                    led.fetch_add(1, Ordering::SeqCst);
+                    candidate.resign(&plain()).unwrap();
+                });
+            }
+            wait_until(LONG, || keys(&client, &prefix(b"office/")).len() == 11);
+            etcd.restart();
+            assert_eq!(led.load(Ordering::SeqCst), 0);
+            leader.resign(&plain()).unwrap();
+        });
+        assert_eq!(led.load(Ordering::SeqCst), 10);
+        assert!(keys(&client, &prefix(b"")).is_empty());
+        drop(leading);
+    });
+}
+
+#[test]
 fn the_end_of_the_client_ends_an_observer_with_a_word() {
-    let etcd = Etcd::start(&versions().pop().unwrap());
-    let client = common::client(&etcd.url());
-    let session = session(&client);
-    let observer = Election::new(&session, b"office").observe().unwrap();
-    let (tell, told) = channel();
-    let observer = observer.calling(Box::new(move |observation| drop(tell.send(observation)))).unwrap();
-    observer.start().allow();
-    client.close();
-    assert!(matches!(told.recv_timeout(LONG).unwrap(), Err(Error::Closed { .. })));
-    assert!(told.recv().is_err());
-    drop((observer, session));
-    let client = common::client(&etcd.url());
-    client.lease_list(&plain()).unwrap().ids.iter().for_each(|lease| client.lease_revoke(*lease, &plain()).unwrap());
+    on_newest_leaving_no_lease(|etcd| {
+        let client = common::client(&etcd.url());
+        let session = session(&client);
+        let observer = Election::new(&session, b"office").observe().unwrap();
+        let (tell, told) = channel();
+        let observer = observer.calling(Box::new(move |observation| drop(tell.send(observation)))).unwrap();
+        observer.start().allow();
+        client.close();
+        assert!(matches!(told.recv_timeout(LONG).unwrap(), Err(Error::Closed { .. })));
+        assert!(told.recv().is_err());
+        drop((observer, session));
+        let client = common::client(&etcd.url());
+        client
+            .lease_list(&plain())
+            .unwrap()
+            .ids
+            .iter()
+            .for_each(|lease| client.lease_revoke(*lease, &plain()).unwrap());
+    });
 }
 
 fn observe_into(tagged: &Tagged, election: &Election, name: usize) -> Observer {

@@ -41,7 +41,7 @@ fn loss(told: &Receiver<KeepAliveEvent>) -> Error {
 
 #[test]
 fn a_kept_lease_outlives_its_time_and_is_left_when_nobody_keeps_it() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let lease = grant(&client, 2);
         let (kept, told) = keep(&client, lease);
@@ -64,7 +64,7 @@ fn a_kept_lease_outlives_its_time_and_is_left_when_nobody_keeps_it() {
 
 #[test]
 fn a_lease_that_is_gone_can_not_be_kept_and_one_that_goes_is_told_once() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         assert!(matches!(client.keep_alive(77, None, &plain()), Err(Error::LeaseExpired { id: 77 })));
         let (lease, other) = (grant(&client, 3), grant(&client, 3));
@@ -84,7 +84,7 @@ fn a_lease_that_is_gone_can_not_be_kept_and_one_that_goes_is_told_once() {
 
 #[test]
 fn a_loss_is_told_when_the_time_is_over_whether_or_not_the_server_answers() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let lease = grant(&client, 3);
         let (kept, told) = keep(&client, lease);
@@ -105,7 +105,7 @@ fn a_loss_is_told_when_the_time_is_over_whether_or_not_the_server_answers() {
 
 #[test]
 fn leases_are_kept_over_a_restart_of_the_server() {
-    for_each_version(|mut etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let lease = grant(&client, 10);
         let (kept, told) = keep(&client, lease);
@@ -139,58 +139,61 @@ fn a_member_that_freezes_takes_no_lease_along() {
 
 #[test]
 fn many_leases_are_renewed_by_one_thread_in_few_requests() {
-    let etcd = Etcd::start(&versions().pop().unwrap());
-    let client = common::client(&etcd.url());
-    let leases: Vec<i64> = (0..160).map(|_| grant(&client, 3)).collect();
-    let kept: Vec<_> = leases.iter().map(|lease| keep(&client, *lease)).collect();
-    kept.iter().for_each(|(_, told)| assert!(told.recv_timeout(LONG).unwrap().lost.is_none()));
-    let before = client.stats().requests;
-    let (mut renewals, end) = (0, Instant::now() + Duration::from_millis(3000));
-    wait_until(LONG, || {
-        renewals += kept.iter().map(|(_, told)| told.try_iter().count()).sum::<usize>();
-        Instant::now() > end
+    on_newest_leaving_no_lease(|etcd| {
+        let client = common::client(&etcd.url());
+        let leases: Vec<i64> = (0..160).map(|_| grant(&client, 3)).collect();
+        let kept: Vec<_> = leases.iter().map(|lease| keep(&client, *lease)).collect();
+        kept.iter().for_each(|(_, told)| assert!(told.recv_timeout(LONG).unwrap().lost.is_none()));
+        let before = client.stats().requests;
+        let (mut renewals, end) = (0, Instant::now() + Duration::from_millis(3000));
+        wait_until(LONG, || {
+            renewals += kept.iter().map(|(_, told)| told.try_iter().count()).sum::<usize>();
+            Instant::now() > end
+        });
+        let requests = client.stats().requests - before;
+        assert!(renewals >= 320, "{renewals} renewals");
+        assert!(requests as usize <= renewals / 8, "{requests} requests for {renewals} renewals");
+        drop(kept);
+        leases.iter().for_each(|lease| client.lease_revoke(*lease, &plain()).unwrap());
+        assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
     });
-    let requests = client.stats().requests - before;
-    assert!(renewals >= 320, "{renewals} renewals");
-    assert!(requests as usize <= renewals / 8, "{requests} requests for {renewals} renewals");
-    drop(kept);
-    leases.iter().for_each(|lease| client.lease_revoke(*lease, &plain()).unwrap());
-    assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
 }
 
 #[test]
 fn a_callback_that_hangs_delays_no_renewal() {
-    let etcd = Etcd::start(&versions().pop().unwrap());
-    let client = common::client(&etcd.url());
-    let lease = grant(&client, 2);
-    let (called, go_on) = (Gate::new(), Gate::new());
-    let (in_call, may_go_on) = (called.clone(), go_on.clone());
-    let consumer = Box::new(move |_| {
-        in_call.open();
-        may_go_on.wait();
+    on_newest_leaving_no_lease(|etcd| {
+        let client = common::client(&etcd.url());
+        let lease = grant(&client, 2);
+        let (called, go_on) = (Gate::new(), Gate::new());
+        let (in_call, may_go_on) = (called.clone(), go_on.clone());
+        let consumer = Box::new(move |_| {
+            in_call.open();
+            may_go_on.wait();
+        });
+        let kept = client.keep_alive(lease, Some(consumer), &plain()).unwrap();
+        kept.start().allow();
+        called.wait();
+        let since = Instant::now();
+        wait_until(LONG, || since.elapsed() > Duration::from_secs(3));
+        assert!(!kept.is_lost() && ttl(&client, lease) >= 0);
+        go_on.open();
+        drop(kept);
+        client.lease_revoke(lease, &plain()).unwrap();
     });
-    let kept = client.keep_alive(lease, Some(consumer), &plain()).unwrap();
-    kept.start().allow();
-    called.wait();
-    let since = Instant::now();
-    wait_until(LONG, || since.elapsed() > Duration::from_secs(3));
-    assert!(!kept.is_lost() && ttl(&client, lease) >= 0);
-    go_on.open();
-    drop(kept);
-    client.lease_revoke(lease, &plain()).unwrap();
 }
 
 #[test]
 fn a_client_that_is_closed_keeps_nothing() {
-    let etcd = Etcd::start(&versions().pop().unwrap());
-    let client = common::client(&etcd.url());
-    let lease = grant(&client, 60);
-    let (kept, told) = keep(&client, lease);
-    client.close();
-    assert!(matches!(loss(&told), Error::Closed { .. }));
-    assert!(kept.is_lost());
-    assert!(matches!(client.keep_alive(lease, None, &plain()), Err(Error::Closed { .. })));
-    common::client(&etcd.url()).lease_revoke(lease, &plain()).unwrap();
+    on_newest_leaving_no_lease(|etcd| {
+        let client = common::client(&etcd.url());
+        let lease = grant(&client, 60);
+        let (kept, told) = keep(&client, lease);
+        client.close();
+        assert!(matches!(loss(&told), Error::Closed { .. }));
+        assert!(kept.is_lost());
+        assert!(matches!(client.keep_alive(lease, None, &plain()), Err(Error::Closed { .. })));
+        common::client(&etcd.url()).lease_revoke(lease, &plain()).unwrap();
+    });
 }
 
 fn keep_into(tagged: &Tagged, client: &Client, lease: i64, name: usize) -> KeepAlive {

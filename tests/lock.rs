@@ -24,7 +24,7 @@ const NOT: Option<Duration> = Some(Duration::ZERO);
 
 #[test]
 fn a_lock_is_a_key_with_the_uuid_on_a_lease_and_leaves_neither() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let (mine, theirs) = (lock_of(&client, 30), lock_of(&client, 30));
         assert_ne!(mine.uuid(), theirs.uuid());
@@ -54,7 +54,7 @@ fn a_lock_is_a_key_with_the_uuid_on_a_lease_and_leaves_neither() {
 
 #[test]
 fn a_lock_is_waited_for_as_long_as_may_be() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let (mine, theirs) = (lock_of(&client, 30), lock_of(&client, 30));
         assert!(mine.acquire(NOT, &plain()).unwrap());
@@ -82,7 +82,7 @@ fn a_lock_is_waited_for_as_long_as_may_be() {
 
 #[test]
 fn a_hold_that_ran_out_is_known_as_lost_and_fences_nothing() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let (mine, theirs) = (lock_of(&client, 2), lock_of(&client, 30));
         assert!(mine.acquire(NOT, &plain()).unwrap());
@@ -103,21 +103,22 @@ fn a_hold_that_ran_out_is_known_as_lost_and_fences_nothing() {
 
 #[test]
 fn a_program_that_comes_back_with_its_uuid_finds_its_lock() {
-    let etcd = Etcd::start(&versions().pop().unwrap());
-    let client = common::client(&etcd.url());
-    let first = lock_of(&client, 30);
-    assert!(first.acquire(NOT, &plain()).unwrap());
-    let options = LockOptions { uuid: Some(first.uuid().to_owned()), ..LockOptions::default() };
-    let again = Lock::new(&client, b"name", options).unwrap();
-    assert!(again.is_acquired(&plain()).unwrap() && !again.acquire(NOT, &plain()).unwrap());
-    assert!(again.release(&plain()).unwrap() && !first.is_acquired(&plain()).unwrap());
-    assert!(!first.release(&plain()).unwrap());
-    assert_eq!(leases(&client), 0);
+    on_newest_leaving_no_lease(|etcd| {
+        let client = common::client(&etcd.url());
+        let first = lock_of(&client, 30);
+        assert!(first.acquire(NOT, &plain()).unwrap());
+        let options = LockOptions { uuid: Some(first.uuid().to_owned()), ..LockOptions::default() };
+        let again = Lock::new(&client, b"name", options).unwrap();
+        assert!(again.is_acquired(&plain()).unwrap() && !again.acquire(NOT, &plain()).unwrap());
+        assert!(again.release(&plain()).unwrap() && !first.is_acquired(&plain()).unwrap());
+        assert!(!first.release(&plain()).unwrap());
+        assert_eq!(leases(&client), 0);
+    });
 }
 
 #[test]
 fn an_answer_that_is_lost_costs_nothing() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let proxy = Proxy::start(&etcd.url());
         let client = common::client(&etcd.url());
         let both = format!("{},{}", proxy.url(), etcd.url());

@@ -32,7 +32,7 @@ fn nothing_is_left(client: &Client) {
 
 #[test]
 fn a_mutex_has_one_owner_whose_key_is_named_as_go_names_it() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let (one, other) = (session(&client), session(&client));
         let (mine, theirs) = (Mutex::new(&one, b"name"), Mutex::new(&other, b"name"));
@@ -58,7 +58,7 @@ fn a_mutex_has_one_owner_whose_key_is_named_as_go_names_it() {
 
 #[test]
 fn owners_follow_each_other_in_the_order_of_arrival_and_are_never_two() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let held = session(&client);
         let first = Mutex::new(&held, b"line");
@@ -88,7 +88,7 @@ fn owners_follow_each_other_in_the_order_of_arrival_and_are_never_two() {
 
 #[test]
 fn a_wait_that_is_cancelled_or_whose_session_goes_ends_at_once() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let held = session_of(&client, 3);
         let owner = Mutex::new(&held, b"m");
@@ -125,7 +125,7 @@ fn a_wait_that_is_cancelled_or_whose_session_goes_ends_at_once() {
 
 #[test]
 fn ten_who_wait_go_on_waiting_while_the_server_is_away() {
-    for_each_version(|mut etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let url = etcd.url();
         let client = common::client(&url);
         let held = session(&client);
@@ -156,7 +156,7 @@ fn ten_who_wait_go_on_waiting_while_the_server_is_away() {
 
 #[test]
 fn an_answer_that_is_lost_costs_nothing() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let proxy = Proxy::start(&etcd.url());
         let client = common::client(&etcd.url());
         let behind = common::client(&format!("{},{}", proxy.url(), etcd.url()));
@@ -179,7 +179,7 @@ fn an_answer_that_is_lost_costs_nothing() {
 
 #[test]
 fn a_lock_that_fails_deletes_its_key_as_soon_as_the_server_is_back() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let (held, waiting) = (session(&client), session(&client));
         let (owner, mutex) = (Mutex::new(&held, b"m"), Mutex::new(&waiting, b"m"));
@@ -251,7 +251,7 @@ fn a_key_whose_connection_had_been_idle_and_is_lost_is_not_forgotten_where_nobod
 
 #[test]
 fn a_fenced_write_happens_only_while_its_owner_has_the_mutex() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
         let session = session_of(&client, 2);
         let mutex = Mutex::new(&session, b"m");
@@ -271,31 +271,32 @@ fn a_fenced_write_happens_only_while_its_owner_has_the_mutex() {
 
 #[test]
 fn a_prefix_goes_on_names_and_comes_off_keys() {
-    let etcd = Etcd::start(&versions().pop().unwrap());
-    let plain_client = common::client(&etcd.url());
-    let client = Client::new(config_below(&etcd.url(), b"app/")).unwrap();
-    let (session, other) = (session(&client), session(&client));
-    let (mutex, waiting) = (Mutex::new(&session, b"m"), Mutex::new(&other, b"m"));
-    assert!(mutex.lock(None, &plain()).unwrap());
-    assert_eq!(keys(&plain_client, &prefix(b"")), [format!("app/m/{:x}", session.lease())]);
-    assert_eq!(mutex.key(), format!("m/{:x}", session.lease()).as_bytes());
-    let ready = Barrier::new(2);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
+    on_newest_leaving_no_lease(|etcd| {
+        let plain_client = common::client(&etcd.url());
+        let client = Client::new(config_below(&etcd.url(), b"app/")).unwrap();
+        let (session, other) = (session(&client), session(&client));
+        let (mutex, waiting) = (Mutex::new(&session, b"m"), Mutex::new(&other, b"m"));
+        assert!(mutex.lock(None, &plain()).unwrap());
+        assert_eq!(keys(&plain_client, &prefix(b"")), [format!("app/m/{:x}", session.lease())]);
+        assert_eq!(mutex.key(), format!("m/{:x}", session.lease()).as_bytes());
+        let ready = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                ready.wait();
+                assert!(waiting.lock(Some(LONG), &plain()).unwrap());
+            });
             ready.wait();
-            assert!(waiting.lock(Some(LONG), &plain()).unwrap());
+            wait_until(LONG, || keys(&client, &prefix(b"m/")).len() == 2);
+            mutex.unlock(&plain()).unwrap();
         });
-        ready.wait();
-        wait_until(LONG, || keys(&client, &prefix(b"m/")).len() == 2);
-        mutex.unlock(&plain()).unwrap();
+        drop((session, other));
+        nothing_is_left(&plain_client);
     });
-    drop((session, other));
-    nothing_is_left(&plain_client);
 }
 
 #[test]
 fn who_is_cut_off_hears_of_its_loss_before_another_one_has_the_mutex() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let proxy = Proxy::start(&etcd.url());
         let (near, far) = (common::client(&etcd.url()), common::client(&proxy.url()));
         let (tell, told) = std::sync::mpsc::channel();

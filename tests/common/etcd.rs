@@ -39,6 +39,31 @@ pub fn for_each_version_with(flags: &[&str], run: impl Fn(Etcd) + Sync) {
     with_each_version(|version| run(Etcd::start_with_flags(version, flags)));
 }
 
+/// Runs a test of what lives on leases on a fresh server of every version: after it the server has those that it had
+/// before.
+#[track_caller]
+pub fn for_each_version_leaving_no_lease(run: impl Fn(&mut Etcd) + Sync) {
+    for_each_version(|mut etcd| leaving_no_lease(&mut etcd, &run));
+}
+
+/// The same on the newest version.
+#[track_caller]
+pub fn on_newest_leaving_no_lease(run: impl Fn(&mut Etcd)) {
+    leaving_no_lease(&mut Etcd::start(&versions().pop().unwrap()), run);
+}
+
+#[track_caller]
+fn leaving_no_lease(etcd: &mut Etcd, run: impl Fn(&mut Etcd)) {
+    let leases = |etcd: &Etcd| {
+        let mut leases = super::client(&etcd.url()).lease_list(&super::plain()).unwrap().ids.clone();
+        leases.sort();
+        leases
+    };
+    let before = leases(etcd);
+    run(etcd);
+    assert_eq!(leases(etcd), before, "leases are left");
+}
+
 /// Runs a test for every version, whatever it starts of it.
 #[track_caller]
 pub fn with_each_version(run: impl Fn(&str) + Sync) {

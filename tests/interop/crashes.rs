@@ -61,7 +61,7 @@ fn the_other_process() {
 
 #[test]
 fn what_was_locked_is_free_when_the_lease_of_a_killed_process_has_run_out() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = client(&etcd.url());
         let session = session(&client);
         for peer in [ourselves(&etcd, "mutex"), go(&etcd, "hold", &["held"])] {
@@ -87,7 +87,7 @@ fn what_was_locked_is_free_when_the_lease_of_a_killed_process_has_run_out() {
 
 #[test]
 fn who_was_stopped_beyond_its_time_knows_and_counts_nothing_over_its_successor() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = client(&etcd.url());
         let session = session(&client);
         let mutex = Mutex::new(&session, b"held");
@@ -121,18 +121,19 @@ fn who_was_stopped_beyond_its_time_knows_and_counts_nothing_over_its_successor()
 
 #[test]
 fn one_that_goes_on_in_time_counts() {
-    let etcd = Etcd::start(&versions().pop().unwrap());
-    let client = client(&etcd.url());
-    for task in ["mutex", "lock"] {
-        let before = number(&client, "counter");
-        let mut holding = Peer::start(ourselves(&etcd, task));
-        holding.says("locked");
-        let since = Instant::now();
-        holding.tell("go on");
-        holding.says("counted");
-        assert!(since.elapsed() < Duration::from_secs(2), "it was in time");
-        assert_eq!(number(&client, "counter"), before + 1);
-        holding.finish();
-    }
-    no_lease_is_left(&client);
+    on_newest_leaving_no_lease(|etcd| {
+        let client = client(&etcd.url());
+        for task in ["mutex", "lock"] {
+            let before = number(&client, "counter");
+            let mut holding = Peer::start(ourselves(&etcd, task));
+            holding.says("locked");
+            let since = Instant::now();
+            holding.tell("go on");
+            holding.says("counted");
+            assert!(since.elapsed() < Duration::from_secs(2), "it was in time");
+            assert_eq!(number(&client, "counter"), before + 1);
+            holding.finish();
+        }
+        no_lease_is_left(&client);
+    });
 }

@@ -50,5 +50,9 @@ fn leaders_of_go_etcdctl_and_ours_follow_each_other_and_are_seen_by_all() {
             wait_until(LONG, || election.leader(&plain()).unwrap().kvs.is_empty());
         });
         gos.finish();
+        // The others' go when their time is over: they were killed.
+        let ours = session.lease();
+        drop((observer, election, session));
+        assert!(!client.lease_list(&plain()).unwrap().ids.contains(&ours));
     });
 }

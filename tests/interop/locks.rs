@@ -12,7 +12,7 @@ fn lock_of(client: &Client, name: &str) -> Lock {
 
 #[test]
 fn a_thousand_turns_with_python_count_to_a_thousand() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let pythons = Peer::start(python(&etcd, "turns", &["shared", "400"]));
         std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -36,7 +36,7 @@ fn a_thousand_turns_with_python_count_to_a_thousand() {
 
 #[test]
 fn each_sees_what_the_other_holds() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = client(&etcd.url());
         let lock = lock_of(&client, "name");
         let look = |expected: &str| Peer::start(python(&etcd, "look", &["name"])).says(expected);
@@ -60,14 +60,15 @@ fn each_sees_what_the_other_holds() {
 
 #[test]
 fn a_python_that_is_killed_holds_the_lock_for_its_time_and_no_longer() {
-    let etcd = Etcd::start(&versions().pop().unwrap());
-    let client = client(&etcd.url());
-    let holding = Peer::start(python(&etcd, "hold", &["name"]));
-    holding.says("locked");
-    holding.kill();
-    let lock = lock_of(&client, "name");
-    assert!(!lock.acquire(Some(Duration::ZERO), &plain()).unwrap());
-    assert!(lock.acquire(Some(LONG), &plain()).unwrap());
-    assert!(lock.release(&plain()).unwrap());
-    no_lease_is_left(&client);
+    on_newest_leaving_no_lease(|etcd| {
+        let client = client(&etcd.url());
+        let holding = Peer::start(python(&etcd, "hold", &["name"]));
+        holding.says("locked");
+        holding.kill();
+        let lock = lock_of(&client, "name");
+        assert!(!lock.acquire(Some(Duration::ZERO), &plain()).unwrap());
+        assert!(lock.acquire(Some(LONG), &plain()).unwrap());
+        assert!(lock.release(&plain()).unwrap());
+        no_lease_is_left(&client);
+    });
 }

@@ -24,7 +24,7 @@ fn turns(etcd: &Etcd, name: &str, count: usize) {
 
 #[test]
 fn a_thousand_turns_with_go_count_to_a_thousand() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let peers = [(); 2].map(|()| Peer::start(go(&etcd, "turns", &["shared", "250"])));
         std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -41,7 +41,7 @@ fn a_thousand_turns_with_go_count_to_a_thousand() {
 
 #[test]
 fn etcdctl_lock_takes_turns() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let url = etcd.url();
         let program = etcdctl(&etcd, &[]).get_program().to_str().unwrap().to_owned();
         let step = format!(
@@ -62,7 +62,7 @@ fn etcdctl_lock_takes_turns() {
 
 #[test]
 fn the_order_of_arrival_is_one_for_all() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = client(&etcd.url());
         let waiting = |count: usize| wait_until(LONG, || keys(&client, &prefix(b"line/")).len() == count);
         let session = session(&client);
@@ -90,7 +90,7 @@ fn the_order_of_arrival_is_one_for_all() {
 
 #[test]
 fn readers_and_writers_of_go_and_ours_respect_each_other() {
-    for_each_version(|etcd| {
+    for_each_version_leaving_no_lease(|etcd| {
         let client = client(&etcd.url());
         let session = session(&client);
         let (ours, not) = (RwLock::new(&session, b"rw").unwrap(), Some(std::time::Duration::ZERO));
