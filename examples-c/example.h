@@ -35,7 +35,8 @@ static inline int is_text(etcdgw_bytes bytes, const char *text)
     return bytes.len == strlen(text) && memcmp(bytes.data, text, bytes.len) == 0;
 }
 
-/* A client of these endpoints, else of $ETCDGW_ENDPOINTS, else of http://127.0.0.1:2379. It connects on first use. */
+/* A client of these endpoints, else of $ETCDGW_ENDPOINTS, else of http://127.0.0.1:2379, with the certificates, the user
+ * and the prefix of all keys that the environment names, if it does. It connects on first use. */
 static inline etcdgw_client *connect_to(const char *endpoints)
 {
     etcdgw_error *err = NULL;
@@ -43,6 +44,12 @@ static inline etcdgw_client *connect_to(const char *endpoints)
     etcdgw_client_options options = ETCDGW_CLIENT_OPTIONS_INIT;
 
     options.endpoints = endpoints != NULL ? endpoints : getenv("ETCDGW_ENDPOINTS");
+    options.ca_cert_file = getenv("ETCDGW_CA_CERT");
+    options.cert_file = getenv("ETCDGW_CERT");
+    options.key_file = getenv("ETCDGW_KEY");
+    options.user = getenv("ETCDGW_USER");
+    options.password = getenv("ETCDGW_PASSWORD");
+    options.key_prefix = etcdgw_str(getenv("ETCDGW_KEY_PREFIX"));
     return failed("client", etcdgw_client_new(&options, &client, &err), &err) ? NULL : client;
 }
 
