@@ -2598,6 +2598,10 @@ void etcdgw_keepalive_free(struct etcdgw_keepalive *keepalive);
  * With a queue `user_data_free` runs when no event is left and none can come: once the session has been closed, orphaned
  * or freed, or its queue has been freed, or the event that was taken has been freed; on the thread that does this.
  *
+ * A lease that can't be renewed counts as lost when its time is over, one that somebody else has revoked at the next
+ * renewal, which is within a third of the time granted. etcd renews no lease with a key that its user may not write, 3.4
+ * excepted: a role that is revoked ends the sessions that stood on it.
+ *
  * Returns `ETCDGW_LEASE_EXPIRED` when the lease to adopt is gone.
  */
 etcdgw_status etcdgw_session_new(struct etcdgw_client *client,
