@@ -1,6 +1,8 @@
 //! Copies that are made anew.
 
-use crate::common::{End, Fault, LONG, Proxy, client, config, for_each_version, plain, put, put_revision, wait_until};
+use crate::common::{
+    End, Fault, LONG, Proxy, administrator, client, config, for_each_version, plain, put, put_revision, wait_until,
+};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::concurrency::mirror::ChangeKind;
@@ -32,7 +34,7 @@ fn a_compaction_while_disconnected_rebuilds_it_and_tells_the_difference() {
         delete(&direct, b"r/gone");
         delete(&direct, b"r/a");
         let last = put_revision(&direct, b"beside", b"");
-        direct.compact(last, true, &plain()).unwrap();
+        administrator(&etcd.url()).compact(last, true, &plain()).unwrap();
         assert_eq!(shown(&mirror).len(), 3);
         proxy.heal();
         assert!(mirror.wait_for_revision(last, Some(LONG)).unwrap());
@@ -67,7 +69,7 @@ fn what_was_untold_before_a_copy_was_made_anew_is_told_before_the_difference() {
         separate(&proxy);
         put(&direct, b"r/a", b"2").unwrap();
         let last = put_revision(&direct, b"r/a", b"3");
-        direct.compact(last, true, &plain()).unwrap();
+        administrator(&etcd.url()).compact(last, true, &plain()).unwrap();
         proxy.heal();
         assert!(mirror.wait_for_revision(last, Some(LONG)).unwrap());
         let hearer = Hearer::default();
@@ -87,7 +89,7 @@ fn a_mirror_that_is_freed_while_it_is_made_anew_is_gone_at_once() {
         let (mirror, hearer) = open(&through, b"r/");
         separate(&proxy);
         let last = put_revision(&direct, b"r/a", b"2");
-        direct.compact(last, true, &plain()).unwrap();
+        administrator(&etcd.url()).compact(last, true, &plain()).unwrap();
         proxy.heal();
         let ((), took) = crate::common::timed(|| drop(mirror));
         assert!(took < LONG, "{took:?}");
