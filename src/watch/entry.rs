@@ -40,6 +40,8 @@ pub(super) struct Entry {
     pub asks_progress: bool,
     /// Progress requests of its socket before the server had confirmed it there.
     pub requests_before: u64,
+    /// How often a server has confirmed it.
+    pub creations: u64,
 }
 
 /// How the messages of a watch get here.
@@ -75,6 +77,7 @@ impl Entry {
             refusals: 0,
             asks_progress: false,
             requests_before: 0,
+            creations: 0,
         };
         (start.watch, entry)
     }

@@ -7,6 +7,7 @@ mod common;
 mod cancelling;
 mod choosing;
 mod delivering;
+mod doubting;
 mod ending;
 mod events;
 mod faults;

@@ -86,7 +86,7 @@ enum Timer {
     },
     /// How far the watches of a socket have come, unasked.
     Progress(u64),
-    /// A read of the revision that failed.
+    /// The rest after a read of the revision that failed.
     Revision,
     Member(Arc<str>),
 }
@@ -183,6 +183,8 @@ impl Reactor {
             while let Some(timer) = self.timers.take(now) {
                 self.fire(timer);
             }
+            // Not sooner: one read is to serve all that have come to want it in this turn.
+            self.read_revision();
             self.send_unsent();
         }
     }
@@ -200,7 +202,6 @@ impl Reactor {
                 Message::Stop => self.is_stopped = true,
             }
         }
-        self.read_revision();
     }
 
     fn take_report(&mut self, report: Report) {
@@ -219,7 +220,7 @@ impl Reactor {
             Timer::Socket(key) => self.tick_socket(key),
             Timer::Answer { socket, after } => self.repeat_progress_request(socket, after),
             Timer::Progress(key) => self.ask_progress_of(key),
-            Timer::Revision => self.read_revision(),
+            Timer::Revision => self.revisions.rests = false,
             Timer::Member(endpoint) => self.tick_member(endpoint),
         }
     }
@@ -231,7 +232,7 @@ impl Reactor {
         }
         let is_unpinned = matches!(entry.link, Link::Unpinned);
         self.watches.insert(watch, entry);
-        if is_unpinned { self.revisions.wait(watch) } else { self.place(watch) }
+        if is_unpinned { self.wait_for_revision(watch) } else { self.place(watch) }
     }
 
     /// Nobody owns this watch any more.

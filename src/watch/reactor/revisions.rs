@@ -10,29 +10,46 @@ use crate::watch::errand::Errand;
 
 #[derive(Default)]
 pub(super) struct Revisions {
-    /// The watches that the next read is for.
-    waiting: Vec<u64>,
-    /// Those that the one under way is for.
-    served: Vec<u64>,
+    /// Whom the next read is for.
+    waiting: Vec<Wait>,
+    /// Whom the one under way is for; the first of them is the watch that it is made with the rights of.
+    served: Vec<Wait>,
+    /// The last read failed, and the next one is not to begin yet.
+    pub(super) rests: bool,
 }
 
-impl Revisions {
-    /// Has a watch served by the next read.
-    pub(super) fn wait(&mut self, watch: u64) {
-        self.waiting.push(watch);
-    }
+/// A watch that waits for a read, and how often it had been confirmed then. A read that a watch has waited for tells
+/// nothing of a server that has confirmed it since: that may be behind what was seen only after the read.
+#[derive(Clone, Copy)]
+struct Wait {
+    watch: u64,
+    creations: u64,
 }
 
 impl Reactor {
+    /// Has a watch served by the next read, which begins at the end of this turn or later.
+    pub(super) fn wait_for_revision(&mut self, watch: u64) {
+        let creations = self.watches.get(&watch).map_or(0, |entry| entry.creations);
+        self.revisions.waiting.push(Wait { watch, creations });
+    }
+
+    /// Whether a watch still wants what it has waited for.
+    fn wants(&self, wait: Wait) -> bool {
+        self.watches.get(&wait.watch).is_some_and(|entry| {
+            let wants = matches!(entry.link, Link::Unpinned) || entry.account.is_behind();
+            wants && entry.creations == wait.creations
+        })
+    }
+
     /// Begins a read where one is wanted and none is under way.
     pub(super) fn read_revision(&mut self) {
-        if !self.revisions.served.is_empty() {
+        if self.revisions.rests || !self.revisions.served.is_empty() {
             return;
         }
         let waiting = std::mem::take(&mut self.revisions.waiting);
-        self.revisions.served = waiting.into_iter().filter(|watch| self.watches.contains_key(watch)).collect();
-        let first = self.revisions.served.first().and_then(|watch| Some((*watch, self.watches.get(watch)?)));
-        if let Some((watch, entry)) = first {
+        self.revisions.served = waiting.into_iter().filter(|wait| self.wants(*wait)).collect();
+        let first = self.revisions.served.first().map(|wait| wait.watch);
+        if let Some((watch, entry)) = first.and_then(|watch| Some((watch, self.watches.get(&watch)?))) {
             let request = entry.request.clone();
             self.send_errand(Errand::ReadRevision { watch, request }, Deadline::after(limits::DEFAULT_TIMEOUT));
         }
@@ -40,30 +57,36 @@ impl Reactor {
 
     /// A read has ended, which was made with the rights of `reader`.
     pub(super) fn take_revision(&mut self, reader: u64, revision: Result<i64>) {
-        let served = std::mem::take(&mut self.revisions.served);
+        let mut served = std::mem::take(&mut self.revisions.served);
+        served.retain(|wait| self.wants(*wait));
         match revision {
-            Ok(revision) => served.into_iter().for_each(|watch| self.know_revision(watch, revision)),
+            Ok(revision) => served.into_iter().for_each(|wait| self.know_revision(wait.watch, revision)),
             Err(error) if self.is_final(&error) => {
+                let is_reader = |wait: &Wait| wait.watch == reader;
+                let is_wanted = served.iter().any(is_reader);
                 // Another one may have other rights.
-                self.revisions.waiting.extend(served.into_iter().filter(|watch| *watch != reader));
-                let is_unpinned = self.watches.get(&reader).is_some_and(|entry| matches!(entry.link, Link::Unpinned));
-                if is_unpinned {
+                self.revisions.waiting.extend(served.into_iter().filter(|wait| !is_reader(wait)));
+                // Neither where to start nor whether to believe the server can be told of a watch that may not read.
+                if is_wanted {
                     self.end(reader, error);
                 }
             }
-            Err(_) => {
-                for watch in served {
-                    match self.watches.get(&watch).map(|entry| &entry.link) {
-                        Some(Link::Unpinned) => self.rest_watch(watch),
-                        Some(_) => self.revisions.waiting.push(watch),
-                        None => {}
-                    }
-                }
-                self.timers.set(limits::WATCH_BACKOFF_LONGEST, Timer::Revision);
-                return;
+            Err(_) => self.rest_after_read(served),
+        }
+    }
+
+    /// A read has failed that another one may succeed after.
+    fn rest_after_read(&mut self, served: Vec<Wait>) {
+        for wait in served {
+            let is_unpinned = self.watches.get(&wait.watch).is_some_and(|entry| matches!(entry.link, Link::Unpinned));
+            if is_unpinned {
+                self.rest_watch(wait.watch);
+            } else {
+                self.revisions.waiting.push(wait);
             }
         }
-        self.read_revision();
+        self.revisions.rests = true;
+        self.timers.set(limits::WATCH_BACKOFF_LONGEST, Timer::Revision);
     }
 
     fn know_revision(&mut self, watch: u64, revision: i64) {

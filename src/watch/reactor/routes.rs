@@ -387,8 +387,7 @@ impl Reactor {
         match &entry.link {
             Link::Resting if entry.account.next_revision() == 0 => {
                 entry.link = Link::Unpinned;
-                self.revisions.wait(watch);
-                self.read_revision();
+                self.wait_for_revision(watch);
             }
             Link::Resting => {
                 entry.link = Link::Due;

@@ -91,10 +91,10 @@ impl Reactor {
             if let Link::Shared { socket, .. } = entry.link {
                 entry.requests_before = self.sockets.get(&socket).map_or(0, |socket| socket.progress_requests);
             }
+            entry.creations += 1;
             entry.confirm();
             if entry.account.is_behind() {
-                self.revisions.wait(watch);
-                self.read_revision();
+                self.wait_for_revision(watch);
             }
             if was_confirmed {
                 self.note_resume(watch, endpoint);
