@@ -11,7 +11,7 @@ use crate::net::{CancelToken, Control};
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Namespace, Response};
 use crate::stats::ClientStats;
-use crate::watch::{Buffers, Hub};
+use crate::watch::{Buffers, Hub, WatchSettings};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,10 +61,10 @@ impl Client {
         let timeout = config.timeout;
         let auto_sync = AutoSync::new(config.auto_sync);
         let (watch_bytes, total_bytes) = (config.watch_buffer_bytes, config.watch_buffer_total_bytes);
-        let (websocket, liveness) = (config.websocket, config.watch_liveness);
+        let watch_settings = WatchSettings::new(&config, namespace.clone());
         let channel = Arc::new(Channel::new(config)?);
         let buffers = Buffers::new(watch_bytes, total_bytes, channel.counters().clone());
-        let hub = Hub::new(channel.clone(), namespace.clone(), websocket, liveness, buffers);
+        let hub = Hub::new(channel.clone(), watch_settings, buffers);
         let keeper = Keeper::default();
         Ok(Client { shared: Arc::new(Shared { auto_sync, channel, hub, keeper, namespace, timeout }) })
     }

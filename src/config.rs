@@ -35,6 +35,9 @@ pub struct Config {
     pub websocket: WebSocketUse,
     /// How long a member may be silent before its watches leave it.
     pub watch_liveness: Duration,
+    /// How often a server is asked how far the watches of a connection have come, so that what is compacted is not what
+    /// a quiet one would go on from.
+    pub watch_progress: Duration,
     /// The largest answer taken.
     pub max_response_bytes: usize,
     /// How many further attempts a call may make; `None`: on each endpoint one, and as long as time is left where the
@@ -62,6 +65,7 @@ impl Default for Config {
             watch_buffer_total_bytes: limits::DEFAULT_WATCH_BUFFER_TOTAL_BYTES,
             websocket: WebSocketUse::Auto,
             watch_liveness: limits::DEFAULT_WATCH_LIVENESS,
+            watch_progress: limits::DEFAULT_WATCH_PROGRESS,
             max_response_bytes: limits::DEFAULT_MAX_RESPONSE_BYTES,
             max_retries: None,
             max_idle_connections: limits::DEFAULT_MAX_IDLE_CONNECTIONS,

@@ -63,12 +63,16 @@ pub const DEFAULT_WATCH_LIVENESS: Duration = Duration::from_secs(10);
 /// Received of one watch's stream before others have their turn.
 pub const WATCH_TURN_BYTES: usize = 1 << 20;
 
+/// How long the read that finds out whether a cluster went back in time waits for further watches to serve: those of a
+/// connection are confirmed one after another.
+pub const WATCH_DOUBTS_GATHERED: Duration = Duration::from_millis(5);
+
 /// Held back of a watch while it is found out whether its cluster went back in time.
 pub const WATCH_DOUBTED_BYTES: usize = 1 << 20;
 
 /// How often the resume points of quiet watches are moved on. A compaction that leaves less history than this may end one
 /// that loses its connection; applications keep history for minutes at least.
-pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
+pub const DEFAULT_WATCH_PROGRESS: Duration = Duration::from_secs(60);
 
 /// How soon a progress request that nobody answered is made again, while the owner of a watch waits for it, at first and
 /// at last: a watch that begins in the future keeps the others of its connection without an answer until then.

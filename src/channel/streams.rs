@@ -24,6 +24,8 @@ pub(crate) enum Upgrade {
     Open(Box<OpenSocket>),
     /// That member, or what stands before it, has none that is safe.
     Unfit { endpoint: Arc<str>, retry: Duration },
+    /// The connection was lost while it was upgraded: by what lets none through, or by chance.
+    Lost { endpoint: Arc<str>, error: Error },
 }
 
 /// Whether a member may be asked for a WebSocket.
@@ -218,10 +220,11 @@ impl Attempt<'_> {
             Ok(Head { status, .. }) => {
                 Ok(self.unfit(format_args!("the upgrade is answered with HTTP status {status}")))
             }
-            // What stands in between may close the connection without a word, or let it hang.
-            Err(error @ (Error::Lost { .. } | Error::Protocol { .. } | Error::Deadline { .. }))
-                if self.call.control.check().is_ok() =>
-            {
+            Err(error @ Error::Lost { .. }) if self.call.control.check().is_ok() => {
+                Ok(Upgrade::Lost { endpoint: url.clone(), error })
+            }
+            // What stands in between may let the connection hang.
+            Err(error @ (Error::Protocol { .. } | Error::Deadline { .. })) if self.call.control.check().is_ok() => {
                 Ok(self.unfit(error.full_message()))
             }
             Err(error) => Err(error),

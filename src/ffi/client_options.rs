@@ -157,6 +157,7 @@ pub(super) unsafe fn config(given: *const etcdgw_client_options) -> Result<Confi
             defaults.watch_buffer_total_bytes,
         )?,
         websocket: websocket_use(options.websocket)?,
+        watch_progress: defaults.watch_progress,
         watch_liveness: match u64::try_from(options.watch_liveness_ms) {
             Ok(0) => defaults.watch_liveness,
             Ok(limit) => Duration::from_millis(limit),

@@ -5,27 +5,20 @@ use super::delivery::{Delivery, DeliveryGuard};
 use super::pins::Pins;
 use super::reactor::{Reactor, Settings};
 use super::switchboard::{Message, Switchboard};
-use super::unfit::Unfit;
 use crate::channel::Channel;
-use crate::config::WebSocketUse;
 use crate::error::Result;
 use crate::net::{self, lock};
-use crate::rpc::Namespace;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// Where a client's watches find what drives them.
 ///
 /// Locks of an engine, a switchboard or a delivery may be taken under its own, never the other way round.
 pub(crate) struct Hub {
     channel: Arc<Channel>,
-    namespace: Namespace,
-    websocket: WebSocketUse,
-    liveness: Duration,
+    settings: Settings,
     buffers: Arc<Buffers>,
-    unfit: Arc<Unfit>,
     state: Mutex<State>,
 }
 
@@ -50,15 +43,8 @@ pub(super) struct Engine {
 }
 
 impl Hub {
-    pub(crate) fn new(
-        channel: Arc<Channel>,
-        namespace: Namespace,
-        websocket: WebSocketUse,
-        liveness: Duration,
-        buffers: Buffers,
-    ) -> Hub {
-        let (buffers, unfit) = (Arc::new(buffers), Arc::default());
-        Hub { channel, namespace, websocket, liveness, buffers, unfit, state: Mutex::default() }
+    pub(crate) fn new(channel: Arc<Channel>, settings: Settings, buffers: Buffers) -> Hub {
+        Hub { channel, settings, buffers: Arc::new(buffers), state: Mutex::default() }
     }
 
     /// What drives the client's watches, started where there were none.
@@ -72,13 +58,7 @@ impl Hub {
             // Its watches hear of that as of everything else.
             board.send(Message::Close);
         }
-        let settings = Settings {
-            namespace: self.namespace.clone(),
-            websocket: self.websocket,
-            liveness: self.liveness,
-            unfit: self.unfit.clone(),
-        };
-        let reactor = Reactor::new(self.channel.clone(), board.clone(), settings)?;
+        let reactor = Reactor::new(self.channel.clone(), board.clone(), self.settings.clone())?;
         let thread = net::spawn("etcdgw-watch", move || reactor.run())?;
         let engine = Arc::new(Engine {
             board,

@@ -40,6 +40,7 @@ pub(crate) use buffers::Buffers;
 pub(crate) use delivery::{Deliver, Delivered, Delivery, DeliveryGuard};
 pub(crate) use hub::Hub;
 pub use mailbox::Consumer;
+pub(crate) use reactor::Settings as WatchSettings;
 pub use response::{WatchKind, WatchResponse};
 
 use crate::client::{CallOptions, Client};

@@ -168,13 +168,11 @@ fn upgrading_with(upgrade: impl Fn(&Request, &mut Reply<'_>) + Send + Sync + 'st
 #[test]
 fn what_lets_no_upgrade_through_gets_streams_and_is_not_asked_again() {
     type Answer = fn(&Request, &mut Reply<'_>);
-    let answers: [(&str, Answer); 9] = [
+    let answers: [(&str, Answer); 7] = [
         ("403", |_, reply| reply.status("403 Forbidden", "no")),
         ("404", |_, reply| reply.status("404 Not Found", r#"{"code":5,"message":"Not Found"}"#)),
         ("502", |_, reply| reply.status("502 Bad Gateway", "<html>")),
         ("200", |_, reply| reply.json("{}")),
-        ("closed", |_, reply| reply.close()),
-        ("reset", |_, reply| reply.reset()),
         ("garbage", |_, reply| reply.raw("garbage\r\n\r\n")),
         ("no accept", |_, reply| reply.raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")),
         ("silence", |_, reply| reply.hold()),
@@ -192,12 +190,48 @@ fn what_lets_no_upgrade_through_gets_streams_and_is_not_asked_again() {
 }
 
 #[test]
-fn what_accepts_upgrades_and_passes_nothing_on_gets_streams_in_the_end() {
-    let gateway = upgrading_with(|request, reply| reply.upgrade(request).close());
-    let watch = client(gateway.url()).watch_open(from(one(b"k"), 5)).unwrap();
-    assert_eq!(values(&next(&watch).changes), ["5"]);
-    let upgrades = gateway.requests().iter().filter(|request| line(request) == UPGRADE).count();
-    assert!((2..10).contains(&upgrades), "{upgrades}");
+fn what_ends_upgraded_connections_without_a_word_gets_streams_in_the_end() {
+    type Answer = fn(&Request, &mut Reply<'_>);
+    let answers: [(&str, Answer); 3] = [
+        ("closed", |_, reply| reply.close()),
+        ("reset", |_, reply| reply.reset()),
+        ("accepted and closed", |request, reply| reply.upgrade(request).close()),
+    ];
+    for (case, answer) in answers {
+        let gateway = upgrading_with(answer);
+        let watch = client(gateway.url()).watch_open(from(one(b"k"), 5)).unwrap();
+        assert_eq!(values(&next(&watch).changes), ["5"], "{case}");
+        let upgrades = gateway.requests().iter().filter(|request| line(request) == UPGRADE).count();
+        assert!((2..10).contains(&upgrades), "{case}: {upgrades}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_lost_while_it_is_upgraded_is_made_again() {
+    let upgrades = AtomicUsize::new(0);
+    let gateway = upgrading_with(move |request, reply| match upgrades.fetch_add(1, Ordering::SeqCst) {
+        0 => reply.close(),
+        1 => reply.reset(),
+        _ => {
+            let mut socket = reply.upgrade(request);
+            serve(&mut socket);
+            reply.close();
+        }
+    });
+    let client = client(gateway.url());
+    let watches: Vec<_> = (0..20).map(|_| client.watch_open(from(one(b"k"), 5)).unwrap()).collect();
+    for watch in &watches {
+        assert_eq!(values(&next(watch).changes), ["5"]);
+    }
+    let count = |what: &str| gateway.requests().iter().filter(|request| line(request) == what).count();
+    assert_eq!((count(UPGRADE), count(STREAM)), (3, 0));
+}
+
+#[test]
+fn who_insists_on_a_websocket_that_is_lost_time_and_again_is_told() {
+    let gateway = upgrading_with(|_, reply| reply.close());
+    let error = refusal(with(&gateway, WebSocketUse::Always, None).watch_open(from(one(b"k"), 5)));
+    assert!(matches!(error, Error::Lost { .. }), "{error:?}");
 }
 
 #[test]

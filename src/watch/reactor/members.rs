@@ -106,7 +106,8 @@ impl Reactor {
             self.lose_socket(key, &error);
         } else if socket.ignores_creates(patience / 2) {
             // A request that it could not read has ended its reading without a word.
-            self.settings.unfit.add(&endpoint);
+            let require_leader = socket.require_leader;
+            self.distrust(&endpoint, require_leader);
             self.lose_socket(key, &self.silence_of(&endpoint));
         }
     }

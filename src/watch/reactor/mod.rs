@@ -22,7 +22,7 @@ use super::switchboard::{Message, Switchboard};
 use super::timers::Timers;
 use super::unfit::Unfit;
 use crate::channel::Channel;
-use crate::config::WebSocketUse;
+use crate::config::{Config, WebSocketUse};
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::net::{Epoll, no_descriptor};
@@ -37,13 +37,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What of a client's settings matters here.
-pub(super) struct Settings {
-    pub namespace: Namespace,
-    pub websocket: WebSocketUse,
+#[derive(Clone)]
+pub(crate) struct Settings {
+    namespace: Namespace,
+    websocket: WebSocketUse,
     /// How long a member may be silent.
-    pub liveness: Duration,
+    liveness: Duration,
+    /// How often the resume points of quiet watches are moved on.
+    progress: Duration,
     /// Shared with what drives the client's watches after this.
-    pub unfit: Arc<Unfit>,
+    unfit: Arc<Unfit>,
+}
+
+impl Settings {
+    pub(crate) fn new(config: &Config, namespace: Namespace) -> Settings {
+        let Config { websocket, watch_liveness: liveness, watch_progress: progress, .. } = *config;
+        Settings { namespace, websocket, liveness, progress, unfit: Arc::default() }
+    }
 }
 
 /// See the module.
@@ -86,7 +96,7 @@ enum Timer {
     },
     /// How far the watches of a socket have come, unasked.
     Progress(u64),
-    /// The rest after a read of the revision that failed.
+    /// The pause before a read of the revision.
     Revision,
     Member(Arc<str>),
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::watch::entry::Link;
 use crate::watch::errand::Errand;
+use std::time::Duration;
 
 #[derive(Default)]
 pub(super) struct Revisions {
@@ -14,7 +15,7 @@ pub(super) struct Revisions {
     waiting: Vec<Wait>,
     /// Whom the one under way is for; the first of them is the watch that it is made with the rights of.
     served: Vec<Wait>,
-    /// The last read failed, and the next one is not to begin yet.
+    /// The next one is not to begin before its time.
     pub(super) rests: bool,
 }
 
@@ -31,6 +32,20 @@ impl Reactor {
     pub(super) fn wait_for_revision(&mut self, watch: u64) {
         let creations = self.watches.get(&watch).map_or(0, |entry| entry.creations);
         self.revisions.waiting.push(Wait { watch, creations });
+    }
+
+    /// The same of a watch that a server has confirmed which is behind.
+    pub(super) fn doubt(&mut self, watch: u64) {
+        self.wait_for_revision(watch);
+        if self.revisions.served.is_empty() {
+            self.rest_before_read(limits::WATCH_DOUBTS_GATHERED);
+        }
+    }
+
+    fn rest_before_read(&mut self, pause: Duration) {
+        if !std::mem::replace(&mut self.revisions.rests, true) {
+            self.timers.set(pause, Timer::Revision);
+        }
     }
 
     /// Whether a watch still wants what it has waited for.
@@ -85,8 +100,7 @@ impl Reactor {
                 self.revisions.waiting.push(wait);
             }
         }
-        self.revisions.rests = true;
-        self.timers.set(limits::WATCH_BACKOFF_LONGEST, Timer::Revision);
+        self.rest_before_read(limits::WATCH_BACKOFF_LONGEST);
     }
 
     fn know_revision(&mut self, watch: u64, revision: i64) {

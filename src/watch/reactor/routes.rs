@@ -31,7 +31,7 @@ struct Route {
     /// Whether the next member is asked for its leader before it is used: not where the connection to the last one was
     /// just lost, since a server that has just started takes half a second to answer that.
     asks_for_leader: bool,
-    /// WebSockets lost one after another that had carried nothing.
+    /// WebSockets lost one after another that had carried nothing, or in being opened.
     mute_sockets: u32,
 }
 
@@ -141,7 +141,7 @@ impl Reactor {
                 self.channel.logger().log(Level::Info, format_args!("watches share a WebSocket to {endpoint}"));
                 self.attend(&endpoint);
                 self.timers.set(self.tick(), Timer::Socket(key));
-                self.timers.set(limits::WATCH_PROGRESS_INTERVAL, Timer::Progress(key));
+                self.timers.set(self.settings.progress, Timer::Progress(key));
                 self.sockets.insert(key, socket);
                 let route = self.routes.of(require_leader);
                 (route.state, route.asks_for_leader) = (State::Socket(key), false);
@@ -156,9 +156,37 @@ impl Reactor {
                 self.settings.unfit.add_for(&endpoint, retry);
                 self.timers.set(retry, Timer::Route { require_leader });
             }
+            Ok(Upgrade::Lost { endpoint, error }) => {
+                if !self.is_mute_once_more(require_leader) {
+                    self.channel.logger().log(Level::Debug, format_args!("{}", error.full_message()));
+                    return self.rest(require_leader);
+                }
+                if self.settings.websocket == WebSocketUse::Always {
+                    return self.fail_route(require_leader, error);
+                }
+                self.distrust(&endpoint, require_leader);
+            }
             Err(error) => return self.fail_route(require_leader, error),
         }
         self.place_all(require_leader);
+    }
+
+    /// A WebSocket was lost that had carried nothing. Whether it is one too many: what accepts upgrades and then passes
+    /// nothing on is no better than what refuses them, but a member that dies at that moment is none of the kind.
+    fn is_mute_once_more(&mut self, require_leader: bool) -> bool {
+        let route = self.routes.of(require_leader);
+        route.mute_sockets += 1;
+        let is_too_many = route.mute_sockets >= limits::MAX_MUTE_SOCKETS;
+        if is_too_many {
+            route.mute_sockets = 0;
+        }
+        is_too_many
+    }
+
+    /// No WebSocket is used at an endpoint for a while; what gets streams for that is moved when it is over.
+    pub(super) fn distrust(&mut self, endpoint: &Arc<str>, require_leader: bool) {
+        self.settings.unfit.add(endpoint);
+        self.timers.set(limits::WEBSOCKET_RETRY, Timer::Route { require_leader });
     }
 
     /// No connection could be opened. Who waits for the start of a watch hears of it; the others try again.
@@ -273,13 +301,11 @@ impl Reactor {
         self.lose_socket(key, error);
     }
 
-    /// What accepts upgrades and then passes nothing on is no better than what refuses them.
     fn note_mute(&mut self, socket: &SharedSocket) {
-        let route = self.routes.of(socket.require_leader);
-        route.mute_sockets = if socket.has_spoken { 0 } else { route.mute_sockets + 1 };
-        if route.mute_sockets >= limits::MAX_MUTE_SOCKETS {
-            route.mute_sockets = 0;
-            self.settings.unfit.add(socket.endpoint());
+        if socket.has_spoken {
+            self.routes.of(socket.require_leader).mute_sockets = 0;
+        } else if self.is_mute_once_more(socket.require_leader) {
+            self.distrust(socket.endpoint(), socket.require_leader);
         }
     }
 

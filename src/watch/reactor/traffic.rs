@@ -56,7 +56,7 @@ impl Reactor {
             Interruption::Ended(_) => true,
         };
         if works_elsewhere {
-            self.settings.unfit.add(socket.endpoint());
+            self.distrust(&socket.endpoint().clone(), socket.require_leader);
         }
         self.lose_socket(key, error);
     }
@@ -94,7 +94,7 @@ impl Reactor {
             entry.creations += 1;
             entry.confirm();
             if entry.account.is_behind() {
-                self.wait_for_revision(watch);
+                self.doubt(watch);
             }
             if was_confirmed {
                 self.note_resume(watch, endpoint);
@@ -216,7 +216,7 @@ impl Reactor {
                 return self.end(watch, error);
             }
             // Whoever stands between may have lost the token: a stream can say for certain.
-            self.settings.unfit.add(socket.endpoint());
+            self.distrust(&socket.endpoint().clone(), socket.require_leader);
         }
         self.set_aside(watch);
         if can_renew {
@@ -278,7 +278,7 @@ impl Reactor {
     /// Moves the resume points of quiet watches past what may be compacted.
     pub(super) fn ask_progress_of(&mut self, key: u64) {
         let Some(socket) = self.sockets.get_mut(&key) else { return };
-        self.timers.set(limits::WATCH_PROGRESS_INTERVAL, Timer::Progress(key));
+        self.timers.set(self.settings.progress, Timer::Progress(key));
         if socket.orders_progress && !socket.is_idle() && socket.ask_progress().is_ok() {
             self.unsent.push(key);
         }
