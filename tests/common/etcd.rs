@@ -18,6 +18,11 @@ pub fn versions() -> Vec<String> {
     versions
 }
 
+/// Those whose watches share a connection: before 3.5 an upgrade ends the server.
+pub fn sharing_versions() -> Vec<String> {
+    versions().into_iter().filter(|version| !version.starts_with("3.4.")).collect()
+}
+
 /// The rows of `tests/etcd/versions`: program, version and where it comes from.
 fn rows() -> Vec<Vec<String>> {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/etcd/versions");
@@ -68,6 +73,12 @@ fn leaving_no_lease(etcd: &mut Etcd, run: impl Fn(&mut Etcd)) {
 #[track_caller]
 pub fn with_each_version(run: impl Fn(&str) + Sync) {
     side_by_side(&versions(), |version| version, |version| run(version));
+}
+
+/// Runs a test for every version whose watches share a connection.
+#[track_caller]
+pub fn with_each_sharing_version(run: impl Fn(&str) + Sync) {
+    side_by_side(&sharing_versions(), |version| version, |version| run(version));
 }
 
 /// Runs a test on a server of every version that other tests of the same program use at the same time: it must stay as
@@ -226,6 +237,22 @@ impl Etcd {
         self.kill();
         std::fs::remove_dir_all(self.dir.path().join("data")).unwrap();
         self.is_new = true;
+    }
+
+    /// Ends it, makes a copy of its data, and starts it again.
+    pub fn back_up(&mut self) -> TempDir {
+        self.kill();
+        let copy = TempDir::new("backup");
+        copy_folder(&self.dir.path().join("data"), &copy.path().join("data"));
+        self.restart();
+        copy
+    }
+
+    /// Ends it and puts an earlier [copy](Etcd::back_up) in place of its data: started again, it is the same cluster at
+    /// an earlier time.
+    pub fn go_back_to(&mut self, copy: &TempDir) {
+        self.lose_data();
+        copy_folder(&copy.path().join("data"), &self.dir.path().join("data"));
     }
 
     /// Starts it again on the same port with the same data, after [`kill`](Etcd::kill) or with one.
@@ -396,6 +423,11 @@ impl Drop for Etcd {
             guardian.end();
         }
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(status.success(), "cp -a {} {}: {status}", from.display(), to.display());
 }
 
 /// A port that nothing listens on. Below the range that the kernel takes for outgoing connections, so that none of

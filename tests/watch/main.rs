@@ -15,4 +15,5 @@ mod queues;
 mod renewing;
 mod resuming;
 mod shared;
+mod sharing;
 mod support;
