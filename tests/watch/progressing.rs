@@ -1,0 +1,141 @@
+//! How far watches that share a connection have come: in order with their events, and far enough that what is compacted
+//! is nothing that a quiet one still wants.
+
+use crate::common::{Etcd, LONG, client, config, plain, put, put_revision, wait_until, with_each_sharing_version};
+use crate::support::*;
+use etcdgw::client::Client;
+use etcdgw::config::Config;
+use etcdgw::watch::{Watch, WatchKind, WatchOptions};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const QUIET: usize = 20;
+
+/// Watches of a key that nobody writes.
+fn quiet(client: &Client) -> Vec<(Seen, Watch)> {
+    let begin = |_| {
+        let (seen, consumer) = Seen::new();
+        let watch = client.watch(reporting(one(b"quiet")), consumer).unwrap();
+        watch.start();
+        (seen, watch)
+    };
+    (0..QUIET).map(begin).collect()
+}
+
+/// Compacts all that there is, has the server die, and has the quiet watches told of a put.
+#[track_caller]
+fn assert_go_on_past_a_compaction(etcd: &mut Etcd, direct: &Client, last: i64, quiet: &[(Seen, Watch)]) {
+    direct.compact(last, true, &plain()).unwrap();
+    etcd.restart();
+    let revision = put_revision(direct, b"quiet", b"value");
+    for (seen, _) in quiet {
+        let changes = seen.wait_for_changes(1);
+        assert_eq!((changes.len(), changes[0].revision), (1, revision));
+        assert_exact(&seen.all());
+        let kinds: Vec<WatchKind> = seen.all().iter().map(|said| said.kind).collect();
+        assert_eq!(kinds, [WatchKind::Disconnected, WatchKind::Resumed, WatchKind::Events]);
+    }
+}
+
+#[test]
+fn progress_that_one_watch_asks_for_carries_all_of_its_connection_past_a_compaction() {
+    with_each_sharing_version(|version| {
+        let mut etcd = Etcd::start(version);
+        let (watching, direct) = (client(&etcd.url()), client(&etcd.url()));
+        let quiet = quiet(&watching);
+        let asking = watching.watch_open(one(b"quiet")).unwrap();
+        let mut last = 0;
+        (0..10).for_each(|_| last = put_revision(&direct, b"busy", b""));
+        asking.request_progress().unwrap();
+        let said = next(&asking);
+        assert_eq!((said.kind, said.resume_revision), (WatchKind::Progress, last + 1));
+        assert_go_on_past_a_compaction(&mut etcd, &direct, last, &quiet);
+    });
+}
+
+#[test]
+fn progress_that_nobody_asks_for_carries_all_watches_of_a_connection_past_a_compaction() {
+    with_each_sharing_version(|version| {
+        let mut etcd = Etcd::start(version);
+        let settings = Config { watch_progress: Duration::from_millis(200), ..config(&etcd.url()) };
+        let (watching, direct) = (Client::new(settings).unwrap(), client(&etcd.url()));
+        let quiet = quiet(&watching);
+        let shown = watching.watch_open(WatchOptions { progress_notify: true, ..one(b"quiet") }).unwrap();
+        let mut last = 0;
+        (0..10).for_each(|_| last = put_revision(&direct, b"busy", b""));
+        // The server's own interval is ten minutes.
+        while next(&shown).resume_revision <= last {}
+        assert_go_on_past_a_compaction(&mut etcd, &direct, last, &quiet);
+    });
+}
+
+#[test]
+fn without_progress_a_quiet_watch_is_told_of_the_compaction_although_it_missed_nothing() {
+    with_each_sharing_version(|version| {
+        let mut etcd = Etcd::start(version);
+        let (watching, direct) = (client(&etcd.url()), client(&etcd.url()));
+        let quiet = watching.watch_open(one(b"quiet")).unwrap();
+        let mut last = 0;
+        (0..10).for_each(|_| last = put_revision(&direct, b"busy", b""));
+        direct.compact(last, true, &plain()).unwrap();
+        etcd.restart();
+        let ended = next(&quiet);
+        assert_eq!((ended.kind, ended.compact_revision), (WatchKind::Ended, last));
+    });
+}
+
+#[test]
+fn what_is_asked_for_among_events_never_overtakes_one() {
+    const EVENTS: usize = 300;
+    with_each_sharing_version(|version| {
+        let etcd = Etcd::start(version);
+        let (watching, direct) = (client(&etcd.url()), client(&etcd.url()));
+        let first = put_revision(&direct, b"before", b"") + 1;
+        let watches: Vec<(Seen, Watch)> = (0..5)
+            .map(|_| {
+                let (seen, consumer) = Seen::new();
+                let watch = watching.watch(prefix(b"ordered/"), consumer).unwrap();
+                watch.start();
+                (seen, watch)
+            })
+            .collect();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for (_, watch) in &watches[..3] {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::SeqCst) {
+                        watch.request_progress().unwrap();
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            // A watch that begins among all that must not be told that it has come further than it has.
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    let watch = watching.watch_open(from(prefix(b"ordered/"), first)).unwrap();
+                    watch.request_progress().unwrap();
+                    let said = next(&watch);
+                    assert_eq!(said.changes.first().map(|change| change.revision), Some(first), "{said:?}");
+                }
+            });
+            put(&direct, b"ordered/0", b"").unwrap();
+            (1..EVENTS).for_each(|number| drop(put(&direct, format!("ordered/{number}").as_bytes(), b"").unwrap()));
+            is_over.store(true, Ordering::SeqCst);
+        });
+        let expected: Vec<i64> = (first..first + EVENTS as i64).collect();
+        for (place, (seen, watch)) in watches.iter().enumerate() {
+            let revisions: Vec<i64> = seen.wait_for_changes(EVENTS).iter().map(|change| change.revision).collect();
+            assert_eq!(revisions, expected);
+            // Each response begins where the one before it, whether of events or of progress, had come to.
+            assert_exact(&seen.all());
+            let progress = seen.all().iter().filter(|said| said.kind == WatchKind::Progress).count();
+            assert!(place < 3 || progress == 0, "nobody asked for it");
+            watch.request_progress().unwrap();
+            wait_until(LONG, || {
+                let said = seen.all();
+                let last = said.last().unwrap();
+                (last.kind, last.resume_revision) == (WatchKind::Progress, first + EVENTS as i64)
+            });
+        }
+    });
+}
