@@ -13,6 +13,7 @@ mod outdated;
 mod refusals;
 mod secrecy;
 mod servers;
+mod shared;
 mod sharing;
 mod tokens;
 mod watches;
