@@ -11,6 +11,7 @@ mod doubting;
 mod ending;
 mod events;
 mod faults;
+mod lagging;
 mod progressing;
 mod queues;
 mod renewing;

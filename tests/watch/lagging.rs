@@ -1,0 +1,81 @@
+//! Watches that go on at a member which is behind what they have seen: it lags, and they wait for it.
+
+use crate::common::{
+    Cluster, End, Fault, LONG, Proxy, client, put_revision, put_with, wait_until, with_each_version, within,
+};
+use crate::support::*;
+use etcdgw::watch::{Watch, WatchKind, WatchOptions};
+use std::time::Duration;
+
+const WATCHERS: &str = "etcd_debugging_mvcc_watcher_total";
+
+/// Watches that stay with a member which has no leader, and as many that don't.
+const EACH: usize = 10;
+
+const LIMIT: Duration = Duration::from_secs(2);
+
+#[test]
+fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_once_and_in_order() {
+    with_each_version(|version| {
+        let cluster = Cluster::start_separable(version, 3);
+        let place = cluster.follower();
+        let (lagging, other) = (&cluster.members[place], &cluster.members[(place + 1) % 3]);
+        let (way, direct) = (Proxy::start(&other.url()), client(&other.url()));
+        let watching = client(&format!("{},{}", way.url(), lagging.url()));
+        let first = put_revision(&direct, b"before", b"") + 1;
+        let begin = |require_leader: bool| {
+            let (seen, consumer) = Seen::new();
+            let options = WatchOptions { require_leader, ..reporting(prefix(b"lag/")) };
+            let watch = watching.watch(options, consumer).unwrap();
+            watch.start();
+            (seen, watch)
+        };
+        let watches: Vec<(Seen, Watch)> = (0..2 * EACH).map(|number| begin(number < EACH)).collect();
+        wait_until(LONG, || other.metric(WATCHERS) == 2.0 * EACH as f64);
+        // The cluster may have to find its leader anew; what fails may be written all the same.
+        let write = |count: usize| {
+            let mut revision = 0;
+            for number in 0..count {
+                wait_until(LONG, || {
+                    let made = put_with(&direct, b"lag/key", number.to_string().as_bytes(), &within(LIMIT));
+                    revision = made.as_ref().map_or(0, |answer| answer.header.revision);
+                    made.is_ok()
+                });
+            }
+            revision
+        };
+        let last_of = |seen: &Seen| changes_of(&seen.all()).last().map_or(0, |change| change.revision);
+        let wait_for_all = |revision: i64| {
+            watches.iter().for_each(|(seen, _)| wait_until(LONG, || last_of(seen) >= revision));
+        };
+        wait_for_all(write(10));
+        cluster.separate(place);
+        let told = write(20);
+        wait_for_all(told);
+        way.inject(Fault::Refuse);
+        way.cut(End::Reset);
+        // Those that need no leader are with it now, and what it says is of the past.
+        wait_until(LONG, || lagging.metric(WATCHERS) == EACH as f64);
+        let missed = write(10);
+        std::thread::sleep(Duration::from_millis(500));
+        for (seen, _) in &watches {
+            assert_eq!(last_of(seen), told, "the member can't know of more");
+            assert!(seen.all().iter().all(|said| said.kind != WatchKind::Ended), "{:?}", seen.all().last());
+        }
+        cluster.unite();
+        wait_for_all(missed);
+        // All go on there.
+        wait_until(LONG, || lagging.metric(WATCHERS) == 2.0 * EACH as f64);
+        let last = write(10);
+        wait_for_all(last);
+        let watch = direct.watch_open(from(prefix(b"lag/"), first)).unwrap();
+        let mut history: Vec<Change> = Vec::new();
+        while history.last().is_none_or(|change| change.revision < last) {
+            history.extend(next(&watch).changes);
+        }
+        for (seen, _) in &watches {
+            assert_exact(&seen.all());
+            assert!(changes_of(&seen.all()) == history, "something else was told than what happened");
+        }
+    });
+}
