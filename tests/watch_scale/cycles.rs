@@ -1,12 +1,14 @@
 //! Thousands of watches that are begun and cancelled.
 
 use crate::alone;
-use crate::common::{Etcd, LONG, client, for_each_version, put_revision, wait_until};
+use crate::common::{End, Etcd, LONG, Proxy, client, for_each_version, put_revision, wait_until};
 use etcdgw::client::Client;
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::watch::WatchRequest;
-use etcdgw::watch::WatchOptions;
+use etcdgw::watch::{Watch, WatchOptions};
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 
 const THREADS: usize = 8;
 const CYCLES_EACH: usize = 1000;
@@ -18,6 +20,11 @@ fn options(number: usize) -> WatchOptions {
     let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
     // Every other one is cancelled while the server may not have answered.
     WatchOptions { wait_created: number % 2 == 0, ..WatchOptions::new(request) }
+}
+
+fn all_of(key: &'static [u8]) -> WatchOptions {
+    let keys = Keys::One(Cow::Borrowed(key));
+    WatchOptions::new(WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false })
 }
 
 fn cycle(client: &Client, thread: usize) {
@@ -68,5 +75,88 @@ fn thousands_of_watches_that_come_and_go_leave_nothing_on_either_side() {
     let _alone = alone();
     let before = footprint();
     for_each_version(|etcd| come_and_go(&etcd));
+    wait_until(LONG, || footprint() == before);
+}
+
+/// Watches that somebody else's callback ends: it cancels every other one and drops them all.
+fn end_by_a_callback(client: &Client, rounds: usize) {
+    let victims = Arc::new(Mutex::new(Vec::<Watch>::new()));
+    let (taken, calls) = (victims.clone(), Arc::new(AtomicUsize::new(0)));
+    let called = calls.clone();
+    let end_all = move |_| {
+        let victims = std::mem::take(&mut *taken.lock().unwrap());
+        victims.iter().step_by(2).for_each(Watch::cancel);
+        drop(victims);
+        called.fetch_add(1, Ordering::SeqCst);
+    };
+    let killer = client.watch(all_of(b"kill"), Box::new(end_all)).unwrap();
+    killer.start();
+    for round in 1..=rounds {
+        let begin = |number| {
+            let watch = client.watch(options(number), Box::new(|_| {})).unwrap();
+            watch.start();
+            watch
+        };
+        let begun: Vec<Watch> = (0..20).map(begin).collect();
+        victims.lock().unwrap().extend(begun);
+        put_revision(client, b"kill", b"");
+        wait_until(LONG, || calls.load(Ordering::SeqCst) == round && victims.lock().unwrap().is_empty());
+    }
+}
+
+/// Watches that two threads end at once, in every way that two may.
+fn end_by_two(client: &Client, rounds: usize) {
+    for round in 0..rounds {
+        let watch = match round % 2 {
+            0 => client.watch_open(options(round / 2)).unwrap(),
+            _ => client.watch(options(round / 2), Box::new(|_| {})).unwrap(),
+        };
+        watch.start();
+        let (start, other) = (Barrier::new(2), watch.clone());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                watch.cancel();
+            });
+            scope.spawn(|| {
+                start.wait();
+                if round % 3 == 0 { drop(other) } else { other.cancel() }
+            });
+        });
+    }
+}
+
+fn end_in_every_way(etcd: &Etcd) {
+    const ROUNDS: usize = 100;
+    let way = Proxy::start(&etcd.url());
+    let (client, direct) = (client(&way.url()), client(&etcd.url()));
+    put_revision(&direct, b"cycle/0", b"");
+    let kept = client.watch_open(options(0)).unwrap();
+    wait_until(LONG, || etcd.metric(WATCHERS) == 1.0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| end_by_a_callback(&client, ROUNDS));
+        scope.spawn(|| end_by_two(&client, 10 * ROUNDS));
+        scope.spawn(|| end_by_two(&client, 10 * ROUNDS));
+    });
+    wait_until(LONG, || etcd.metric(WATCHERS) == 1.0);
+    // The same while there is no connection, and while it comes back.
+    for round in 0..20 {
+        let begun: Vec<Watch> = (0..20).map(|number| client.watch_open(options(2 * number)).unwrap()).collect();
+        way.cut(End::Reset);
+        begun.iter().skip(round % 2).step_by(2).for_each(Watch::cancel);
+    }
+    wait_until(LONG, || etcd.metric(WATCHERS) == 1.0);
+    let revision = put_revision(&direct, b"cycle/0", b"after");
+    let told = kept.next(Some(LONG)).unwrap().expect("it tells of the put");
+    assert_eq!(told.events[0].kv.mod_revision, revision);
+    drop((kept, client));
+    wait_until(LONG, || etcd.metric(WATCHERS) == 0.0);
+}
+
+#[test]
+fn watches_that_end_in_callbacks_of_others_by_two_threads_or_without_a_connection_leave_nothing_on_either_side() {
+    let _alone = alone();
+    let before = footprint();
+    for_each_version(|etcd| end_in_every_way(&etcd));
     wait_until(LONG, || footprint() == before);
 }

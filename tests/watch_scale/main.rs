@@ -9,6 +9,7 @@ mod backlog;
 mod cycles;
 mod many;
 mod neighbours;
+mod thousand;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

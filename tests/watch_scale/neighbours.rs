@@ -1,14 +1,18 @@
 //! What a watch that nobody reads means for the others of its client, and what it is told when it is read after all.
 
 use crate::alone;
-use crate::common::{Etcd, LONG, client, for_each_version, put_revision, within};
+use crate::common::{
+    Etcd, LONG, client, config, for_each_version, put_revision, resident_bytes, sharing_versions, wait_until, within,
+};
 use etcdgw::client::Client;
+use etcdgw::config::Config;
 use etcdgw::error::Error;
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::watch::WatchRequest;
-use etcdgw::watch::{Watch, WatchKind, WatchOptions};
+use etcdgw::watch::{Watch, WatchKind, WatchOptions, WatchResponse};
 use std::borrow::Cow;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, mpsc};
 
 const VALUE: usize = 500_000;
 
@@ -98,4 +102,59 @@ fn what_is_compacted_while_nobody_reads_is_reported_and_not_skipped() {
             assert!(resume_revision <= revisions[told.len()], "{resume_revision} passes over {revisions:?}");
         }
     });
+}
+
+/// What the consumer that stops may cost, and room for what this process itself does meanwhile.
+const BUFFER: usize = 1 << 20;
+const ROOM: usize = 12 << 20;
+
+const WATCHES: usize = 200;
+
+fn stop_one_of_many(version: &str) {
+    let etcd = Etcd::start(version);
+    let settings = Config { watch_buffer_bytes: BUFFER, ..config(&etcd.url()) };
+    let (watching, writing) = (Client::new(settings).unwrap(), client(&etcd.url()));
+    let watchers = || etcd.metric("etcd_debugging_mvcc_watcher_total") as usize;
+    let stopped = watching.watch_open(options(b"large/")).unwrap();
+    let seen = Arc::new(AtomicI64::new(0));
+    let others: Vec<Watch> = (1..WATCHES)
+        .map(|_| {
+            let seen = seen.clone();
+            let count = move |response: WatchResponse| {
+                assert_eq!(response.kind, WatchKind::Events, "{:?}", response.error);
+                seen.fetch_add(response.events.len() as i64, Ordering::SeqCst);
+            };
+            let watch = watching.watch(options(b"small/"), Box::new(count)).unwrap();
+            watch.start();
+            watch
+        })
+        .collect();
+    assert_eq!((watchers(), etcd.metric("etcd_debugging_mvcc_watch_stream_total")), (WATCHES, 1.0));
+    let told = |rounds: usize| (rounds * others.len()) as i64;
+    let mut peak = 0;
+    let mut before = 0;
+    let revisions = pile_up(&writing, |number| {
+        put_revision(&writing, b"small/", b"");
+        wait_until(LONG, || seen.load(Ordering::SeqCst) == told(number + 1));
+        if number == COUNT / 8 {
+            // By now it has been given all that it may hold, and the server was told to send no more.
+            wait_until(LONG, || watchers() == WATCHES - 1);
+            before = resident_bytes(std::process::id());
+        }
+        peak = peak.max(resident_bytes(std::process::id()));
+    });
+    assert!(peak - before < ROOM, "etcd {version}: {} bytes more", peak - before);
+    assert_eq!((watchers(), etcd.metric("etcd_debugging_mvcc_watch_stream_total")), (WATCHES - 1, 1.0));
+    assert_eq!(read(&stopped, &revisions).0, revisions);
+    wait_until(LONG, || watchers() == WATCHES);
+    let last = [put_revision(&writing, b"large/", b"")];
+    assert_eq!(read(&stopped, &last).0, last);
+    put_revision(&writing, b"small/", b"");
+    wait_until(LONG, || seen.load(Ordering::SeqCst) == told(COUNT + 1));
+}
+
+#[test]
+fn one_of_two_hundred_watches_that_stops_is_cancelled_at_the_server_and_comes_back_exactly() {
+    let _alone = alone();
+    sharing_versions().iter().for_each(|version| stop_one_of_many(version));
 }
