@@ -27,6 +27,8 @@ pub(super) struct SharedSocket {
     watches: HashMap<i64, u64>,
     /// Creates that the server has not answered yet, in their order, which is the order of its answers.
     unanswered: VecDeque<(i64, Instant)>,
+    /// When the last of them was answered; they may be so many that all take long.
+    last_answer: Instant,
     last_id: i64,
     /// Ticks between which nothing has arrived.
     silent_ticks: u32,
@@ -65,6 +67,7 @@ impl SharedSocket {
             require_leader,
             watches: HashMap::new(),
             unanswered: VecDeque::new(),
+            last_answer: Instant::now(),
             last_id: 0,
             silent_ticks: 0,
             has_spoken: false,
@@ -141,9 +144,11 @@ impl SharedSocket {
         self.socket.ping().map_err(|cause| self.error(cause))
     }
 
-    /// Whether the server leaves a create unanswered for so long, although it was there between the last two ticks.
+    /// Whether the server has answered no create for so long, with one to be answered, although it was there between the
+    /// last two ticks.
     pub(super) fn ignores_creates(&self, limit: Duration) -> bool {
-        self.silent_ticks <= 1 && self.unanswered.front().is_some_and(|(_, since)| since.elapsed() > limit)
+        let waits = |(_, since): &(i64, Instant)| since.max(&self.last_answer).elapsed() > limit;
+        self.silent_ticks <= 1 && self.unanswered.front().is_some_and(waits)
     }
 
     /// Takes what has arrived, up to a turn's worth. An error comes after what arrived before it.
@@ -205,6 +210,7 @@ impl SharedSocket {
         // They are in the order of their IDs.
         if let Ok(place) = self.unanswered.binary_search_by_key(&id, |(unanswered, _)| *unanswered) {
             self.unanswered.remove(place);
+            self.last_answer = Instant::now();
         }
     }
 
@@ -214,6 +220,7 @@ impl SharedSocket {
         if message.created && message.canceled {
             self.has_spoken = true;
             let refused = self.unanswered.pop_front();
+            self.last_answer = Instant::now();
             // It stays on the connection until it is taken off as any other.
             return Ok(refused.and_then(|(id, _)| self.watches.get(&id).copied()));
         }

@@ -90,8 +90,11 @@ fn a_refused_create_is_told_from_the_others_by_its_place() {
 #[test]
 fn a_watch_is_cancelled_while_its_create_is_unanswered_and_what_comes_of_it_is_ignored() {
     for is_refused in [false, true] {
+        let are_there = Gate::new();
+        let there = are_there.clone();
         let gateway = sharing(move |_, socket| {
             let [first, second] = creates(socket);
+            there.open();
             assert_eq!(socket.cancel(), Some(first));
             if is_refused {
                 refuse(socket, PERMISSION_DENIED);
@@ -107,7 +110,7 @@ fn a_watch_is_cancelled_while_its_create_is_unanswered_and_what_comes_of_it_is_i
         });
         let client = client(gateway.url());
         let [first, second] = open(&client);
-        wait_until(LONG, || upgrades(&gateway) == 1);
+        are_there.wait();
         first.cancel();
         let ended = next(&first);
         assert!(matches!(ended.error, Some(Error::Closed { .. })), "{ended:?}");
@@ -214,6 +217,28 @@ fn creates_that_nobody_answers_are_made_as_streams_although_the_server_is_there(
     assert_eq!(values(&next(&second).changes), ["7"]);
     assert_eq!(values(&next(&first).changes), ["6"]);
     assert_eq!((upgrades(&gateway), streams(&gateway)), (1, 2));
+}
+
+#[test]
+fn creates_that_a_server_answers_one_after_another_are_no_sign_that_it_reads_no_more() {
+    const COUNT: usize = 12;
+    let liveness = Duration::from_secs(1);
+    let gateway = sharing(move |_, socket| {
+        let ids: [i64; COUNT] = creates(socket);
+        // All of them take far longer than one may.
+        for id in ids {
+            std::thread::sleep(liveness / 4);
+            socket.created(id, 9);
+            socket.puts(id, &[5]);
+        }
+        serve(socket);
+    });
+    let client = impatient(&gateway, liveness);
+    let watches: [Watch; COUNT] = open(&client);
+    for watch in &watches {
+        assert_eq!(values(&next(watch).changes), ["5"]);
+    }
+    assert_eq!((upgrades(&gateway), streams(&gateway)), (1, 0));
 }
 
 #[test]

@@ -157,6 +157,7 @@ impl Reactor {
                 self.timers.set(retry, Timer::Route { require_leader });
             }
             Ok(Upgrade::Lost { endpoint, error }) => {
+                self.channel.leave(&endpoint, &error);
                 if !self.is_mute_once_more(require_leader) {
                     self.channel.logger().log(Level::Debug, format_args!("{}", error.full_message()));
                     return self.rest(require_leader);
