@@ -6,7 +6,7 @@
 #include <poll.h>
 #include <sys/wait.h>
 
-enum { THREADS = 8, WATCHES = 20, CHILD_LIMIT_S = 60 };
+enum { THREADS = 8, WATCHES = 20, MANY = 200, CHILD_LIMIT_S = 60 };
 
 /* A child that hangs is ended, and its parent sees that. */
 static pid_t begin_child(void)
@@ -191,6 +191,97 @@ static void on_event(const etcdgw_watch_response *response, void *user_data)
         watcher->last_revision = response->events[i].kv->mod_revision;
     }
     tally_add(&watcher->events, (int)response->events_len);
+}
+
+/* Reads a watch until it has told so many events. */
+static void pull(struct watcher *watcher, int events)
+{
+    etcdgw_error *err = NULL;
+    while (tally_count(&watcher->events) < events) {
+        etcdgw_watch_response *response = NULL;
+        OK(etcdgw_watch_next(watcher->watch, PATIENCE_MS, &response, &err));
+        CHECK(response != NULL);
+        on_event(response, watcher);
+        etcdgw_watch_response_free(response);
+    }
+}
+
+/* In a child: ends what the parent has, in another order each time. */
+static void end_many(struct watcher *watchers, etcdgw_client *client, int order)
+{
+    if (order % 2 == 0)
+        etcdgw_client_close(client);
+    if (order % 3 == 0)
+        etcdgw_client_free(client);
+    for (int i = 0; i < MANY; i++) {
+        int at = order % 2 == 0 ? i : MANY - 1 - i;
+        if ((at + order) % 4 == 0)
+            etcdgw_watch_cancel(watchers[at].watch);
+        etcdgw_watch_free(watchers[at].watch);
+    }
+    if (order % 3 != 0)
+        etcdgw_client_free(client);
+}
+
+/* Half of them are called, half are read; on one connection where the server has one for all. */
+static void many_watches_go_on_when_children_end_them(void)
+{
+    enum { FORKS = 6, PUTS = 10 };
+    static struct watcher watchers[MANY];
+    struct key_room room, child_room;
+    etcdgw_error *err = NULL;
+    struct footprint before = footprint();
+    int freed_before = tally_count(&user_data_freed);
+    etcdgw_client *client = client_of_etcd(), *writer = client_of_etcd();
+    etcdgw_bytes key = own_key(&room, "many"), child_key = own_key(&child_room, "of a child of many");
+    for (int i = 0; i < MANY; i++) {
+        struct watcher *watcher = &watchers[i];
+        *watcher = (struct watcher){NULL, TALLY_INIT, 0};
+        if (i % 2 == 0)
+            OK(etcdgw_watch(client, key, NULL, on_event, watcher, note_freed, &watcher->watch, &err));
+        else
+            OK(etcdgw_watch_open(client, key, NULL, &watcher->watch, &err));
+    }
+    int puts = 0;
+    for (int i = 0; i < FORKS; i++) {
+        /* Some of these are on their way when it forks, and some come while the child ends its copies. */
+        for (int j = 0; j < PUTS; j++, puts++)
+            put(writer, key, "before");
+        pid_t child = begin_child();
+        if (child == 0) {
+            end_many(watchers, client, i);
+            etcdgw_client_free(writer);
+            CHECK(sockets() == 0);
+            work_with_a_client_of_its_own((const char *)child_key.data);
+            CHECK(tally_count(&user_data_freed) == freed_before);
+            _exit(EXIT_SUCCESS);
+        }
+        for (int j = 0; j < PUTS; j++, puts++)
+            put(writer, key, "meanwhile");
+        check_child(child);
+        for (int j = 1; j < MANY; j += 2)
+            pull(&watchers[j], puts);
+    }
+    put(writer, key, "after");
+    puts++;
+    for (int i = 0; i < MANY; i++) {
+        struct watcher *watcher = &watchers[i];
+        if (i % 2 == 0)
+            CHECK(tally_reaches(&watcher->events, puts));
+        else
+            pull(watcher, puts);
+        etcdgw_watch_cancel(watcher->watch);
+        if (i % 2 == 0)
+            OK(etcdgw_watch_join(watcher->watch, PATIENCE_MS, &err));
+        CHECK(tally_count(&watcher->events) == puts);
+        etcdgw_watch_free(watcher->watch);
+    }
+    CHECK(tally_count(&user_data_freed) == freed_before + MANY / 2);
+    OK(etcdgw_delete(writer, key, NULL, NULL, &err));
+    OK(etcdgw_delete(writer, child_key, NULL, NULL, &err));
+    etcdgw_client_free(client);
+    etcdgw_client_free(writer);
+    check_nothing_is_left(before);
 }
 
 struct worker {
@@ -383,6 +474,7 @@ int main(int argc, char **argv)
     a_callback_may_fork();
     a_child_that_returns_from_a_callback_ends();
     a_daemon_makes_its_client_after_it_has_become_one();
+    many_watches_go_on_when_children_end_them();
     a_busy_parent_notices_nothing(argc > 1 ? atoi(argv[1]) : 50);
     return EXIT_SUCCESS;
 }
