@@ -64,7 +64,7 @@ fn what_was_locked_is_free_when_the_lease_of_a_killed_process_has_run_out() {
     for_each_version_leaving_no_lease(|etcd| {
         let client = client(&etcd.url());
         let session = session(&client);
-        for peer in [ourselves(&etcd, "mutex"), go(&etcd, "hold", &["held"])] {
+        for peer in [ourselves(etcd, "mutex"), go(etcd, "hold", &["held"])] {
             let mutex = Mutex::new(&session, b"held");
             let peer = Peer::start(peer);
             peer.says("locked");
@@ -75,7 +75,7 @@ fn what_was_locked_is_free_when_the_lease_of_a_killed_process_has_run_out() {
             mutex.unlock(&plain()).unwrap();
         }
         let lock = lock_of(&client);
-        let peer = Peer::start(ourselves(&etcd, "lock"));
+        let peer = Peer::start(ourselves(etcd, "lock"));
         peer.says("locked");
         assert!(!lock.acquire(Some(Duration::ZERO), &plain()).unwrap());
         peer.kill();
@@ -91,7 +91,7 @@ fn who_was_stopped_beyond_its_time_knows_and_counts_nothing_over_its_successor()
         let client = client(&etcd.url());
         let session = session(&client);
         let mutex = Mutex::new(&session, b"held");
-        let mut stopped = Peer::start(ourselves(&etcd, "mutex"));
+        let mut stopped = Peer::start(ourselves(etcd, "mutex"));
         stopped.says("locked");
         stopped.signal("STOP");
         assert!(mutex.lock(Some(LONG), &plain()).unwrap());
@@ -103,7 +103,7 @@ fn who_was_stopped_beyond_its_time_knows_and_counts_nothing_over_its_successor()
         assert_eq!(number(&client, "counter"), 1);
         stopped.finish();
         let lock = lock_of(&client);
-        let mut stopped = Peer::start(ourselves(&etcd, "lock"));
+        let mut stopped = Peer::start(ourselves(etcd, "lock"));
         stopped.says("locked");
         stopped.signal("STOP");
         assert!(lock.acquire(Some(LONG), &plain()).unwrap());
@@ -125,7 +125,7 @@ fn one_that_goes_on_in_time_counts() {
         let client = client(&etcd.url());
         for task in ["mutex", "lock"] {
             let before = number(&client, "counter");
-            let mut holding = Peer::start(ourselves(&etcd, task));
+            let mut holding = Peer::start(ourselves(etcd, task));
             holding.says("locked");
             let since = Instant::now();
             holding.tell("go on");

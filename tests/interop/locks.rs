@@ -13,7 +13,7 @@ fn lock_of(client: &Client, name: &str) -> Lock {
 #[test]
 fn a_thousand_turns_with_python_count_to_a_thousand() {
     for_each_version_leaving_no_lease(|etcd| {
-        let pythons = Peer::start(python(&etcd, "turns", &["shared", "400"]));
+        let pythons = Peer::start(python(etcd, "turns", &["shared", "400"]));
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -39,8 +39,8 @@ fn each_sees_what_the_other_holds() {
     for_each_version_leaving_no_lease(|etcd| {
         let client = client(&etcd.url());
         let lock = lock_of(&client, "name");
-        let look = |expected: &str| Peer::start(python(&etcd, "look", &["name"])).says(expected);
-        let mut holding = Peer::start(python(&etcd, "hold", &["name"]));
+        let look = |expected: &str| Peer::start(python(etcd, "look", &["name"])).says(expected);
+        let mut holding = Peer::start(python(etcd, "hold", &["name"]));
         holding.says("locked");
         let uuid = holding.line();
         assert!(!lock.acquire(Some(Duration::ZERO), &plain()).unwrap());
@@ -62,7 +62,7 @@ fn each_sees_what_the_other_holds() {
 fn a_python_that_is_killed_holds_the_lock_for_its_time_and_no_longer() {
     on_newest_leaving_no_lease(|etcd| {
         let client = client(&etcd.url());
-        let holding = Peer::start(python(&etcd, "hold", &["name"]));
+        let holding = Peer::start(python(etcd, "hold", &["name"]));
         holding.says("locked");
         holding.kill();
         let lock = lock_of(&client, "name");
