@@ -2,6 +2,7 @@
 //! wrote is committed where nobody else has written meanwhile what it read; else it is run anew.
 
 use super::bounds;
+use crate::backoff;
 use crate::client::{CallOptions, Client};
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
@@ -154,8 +155,8 @@ impl Stm {
         }
         // Nobody knows who else tries: chance keeps them apart.
         if attempts > 1 {
-            let longest = limits::RETRY_PAUSE_FIRST.saturating_mul(1 << attempts.min(8));
-            let pause = longest.min(limits::RETRY_PAUSE_LONGEST).mul_f64(net::jitter());
+            let longest = backoff::doubled(limits::RETRY_PAUSE_FIRST, limits::RETRY_PAUSE_LONGEST, attempts);
+            let pause = longest.mul_f64(net::jitter());
             self.client.shared.channel.pause(pause, &self.client.control(&self.call()))?;
         }
         self.attempts = attempts.saturating_add(1);
