@@ -254,7 +254,7 @@ impl Channel {
 
     /// The API path, asked for where it isn't known.
     pub(crate) fn api_path(&self, control: &Control) -> Result<Arc<str>> {
-        self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| attempt.api_path().map(Answer::plain))
+        self.on_some_endpoint(&Call::new(Kind::Read, control), &|attempt| attempt.api_path().map(Answer::plain))
     }
 
     /// Calls a method and decodes its answer.
@@ -286,7 +286,7 @@ impl Channel {
         write: &WriteMessage<'_>,
         read: &ReadMessage<'_>,
     ) -> Result<Vec<u8>> {
-        self.on_some_endpoint(call, |attempt| attempt.call(method, write, read))
+        self.on_some_endpoint(call, &|attempt| attempt.call(method, write, read))
     }
 
     /// Calls a method of the member at this URL and no other.
@@ -301,20 +301,22 @@ impl Channel {
             |_: &T| Header::default(),
             |read| {
                 let write: &WriteMessage<'_> = &|out| encode(request, out);
-                self.at(url, method.kind, control, |attempt| Ok(attempt.decoded_answer(method, write, read)?.1))
+                self.at(url, method.kind, control, &|attempt| Ok(attempt.decoded_answer(method, write, read)?.1))
             },
         )
     }
 
     /// Makes one attempt at this URL.
-    fn at<T>(&self, url: &str, kind: Kind, control: &Control, run: impl Fn(&Attempt<'_>) -> Result<T>) -> Result<T> {
+    fn at<T>(&self, url: &str, kind: Kind, control: &Control, run: &dyn Fn(&Attempt<'_>) -> Result<T>) -> Result<T> {
         let endpoint = self.endpoints.single(url)?;
         let call = Call::new(kind, control).for_stranger(!self.endpoints.has(&endpoint.url));
         let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, endpoints: 1, share: None };
         let mut done = run(&attempt);
         // A member that only learns issues no token, and takes those of the others.
         if matches!(&done, Err(error) if error.reason() == Reason::Learner) && self.auth.lacks_token() {
-            self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| attempt.log_in().map(Answer::plain))?;
+            self.on_some_endpoint(&Call::new(Kind::Read, control), &|attempt| {
+                attempt.log_in().map(|()| Answer::plain(Vec::<u8>::new()))
+            })?;
             done = run(&attempt);
         }
         done.map_err(|error| retry::for_kind(error, kind))
@@ -322,7 +324,7 @@ impl Channel {
 
     /// Calls a method with a body that is JSON already, and leaves its answer as it is.
     pub(crate) fn call_raw(&self, method: Method<'_>, json: &[u8], control: &Control) -> Result<RawResponse> {
-        self.on_some_endpoint(&Call::new(method.kind, control), |attempt| {
+        self.on_some_endpoint(&Call::new(method.kind, control), &|attempt| {
             let (http_status, body) = attempt.exchange(method, &mut |out| out.extend_from_slice(json))?;
             Ok(Answer::plain(RawResponse { http_status, body }))
         })
@@ -335,7 +337,7 @@ impl Channel {
         request: &impl Encode,
         control: &Control,
     ) -> Result<(MessageStream, Grant)> {
-        self.on_some_endpoint(&Call::new(method.kind, control), |attempt| {
+        self.on_some_endpoint(&Call::new(method.kind, control), &|attempt| {
             attempt.open_stream(method, request).map(Answer::plain)
         })
     }
@@ -348,7 +350,7 @@ impl Channel {
         request: &impl Encode,
         control: &Control,
     ) -> Result<MessageStream> {
-        self.at(url, method.kind, control, |attempt| attempt.open_stream(method, request)).map(|(stream, _)| stream)
+        self.at(url, method.kind, control, &|attempt| attempt.open_stream(method, request)).map(|(stream, _)| stream)
     }
 
     /// Takes note that a call was lost with its stream, which had been opened well.

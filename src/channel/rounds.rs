@@ -75,12 +75,12 @@ impl Channel {
     pub(super) fn on_some_endpoint<T>(
         &self,
         call: &Call<'_>,
-        run: impl Fn(&Attempt<'_>) -> Result<Answer<T>>,
+        run: &dyn Fn(&Attempt<'_>) -> Result<Answer<T>>,
     ) -> Result<T> {
         self.go_round(call, run).inspect_err(|error| self.stats.fail(error))
     }
 
-    fn go_round<T>(&self, call: &Call<'_>, run: impl Fn(&Attempt<'_>) -> Result<Answer<T>>) -> Result<T> {
+    fn go_round<T>(&self, call: &Call<'_>, run: &dyn Fn(&Attempt<'_>) -> Result<Answer<T>>) -> Result<T> {
         let mut way = Way::default();
         let mut behind = None;
         loop {

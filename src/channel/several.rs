@@ -23,7 +23,7 @@ impl Channel {
         control: &Control,
     ) -> Result<Vec<T>> {
         let call = Call::new(method.kind, control).judged();
-        self.on_some_endpoint(&call, |attempt| attempt.call_several(method, requests))
+        self.on_some_endpoint(&call, &|attempt| attempt.call_several(method, requests))
     }
 }
 

@@ -65,7 +65,7 @@ impl Channel {
         asks_for_leader: bool,
         control: &Control,
     ) -> Result<Upgrade> {
-        self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| {
+        self.on_some_endpoint(&Call::new(Kind::Read, control), &|attempt| {
             attempt.open_socket(method, insist, asks_for_leader).map(Answer::plain)
         })
     }
@@ -78,7 +78,7 @@ impl Channel {
         require_leader: bool,
         control: &Control,
     ) -> Result<OpeningStream> {
-        self.on_some_endpoint(&Call::new(Kind::Read, control), |attempt| {
+        self.on_some_endpoint(&Call::new(Kind::Read, control), &|attempt| {
             attempt.begin_stream(method, request, require_leader).map(Answer::plain)
         })
     }
