@@ -69,7 +69,6 @@ impl MessageStream {
     fn receive_line_end(&mut self, arena: &mut Vec<u8>, control: &Control) -> Result<(), Cause> {
         while !self.has_ended {
             let scanned = arena.len();
-            arena.reserve(self.connection.buffered().len());
             self.has_ended = !self.body.read(&mut self.connection, arena, self.max_line_bytes, control)?;
             let arrived = arena.get(scanned..).unwrap_or_default();
             if let Some(end) = memchr::memrchr(b'\n', arrived) {

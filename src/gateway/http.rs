@@ -348,11 +348,17 @@ impl Body {
         }
     }
 
-    /// Takes apart what the connection has buffered.
+    /// Takes apart what the connection has buffered. Behind other content the beginning of a chunk is left there until it
+    /// is asked for: whoever takes the content before it then needs neither move it nor make more room.
     fn take_buffered(&mut self, connection: &mut Connection, out: &mut Vec<u8>, limit: usize) -> Result<(), Cause> {
         let mut input = connection.buffered();
-        let available = input.len();
-        while self.take_piece(&mut input, out, limit)? {}
+        let (available, before) = (input.len(), out.len());
+        while self.take_piece(&mut input, out, limit)? {
+            let is_cut = matches!(self.state, State::Chunk(left) if left > input.len() as u64);
+            if is_cut && out.len() > before {
+                break;
+            }
+        }
         let used = available - input.len();
         connection.consume(used);
         Ok(())
@@ -370,7 +376,10 @@ impl Body {
             }
             State::Length(left) | State::Chunk(left) => {
                 check_limit(out.len(), *left, limit)?;
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let due = usize::try_from(*left).unwrap_or(usize::MAX);
+                let count = due.min(input.len());
+                // Small chunks come many at a time.
+                make_room(out, if out.is_empty() { due.max(input.len()) } else { due });
                 let (taken, rest) = input.split_at_checked(count).unwrap_or((input, &[]));
                 out.extend_from_slice(taken);
                 *left -= taken.len() as u64;
@@ -424,12 +433,7 @@ impl Body {
             State::Length(left) | State::Chunk(left) if *left >= DIRECT_BYTES && connection.buffered().is_empty() => {
                 check_limit(out.len(), *left, limit)?;
                 let due = usize::try_from(*left).unwrap_or(usize::MAX);
-                // Beyond what may be trusted the room grows with what has arrived, and for one chunk after another it
-                // grows by doubling.
-                match out.is_empty() {
-                    true => out.reserve_exact(due.min(TRUSTED_BYTES)),
-                    false => out.reserve(due.min(TRUSTED_BYTES.max(out.len()))),
-                }
+                make_room(out, due);
                 let count = connection.receive_onto(out, due, control).map_err(Cause::Io)?;
                 *left -= count as u64;
                 count
@@ -442,6 +446,15 @@ impl Body {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Makes room for what is due, and for the end of a line, which has a chunk of its own behind a long one. Beyond what may
+/// be trusted it grows with what has arrived, and for one chunk after another it grows by doubling.
+fn make_room(out: &mut Vec<u8>, due: usize) {
+    match out.is_empty() {
+        true => out.reserve_exact(due.min(TRUSTED_BYTES).saturating_add(1)),
+        false => out.reserve(due.min(TRUSTED_BYTES.max(out.len()))),
     }
 }
 

@@ -8,6 +8,10 @@ use crate::rpc::watch::{Event, WatchMessage};
 use crate::rpc::{Header, Namespace};
 use std::ops::Range;
 
+/// What an event takes in JSON, roughly: room is made for as many as may have come. Too little costs a move, too much is
+/// given back.
+const EVENT_BYTES: usize = 256;
+
 /// Of events.
 const MUCH_ROOM: usize = 64;
 
@@ -30,7 +34,7 @@ pub(super) struct Batch {
 impl Batch {
     /// Takes bytes of so many messages.
     pub(super) fn new(arena: Vec<u8>, messages: usize) -> Batch {
-        let (events, header) = (Vec::with_capacity(messages), Header::default());
+        let (events, header) = (Vec::with_capacity(messages.max(arena.len() / EVENT_BYTES)), Header::default());
         Batch { arena, events, whole: 0, accounted: 0, header, open_header: header, progress: None }
     }
 
