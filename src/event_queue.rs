@@ -69,13 +69,35 @@ pub struct Tag {
 }
 
 impl Tag {
-    pub(crate) fn new(value: Box<dyn Any + Send + Sync>, source: Weak<dyn Source>) -> Arc<Tag> {
+    fn new(value: Box<dyn Any + Send + Sync>, source: Weak<dyn Source>) -> Arc<Tag> {
         Arc::new(Tag { value: Some(value), source })
     }
 
     /// The owner's value, where it is of this type.
     pub fn get<T: 'static>(&self) -> Option<&T> {
         self.value.as_ref()?.downcast_ref()
+    }
+}
+
+/// The tag of a source as it keeps it, as long as there may be events.
+pub(crate) struct TagSlot(Mutex<Option<Arc<Tag>>>);
+
+impl TagSlot {
+    pub(crate) fn new(value: Box<dyn Any + Send + Sync>, source: Weak<dyn Source>) -> TagSlot {
+        TagSlot(Mutex::new(Some(Tag::new(value, source))))
+    }
+
+    /// For one event. `None`: there are to be none.
+    pub(crate) fn get(&self) -> Option<Arc<Tag>> {
+        lock(&self.0).clone()
+    }
+
+    /// No event is to come. What is in the hands of the owner keeps the tag as long as it lives; if nothing is, it is
+    /// dropped inside.
+    pub(crate) fn let_go(&self) {
+        // Not under the lock: it may be the last.
+        let tag = lock(&self.0).take();
+        drop(tag);
     }
 }
 

@@ -12,11 +12,9 @@ mod tests;
 
 pub(crate) use handle::{Addressee, OutboxHandle, Queued};
 
-use crate::event_queue::{Content, Event, Port, Source, SourceKind, Tag};
-use crate::net::Generation;
+use crate::event_queue::{Content, Event, Port, Source, SourceKind, TagSlot};
 use crate::sync::{Mutex, lock};
-use crate::watch::{Deliver, Delivered, Delivery};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::watch::{Called, Deliver, Delivered, Delivery, Slot};
 use std::sync::{Arc, Weak};
 
 /// Takes what is told.
@@ -51,29 +49,19 @@ enum Turn {
 }
 
 enum Outlet {
-    Callback {
-        /// Taken out while it runs, and for good after its last call.
-        consumer: Mutex<Option<Consumer<Content>>>,
-        delivery: Arc<Delivery>,
-    },
-    Queue {
-        port: Port,
-        kind: SourceKind,
-        /// What the owner gave along, as long as there may be events.
-        tag: Mutex<Option<Arc<Tag>>>,
-        queue_end: Box<dyn Fn() + Send + Sync>,
-    },
+    Callback { consumer: Slot<Content>, delivery: Arc<Delivery> },
+    Queue { port: Port, kind: SourceKind, tag: TagSlot, queue_end: Box<dyn Fn() + Send + Sync> },
 }
 
 impl Outbox {
     fn calling(consumer: Consumer<Content>, delivery: Arc<Delivery>) -> Arc<Outbox> {
-        Arc::new(Outbox::new(Outlet::Callback { consumer: Mutex::new(Some(consumer)), delivery }))
+        Arc::new(Outbox::new(Outlet::Callback { consumer: Slot::new(consumer), delivery }))
     }
 
     fn queued(queued: Queued<'_>) -> Arc<Outbox> {
         let Queued { queue, kind, tag, queue_end } = queued;
         Arc::new_cyclic(|outbox: &Weak<Outbox>| {
-            let tag = Mutex::new(Some(Tag::new(tag, outbox.clone())));
+            let tag = TagSlot::new(tag, outbox.clone());
             Outbox::new(Outlet::Queue { port: queue.register(outbox.clone()), kind, tag, queue_end })
         })
     }
@@ -178,12 +166,9 @@ impl Outbox {
         (next, is_over)
     }
 
-    /// No event is to come; what is in the hands of the owner keeps the tag as long as it lives.
     fn drop_tag(&self) {
         if let Outlet::Queue { tag, .. } = &self.outlet {
-            // Not under the lock: it may be the last.
-            let tag = lock(tag).take();
-            drop(tag);
+            tag.let_go();
         }
     }
 }
@@ -207,32 +192,19 @@ impl State {
 
 impl Deliver for Outbox {
     fn deliver(&self) -> Delivered {
-        let Outlet::Callback { consumer: place, .. } = &self.outlet else { return Delivered::All };
-        let process = Generation::current();
-        let news = match self.next() {
-            (Some(news), _) => news,
-            (None, false) => return Delivered::All,
-            (None, true) => {
-                let consumer = lock(place).take();
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
-                return Delivered::All;
-            }
-        };
-        let taken = lock(place).take();
-        if let Some(mut consumer) = taken {
-            // A consumer that panics has had its last call.
-            let called = catch_unwind(AssertUnwindSafe(|| consumer(news)));
-            if !process.is_current() {
-                std::mem::forget(consumer);
-                return Delivered::InAChild;
-            }
-            if called.is_ok() {
-                *lock(place) = Some(consumer);
-            } else {
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+        let Outlet::Callback { consumer, .. } = &self.outlet else { return Delivered::All };
+        match self.next() {
+            (Some(news), _) => match consumer.call(news) {
+                Called::Back | Called::Panicked => Delivered::Some,
+                Called::InAChild => Delivered::InAChild,
+            },
+            (None, is_over) => {
+                if is_over {
+                    consumer.empty();
+                }
+                Delivered::All
             }
         }
-        Delivered::Some
     }
 }
 
@@ -240,7 +212,7 @@ impl Source for Outbox {
     fn take(&self) -> Option<Event> {
         let Outlet::Queue { kind, tag, .. } = &self.outlet else { return None };
         // Before the news are taken: whoever ends the source meanwhile lets go of it.
-        let tag = lock(tag).clone()?;
+        let tag = tag.get()?;
         let mut state = lock(&self.state);
         // It has left the line, and joins it again if there is more.
         state.is_ready = false;

@@ -9,14 +9,13 @@ use super::backlog::{Backlog, Cancelled, Face, Popped, Room, Work};
 use super::buffers::Buffers;
 use super::delivery::{Deliver, Delivered, Delivery};
 use super::response::WatchResponse;
+use super::slot::{Called, Slot};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::event_queue::{Content, Event, EventQueue, Source, SourceKind, Tag};
-use crate::net::Generation;
+use crate::event_queue::{Content, Event, EventQueue, Source, SourceKind, TagSlot};
 use crate::sync::{Mutex, lock};
 use std::any::Any;
 use std::os::fd::RawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 /// Takes the responses of a watch.
@@ -55,19 +54,18 @@ enum Outlet {
     /// A consumer of the library's own, called by the feeder. Taken out while it runs, and for good after its last call.
     Inline(Mutex<Option<Consumer>>),
     /// An event queue, which its backlog knows. What its owner gave along, as long as there may be events.
-    Queue(Mutex<Option<Arc<Tag>>>),
+    Queue(TagSlot),
 }
 
 struct Callback {
-    /// Taken out while it runs, and for good after its last call.
-    consumer: Mutex<Option<Consumer>>,
+    consumer: Slot<WatchResponse>,
     delivery: Arc<Delivery>,
 }
 
 impl Mailbox {
     /// Of a watch that calls back.
     pub(super) fn calling(consumer: Consumer, delivery: Arc<Delivery>, origin: Origin) -> Arc<Mailbox> {
-        let callback = Callback { consumer: Mutex::new(Some(consumer)), delivery };
+        let callback = Callback { consumer: Slot::new(consumer), delivery };
         Arc::new(Mailbox::new(Face::Callback, Outlet::Callback(callback), origin))
     }
 
@@ -86,9 +84,8 @@ impl Mailbox {
     /// Of a watch that delivers to an event queue.
     pub(super) fn queued(queue: &EventQueue, tag: Box<dyn Any + Send + Sync>, origin: Origin) -> Arc<Mailbox> {
         Arc::new_cyclic(|mailbox: &Weak<Mailbox>| {
-            let tag = Tag::new(tag, mailbox.clone());
             let face = Face::Queue(queue.register(mailbox.clone()));
-            Mailbox::new(face, Outlet::Queue(Mutex::new(Some(tag))), origin)
+            Mailbox::new(face, Outlet::Queue(TagSlot::new(tag, mailbox.clone())), origin)
         })
     }
 
@@ -200,21 +197,11 @@ impl Mailbox {
     }
 
     fn call(&self, callback: &Callback, response: WatchResponse) -> Delivered {
-        let process = Generation::current();
-        let taken = lock(&callback.consumer).take();
-        let Some(mut consumer) = taken else { return Delivered::Some };
-        // A consumer that panics has had its last call; the other watches go on.
-        let called = catch_unwind(AssertUnwindSafe(|| consumer(response)));
-        if !process.is_current() {
-            std::mem::forget(consumer);
-            return Delivered::InAChild;
-        }
-        if called.is_ok() {
-            *lock(&callback.consumer) = Some(consumer);
-        } else {
-            // It is due as it is.
-            let _ = self.close();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+        match callback.consumer.call(response) {
+            Called::Back => {}
+            // The other watches go on. It is due as it is.
+            Called::Panicked => drop(self.close()),
+            Called::InAChild => return Delivered::InAChild,
         }
         Delivered::Some
     }
@@ -222,9 +209,7 @@ impl Mailbox {
     /// No event of this watch is to come; what is in the hands of the owner keeps the tag as long as it lives.
     fn drop_tag(&self) {
         if let Outlet::Queue(tag) = &self.outlet {
-            // Not under the lock: it may be the last.
-            let tag = lock(tag).take();
-            drop(tag);
+            tag.let_go();
         }
     }
 }
@@ -236,8 +221,7 @@ impl Deliver for Mailbox {
             Work::Nothing => Delivered::All,
             Work::Deliver(popped) => self.call(callback, self.open(popped)),
             Work::Release => {
-                let consumer = lock(&callback.consumer).take();
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+                callback.consumer.empty();
                 self.backlog.release();
                 Delivered::All
             }
@@ -249,7 +233,7 @@ impl Source for Mailbox {
     fn take(&self) -> Option<Event> {
         let Outlet::Queue(tag) = &self.outlet else { return None };
         // Before the response is taken: whoever ends the watch meanwhile lets go of it.
-        let tag = lock(tag).clone()?;
+        let tag = tag.get()?;
         let popped = self.backlog.take()?;
         if popped.is_last {
             self.drop_tag();

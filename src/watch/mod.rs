@@ -30,6 +30,7 @@ mod mailbox;
 mod pins;
 mod reactor;
 mod response;
+mod slot;
 mod socket;
 mod stream;
 mod switchboard;
@@ -42,6 +43,7 @@ pub(crate) use hub::Hub;
 pub use mailbox::Consumer;
 pub(crate) use reactor::Settings as WatchSettings;
 pub use response::{WatchKind, WatchResponse};
+pub(crate) use slot::{Called, Slot};
 
 use crate::client::{CallOptions, Client};
 use crate::deadline::Deadline;

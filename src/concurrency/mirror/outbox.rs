@@ -14,12 +14,10 @@ use super::change::{ChangeKind, MirrorChange, MirrorEvent};
 use super::tree::Tree;
 use super::untold::{Dropped, Next, Untold};
 use crate::error::Error;
-use crate::event_queue::{Content, Event, EventQueue, Port, Source, SourceKind, Tag};
-use crate::net::Generation;
+use crate::event_queue::{Content, Event, EventQueue, Port, Source, SourceKind, TagSlot};
 use crate::sync::{Mutex, MutexGuard, lock};
-use crate::watch::{Buffers, Deliver, Delivered, Delivery};
+use crate::watch::{Buffers, Called, Deliver, Delivered, Delivery, Slot};
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 /// The changes of one mirror that are to be told, and the way to its consumer.
@@ -60,16 +58,8 @@ enum Turn {
 }
 
 enum Outlet {
-    Callback {
-        /// Taken out while it runs, and for good after its last call.
-        consumer: Mutex<Option<MirrorConsumer>>,
-        delivery: Arc<Delivery>,
-    },
-    Queue {
-        port: Port,
-        /// What its owner gave along, as long as there may be events.
-        tag: Mutex<Option<Arc<Tag>>>,
-    },
+    Callback { consumer: Slot<MirrorChange>, delivery: Arc<Delivery> },
+    Queue { port: Port, tag: TagSlot },
 }
 
 /// What is to be done for the consumer.
@@ -84,16 +74,15 @@ enum Work {
 impl Outbox {
     /// For a consumer that is called on the delivery thread.
     pub(super) fn calling(consumer: MirrorConsumer, delivery: Arc<Delivery>, buffers: Arc<Buffers>) -> Arc<Outbox> {
-        let outlet = Outlet::Callback { consumer: Mutex::new(Some(consumer)), delivery };
+        let outlet = Outlet::Callback { consumer: Slot::new(consumer), delivery };
         Arc::new(Outbox::new(outlet, buffers))
     }
 
     /// For an event queue.
     pub(super) fn queued(queue: &EventQueue, tag: Box<dyn Any + Send + Sync>, buffers: Arc<Buffers>) -> Arc<Outbox> {
         Arc::new_cyclic(|outbox: &Weak<Outbox>| {
-            let tag = Tag::new(tag, outbox.clone());
             let port = queue.register(outbox.clone());
-            Outbox::new(Outlet::Queue { port, tag: Mutex::new(Some(tag)) }, buffers)
+            Outbox::new(Outlet::Queue { port, tag: TagSlot::new(tag, outbox.clone()) }, buffers)
         })
     }
 
@@ -162,8 +151,7 @@ impl Outbox {
         let left = lock(&self.state).close();
         drop(left);
         if let Outlet::Callback { consumer, .. } = &self.outlet {
-            let consumer = lock(consumer).take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+            consumer.empty();
         }
         self.drop_tag();
     }
@@ -225,33 +213,25 @@ impl Outbox {
         Work::Tell(change)
     }
 
-    /// No event is to come; what is in the hands of the owner keeps the tag as long as it lives.
     fn drop_tag(&self) {
         if let Outlet::Queue { tag, .. } = &self.outlet {
-            // Not under the lock: it may be the last.
-            let tag = lock(tag).take();
-            drop(tag);
+            tag.let_go();
         }
     }
 
-    fn call(&self, consumer: &Mutex<Option<MirrorConsumer>>, change: MirrorChange) -> Delivered {
+    fn call(&self, consumer: &Slot<MirrorChange>, change: MirrorChange) -> Delivered {
         // A difference takes a while: the owner may have freed the mirror meanwhile.
         if !self.is_open() {
             return Delivered::Some;
         }
-        let process = Generation::current();
-        let taken = lock(consumer).take();
-        let Some(mut called) = taken else { return Delivered::Some };
-        // A consumer that panics has had its last call; the mirror goes on.
-        let is_done = catch_unwind(AssertUnwindSafe(|| called(change))).is_ok();
-        if !process.is_current() {
-            std::mem::forget(called);
-            return Delivered::InAChild;
-        }
-        *lock(consumer) = Some(called);
-        if !is_done {
-            let left = lock(&self.state).close();
-            drop(left);
+        match consumer.call(change) {
+            Called::Back => {}
+            // The mirror goes on, untold.
+            Called::Panicked => {
+                let left = lock(&self.state).close();
+                drop(left);
+            }
+            Called::InAChild => return Delivered::InAChild,
         }
         Delivered::Some
     }
@@ -273,8 +253,7 @@ impl Deliver for Outbox {
             Work::Tell(change) => self.call(consumer, change),
             Work::Release => {
                 *lock(&self.told) = Tree::default();
-                let consumer = lock(consumer).take();
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(consumer)));
+                consumer.empty();
                 Delivered::All
             }
         }
@@ -285,7 +264,7 @@ impl Source for Outbox {
     fn take(&self) -> Option<Event> {
         let Outlet::Queue { tag, .. } = &self.outlet else { return None };
         // Before the change is taken: whoever ends the mirror meanwhile lets go of it.
-        let tag = lock(tag).clone()?;
+        let tag = tag.get()?;
         let Work::Tell(change) = self.work() else { return None };
         if change.kind == ChangeKind::Ended {
             self.drop_tag();
