@@ -655,8 +655,8 @@ typedef struct etcdgw_client_options {
    */
   int64_t watch_buffer_bytes;
   /**
-   * The same for all watches and mirrors of the client together; one that holds nothing never suffers from what the others hold.
-   * 0: 64 MiB.
+   * The same for all watches and mirrors of the client together; one that holds nothing never suffers from what the
+   * others hold. 0: 64 MiB.
    */
   int64_t watch_buffer_total_bytes;
   /**
@@ -3086,9 +3086,9 @@ void etcdgw_double_barrier_free(struct etcdgw_double_barrier *double_barrier);
  * Makes a work queue of this name, in the format of Go's `recipes.Queue`: an item is the key `name`, a slash and a time.
  * Nothing is sent.
  *
- * It stands on a session, with which go the keys below `__name/` in which it notes what it has done: they tell what became
- * of a request whose answer was lost. The items don't go. With users, both ranges of keys must be permitted. `out`: receives the queue, owned by the caller:
- * `etcdgw_workqueue_free`. Any thread.
+ * It stands on a session, with which go the keys below `__name/` in which it notes what it has done: they tell what
+ * became of a request whose answer was lost. The items don't go. With users, both ranges of keys must be permitted.
+ * `out`: receives the queue, owned by the caller: `etcdgw_workqueue_free`. Any thread.
  */
 etcdgw_status etcdgw_workqueue_new(struct etcdgw_session *session,
                                    struct etcdgw_bytes name,

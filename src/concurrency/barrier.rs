@@ -4,10 +4,9 @@ use super::bounds::{self, Bounds, Woken};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Outcome, Result};
 use crate::rpc::kv::{DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse};
-use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest};
+use crate::rpc::txn::{Compare, CompareTarget, TxnOp, TxnRequest};
 use crate::rpc::watch::EventType;
 use crate::rpc::{Keys, Response};
-use std::borrow::Cow;
 use std::time::Duration;
 
 /// A barrier. It has no owner: whoever knows its name may hold, release and wait.
@@ -52,9 +51,9 @@ impl Barrier {
         let Some(kv) = found.kvs.first() else { return Ok(()) };
         // Of this hold alone: made once more, it releases no later one.
         let is_same = CompareTarget::CreateRevision(kv.create_revision);
-        let delete = DeleteRangeRequest { keys: self.keys(), prev_kv: false, all: false };
+        let delete = DeleteRangeRequest::new(self.keys());
         let request = TxnRequest {
-            compare: vec![Compare { keys: self.keys(), op: CompareOp::Equal, target: is_same }],
+            compare: vec![Compare::equal(&self.key, is_same)],
             success: vec![TxnOp::DeleteRange(delete)],
             failure: Vec::new(),
         };
@@ -86,6 +85,6 @@ impl Barrier {
     }
 
     fn keys(&self) -> Keys<'_> {
-        Keys::One(Cow::Borrowed(&self.key))
+        Keys::one(&self.key)
     }
 }

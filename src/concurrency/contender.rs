@@ -218,7 +218,7 @@ impl Contender {
     /// Creates the key, or finds it. Made once more it finds what it has created, so that a lost answer costs nothing.
     /// Answers whether it is first.
     fn join(&self, value: &[u8], bounds: &Bounds<'_>, joined: &mut Joined) -> Result<bool> {
-        let own = TxnOp::Range(RangeRequest::new(Keys::One(Cow::Borrowed(&self.key))));
+        let own = TxnOp::Range(RangeRequest::new(Keys::one(&self.key)));
         let first = || TxnOp::Range(self.first_request());
         let request = TxnRequest {
             compare: vec![self.has_create_revision(0)],
@@ -311,7 +311,7 @@ impl Contender {
     }
 
     fn is_mine(&self, revision: i64, bounds: &Bounds<'_>) -> Result<bool> {
-        let request = RangeRequest { keys_only: true, ..RangeRequest::new(Keys::One(Cow::Borrowed(&self.key))) };
+        let request = RangeRequest { keys_only: true, ..RangeRequest::new(Keys::one(&self.key)) };
         let response = self.client().range(&request, &bounds.request())?;
         Ok(response.kvs.first().is_some_and(|kv| kv.create_revision == revision))
     }
@@ -360,7 +360,7 @@ impl Contender {
 
     /// Deletes its key, if it was created at this revision. False: there is no such key.
     pub(super) fn delete_key(&self, revision: Option<i64>, call: &CallOptions) -> Result<bool> {
-        let delete = DeleteRangeRequest { keys: Keys::One(Cow::Borrowed(&self.key)), prev_kv: false, all: false };
+        let delete = DeleteRangeRequest::new(Keys::one(&self.key));
         let request = TxnRequest {
             compare: revision.map(|revision| self.has_create_revision(revision)).into_iter().collect(),
             success: vec![TxnOp::DeleteRange(delete)],

@@ -119,7 +119,7 @@ impl DoubleBarrier {
                 }
                 continue;
             }
-            let ready = Keys::One(Cow::Borrowed(&*self.ready));
+            let ready = Keys::one(&self.ready);
             if bounds.wait_for(ready, EventType::Put, seen.at + 1)? == Woken::InVain {
                 return Ok(None);
             }
@@ -129,7 +129,7 @@ impl DoubleBarrier {
     /// Opens the barrier for those who are there, if none of them has gone.
     fn open(&self, seen: &Seen, revision: i64, bounds: &Bounds<'_>) -> Result<(bool, i64)> {
         let counted = seen.waiters.iter().take(self.count).rev().take(limits::BARRIER_CONDITIONS);
-        let conditions = counted.map(|(key, created)| equals(key, CompareTarget::CreateRevision(*created)));
+        let conditions = counted.map(|(key, created)| Compare::equal(key, CompareTarget::CreateRevision(*created)));
         let put = PutRequest { key: Cow::Borrowed(&self.ready), ..PutRequest::default() };
         self.while_closed(revision, conditions.collect(), TxnOp::Put(put), &bounds.request())
     }
@@ -144,11 +144,11 @@ impl DoubleBarrier {
         call: &CallOptions,
     ) -> Result<(bool, i64)> {
         let is_closed = CompareTarget::ModRevision(revision + 1);
-        compare.push(Compare { op: CompareOp::Less, ..equals(&self.ready, is_closed) });
+        compare.push(Compare { op: CompareOp::Less, ..Compare::equal(&self.ready, is_closed) });
         let request = TxnRequest {
             compare,
             success: vec![operation],
-            failure: vec![TxnOp::Range(RangeRequest::new(Keys::One(Cow::Borrowed(&self.ready))))],
+            failure: vec![TxnOp::Range(RangeRequest::new(Keys::one(&self.ready)))],
         };
         let response = self.waiter.client().txn_repeatable(&request, call)?;
         let opened = match response.results.first() {
@@ -184,7 +184,7 @@ impl DoubleBarrier {
                     lowest
                 }
             };
-            let awaited = Keys::One(Cow::Borrowed(&**awaited));
+            let awaited = Keys::one(awaited);
             if bounds.wait_for(awaited, EventType::Delete, seen.at + 1)? == Woken::InVain {
                 return Ok(false);
             }
@@ -194,7 +194,7 @@ impl DoubleBarrier {
     /// As the last one of this round: what a later one has opened stays open.
     fn close(&self, round: i64, bounds: &Bounds<'_>) -> Result<()> {
         let request = TxnRequest {
-            compare: vec![equals(&self.ready, CompareTarget::ModRevision(round))],
+            compare: vec![Compare::equal(&self.ready, CompareTarget::ModRevision(round))],
             success: vec![delete(self.waiter.key()), delete(&self.ready)],
             failure: vec![delete(self.waiter.key())],
         };
@@ -208,7 +208,7 @@ impl DoubleBarrier {
             sort_target: SortTarget::Create,
             ..RangeRequest::new(Keys::Prefix(Cow::Borrowed(self.waiter.prefix())))
         };
-        let ready = RangeRequest::new(Keys::One(Cow::Borrowed(&*self.ready)));
+        let ready = RangeRequest::new(Keys::one(&self.ready));
         let success = vec![TxnOp::Range(ready), TxnOp::Range(waiters)];
         let response = self.waiter.client().txn(&TxnRequest { success, ..TxnRequest::default() }, &bounds.request())?;
         let mut seen = Seen { opened: 0, waiters: Vec::new(), at: response.header.revision };
@@ -220,10 +220,6 @@ impl DoubleBarrier {
     }
 }
 
-fn equals<'a>(key: &'a [u8], target: CompareTarget<'a>) -> Compare<'a> {
-    Compare { keys: Keys::One(Cow::Borrowed(key)), op: CompareOp::Equal, target }
-}
-
 fn delete(key: &[u8]) -> TxnOp<'_> {
-    TxnOp::DeleteRange(DeleteRangeRequest { keys: Keys::One(Cow::Borrowed(key)), prev_kv: false, all: false })
+    TxnOp::DeleteRange(DeleteRangeRequest::new(Keys::one(key)))
 }

@@ -1,17 +1,15 @@
 //! etcd3gw's lock, for programs that share locks with Python's: the key `/locks/NAME` has the owner's UUID as its
 //! value, and hangs on a lease that the owner refreshes.
 
-use super::bounds;
+use super::bounds::{Bounds, Woken};
 use crate::client::{CallOptions, Client};
-use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::limits;
 use crate::net::{self, lock};
 use crate::rpc::Keys;
 use crate::rpc::kv::{DeleteRangeRequest, KeyValue, PutRequest, RangeRequest};
 use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResult};
-use crate::rpc::watch::WatchRequest;
-use crate::watch::WatchOptions;
+use crate::rpc::watch::EventType;
 use std::borrow::Cow;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -74,10 +72,9 @@ impl Lock {
     /// each request, and its token ends the wait. False: somebody has it, which may be this owner, whose hold stays as
     /// it is.
     pub fn acquire(&self, wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
-        let until = wait.map_or(Deadline::NEVER, Deadline::after);
-        let waits = wait != Some(Duration::ZERO);
+        let bounds = Bounds::new(&self.client, wait, call);
         loop {
-            let request = if waits { self.within(call, until) } else { call.clone() };
+            let request = bounds.request();
             let answer = self.look(&request).and_then(|seen| match seen {
                 (Some(kv), at) => Ok(Attempt::Taken { revision: kv.create_revision, at }),
                 (None, _) => self.take(&request),
@@ -85,14 +82,13 @@ impl Lock {
             let (revision, at) = match answer {
                 Ok(Attempt::Acquired) => return Ok(true),
                 Ok(Attempt::Taken { revision, at }) => (revision, at),
-                Err(error) if waits && error.is_retryable() && !until.has_passed() => {
-                    self.pause(call, until)?;
+                Err(error) => {
+                    bounds.outlast(error)?;
                     continue;
                 }
-                Err(error) => return Err(error),
             };
             let is_own = lock(&self.held).is_some_and(|held| held.revision == revision);
-            if is_own || !waits || until.has_passed() || !self.wait_for_deletion(at, call, until)? {
+            if is_own || bounds.wait_for(Keys::one(&self.key), EventType::Delete, at + 1)? == Woken::InVain {
                 return Ok(false);
             }
         }
@@ -102,7 +98,7 @@ impl Lock {
     pub fn release(&self, call: &CallOptions) -> Result<bool> {
         let until = self.client.deadline(call.timeout);
         let held = *lock(&self.held);
-        let released = self.delete(held, call, until)?;
+        let released = self.delete(held, &Bounds::new(&self.client, until.remaining(), call))?;
         let mut now_held = lock(&self.held);
         if *now_held == held {
             *now_held = None;
@@ -124,7 +120,7 @@ impl Lock {
 
     /// Asks the server whether this owner has the lock.
     pub fn is_acquired(&self, call: &CallOptions) -> Result<bool> {
-        let request = RangeRequest::new(Keys::One(Cow::Borrowed(&self.key)));
+        let request = RangeRequest::new(Keys::one(&self.key));
         let response = self.client.range(&request, call)?;
         let is_own = |kv: &KeyValue| response.bytes(kv.value) == self.uuid.as_bytes();
         Ok(response.kvs.first().is_some_and(is_own))
@@ -158,7 +154,7 @@ impl Lock {
 
     /// The key, if there is one, and the store's revision.
     fn look(&self, call: &CallOptions) -> Result<(Option<KeyValue>, i64)> {
-        let request = RangeRequest { keys_only: true, ..RangeRequest::new(Keys::One(Cow::Borrowed(&self.key))) };
+        let request = RangeRequest { keys_only: true, ..RangeRequest::new(Keys::one(&self.key)) };
         let response = self.client.range(&request, call)?;
         Ok((response.kvs.first().copied(), response.header.revision))
     }
@@ -181,7 +177,7 @@ impl Lock {
         let request = TxnRequest {
             compare: vec![self.condition(CompareTarget::CreateRevision(0))],
             success: vec![TxnOp::Put(PutRequest { key, value, lease, ..PutRequest::default() })],
-            failure: vec![TxnOp::Range(RangeRequest::new(Keys::One(Cow::Borrowed(&self.key))))],
+            failure: vec![TxnOp::Range(RangeRequest::new(Keys::one(&self.key)))],
         };
         let response = self.client.txn_repeatable(&request, call)?;
         let at = response.header.revision;
@@ -200,8 +196,8 @@ impl Lock {
     }
 
     /// Deletes the key of this owner. What became of a request without an answer is looked up.
-    fn delete(&self, held: Option<Held>, call: &CallOptions, until: Deadline) -> Result<bool> {
-        let delete = DeleteRangeRequest { keys: Keys::One(Cow::Borrowed(&self.key)), prev_kv: false, all: false };
+    fn delete(&self, held: Option<Held>, bounds: &Bounds<'_>) -> Result<bool> {
+        let delete = DeleteRangeRequest::new(Keys::one(&self.key));
         let own = held.map(|held| self.condition(CompareTarget::CreateRevision(held.revision)));
         let value = self.condition(CompareTarget::Value(Cow::Borrowed(self.uuid.as_bytes())));
         let request = TxnRequest {
@@ -210,51 +206,19 @@ impl Lock {
             failure: Vec::new(),
         };
         loop {
-            let error = match self.client.txn(&request, &self.within(call, until)) {
+            let error = match self.client.txn(&request, &bounds.request()) {
                 Ok(response) => return Ok(response.succeeded),
                 Err(error) => error,
             };
             let is_wish = matches!(error, Error::Cancelled { .. } | Error::Closed { .. });
-            if error.outcome() != Outcome::Unknown || is_wish || until.has_passed() {
+            if error.outcome() != Outcome::Unknown || is_wish || bounds.has_ended() {
                 return Err(error);
             }
-            if !self.is_acquired(&self.within(call, until))? {
+            if !self.is_acquired(&bounds.request())? {
                 return Ok(true);
             }
-            self.pause(call, until)?;
+            bounds.pause()?;
         }
-    }
-
-    /// False: waited in vain.
-    fn wait_for_deletion(&self, seen_at: i64, call: &CallOptions, until: Deadline) -> Result<bool> {
-        let request = WatchRequest {
-            keys: Keys::One(Cow::Owned(self.key.clone())),
-            start_revision: seen_at + 1,
-            no_put: true,
-            no_delete: false,
-            prev_kv: false,
-        };
-        let options = WatchOptions { call: bounds::until(call, until), ..WatchOptions::new(request) };
-        match self.client.watch_once(options) {
-            Ok(_) | Err(Error::Compacted { .. }) => Ok(true),
-            Err(Error::Deadline { .. }) if until.has_passed() => Ok(false),
-            Err(error) if error.is_retryable() => self.pause(call, until).map(|()| true),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn pause(&self, call: &CallOptions, until: Deadline) -> Result<()> {
-        let control = self.client.control(&bounds::until(call, until));
-        match self.client.shared.channel.pause(limits::RETRY_PAUSE_LONGEST, &control) {
-            Err(Error::Deadline { .. }) => Ok(()),
-            paused => paused,
-        }
-    }
-
-    /// For one request: within its own limit, and until then.
-    fn within(&self, call: &CallOptions, until: Deadline) -> CallOptions {
-        let own = self.client.deadline(call.timeout);
-        bounds::until(call, until.remaining().map_or(own, |left| own.at_most(left)))
     }
 
     fn condition<'a>(&self, target: CompareTarget<'a>) -> Compare<'a> {

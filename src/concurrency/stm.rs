@@ -12,7 +12,6 @@ use crate::net;
 use crate::rpc::kv::{DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RangeResponse};
 use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResponse, TxnResult};
 use crate::rpc::{Header, Keys, Response};
-use std::borrow::Cow;
 
 /// What others may do meanwhile; the names are Go's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,7 +177,7 @@ impl Stm {
 
     fn commit(&mut self) -> Result<Option<Response<TxnResponse>>> {
         let condition =
-            |key, op, revision| Compare { keys: one(key), op, target: CompareTarget::ModRevision(revision) };
+            |key, op, revision| Compare { keys: Keys::one(key), op, target: CompareTarget::ModRevision(revision) };
         let mut compare = Vec::new();
         if self.options.isolation != Isolation::ReadCommitted {
             compare.extend(self.used().map(|read| {
@@ -193,7 +192,7 @@ impl Stm {
         let mut success: Vec<TxnOp<'_>> = self.writes.iter().map(Write::operation).collect();
         // Without an operation any member would answer from what it has.
         if let (true, Some(read)) = (success.is_empty(), self.used().next()) {
-            success.push(TxnOp::Range(RangeRequest { count_only: true, ..RangeRequest::new(one(&read.key)) }));
+            success.push(TxnOp::Range(RangeRequest { count_only: true, ..RangeRequest::new(Keys::one(&read.key)) }));
         }
         let done = self.client.txn(&TxnRequest { compare, success, failure: Vec::new() }, &self.call())?;
         Ok(Some(done).filter(|done| done.succeeded))
@@ -203,7 +202,7 @@ impl Stm {
     fn read(&mut self, keys: Vec<Vec<u8>>) -> Result<()> {
         let is_snapshot = matches!(self.options.isolation, Isolation::SerializableSnapshot | Isolation::Serializable);
         let revision = if is_snapshot { self.revision } else { 0 };
-        let range = |key| TxnOp::Range(RangeRequest { revision, ..RangeRequest::new(one(key)) });
+        let range = |key| TxnOp::Range(RangeRequest { revision, ..RangeRequest::new(Keys::one(key)) });
         let request = TxnRequest { success: keys.iter().map(|key| range(key)).collect(), ..TxnRequest::default() };
         let response = self.client.txn(&request, &self.call())?;
         for (key, result) in keys.into_iter().zip(&response.results) {
@@ -226,11 +225,7 @@ impl Write {
     fn operation(&self) -> TxnOp<'_> {
         match &self.put {
             Some(put) => TxnOp::Put(put.clone()),
-            None => TxnOp::DeleteRange(DeleteRangeRequest { keys: one(&self.key), prev_kv: false, all: false }),
+            None => TxnOp::DeleteRange(DeleteRangeRequest::new(Keys::one(&self.key))),
         }
     }
-}
-
-fn one(key: &[u8]) -> Keys<'_> {
-    Keys::One(Cow::Borrowed(key))
 }

@@ -137,8 +137,8 @@ impl WorkQueue {
     fn claim(&self, mut claim: Claim, bounds: &Bounds<'_>) -> Result<Tried> {
         let Some(kv) = claim.item.kvs.first().copied() else { return Ok(Tried::TooLate) };
         let key = claim.item.bytes(kv.key);
-        let keys = Keys::One(Cow::Borrowed(key));
-        let delete = TxnOp::DeleteRange(DeleteRangeRequest { keys, prev_kv: false, all: false });
+        let keys = Keys::one(key);
+        let delete = TxnOp::DeleteRange(DeleteRangeRequest::new(keys));
         let call = bounds.request();
         let deadline = self.session.client.deadline(call.timeout);
         let is_there = equal(key, CHANGED, kv.mod_revision);
@@ -174,12 +174,11 @@ impl WorkQueue {
         };
         // Of a key that is gone, with its lease, no condition on its value holds.
         let not_done = CompareTarget::Value(number.as_bytes().into());
-        let not_done =
-            Compare { keys: Keys::One(Cow::Borrowed(&receipt.key)), op: CompareOp::NotEqual, target: not_done };
+        let not_done = Compare { keys: Keys::one(&receipt.key), op: CompareOp::NotEqual, target: not_done };
         let request = TxnRequest {
             compare: vec![condition, not_done],
             success: vec![operation, TxnOp::Put(note)],
-            failure: vec![TxnOp::Range(RangeRequest::new(Keys::One(Cow::Borrowed(&receipt.key))))],
+            failure: vec![TxnOp::Range(RangeRequest::new(Keys::one(&receipt.key)))],
         };
         let mut doubt: Option<Error> = None;
         loop {
@@ -267,5 +266,5 @@ const CREATED: fn(i64) -> CompareTarget<'static> = CompareTarget::CreateRevision
 const CHANGED: fn(i64) -> CompareTarget<'static> = CompareTarget::ModRevision;
 
 fn equal(key: &[u8], target: fn(i64) -> CompareTarget<'static>, revision: i64) -> Compare<'_> {
-    Compare { keys: Keys::One(Cow::Borrowed(key)), op: CompareOp::Equal, target: target(revision) }
+    Compare::equal(key, target(revision))
 }

@@ -69,8 +69,8 @@ pub struct etcdgw_client_options {
     /// What one watch may hold that was not consumed yet: past it no more is read for that watch until half of it has
     /// been consumed. One whole revision may go beyond it. Of what a mirror has not told so much is kept. 0: 16 MiB.
     pub watch_buffer_bytes: i64,
-    /// The same for all watches and mirrors of the client together; one that holds nothing never suffers from what the others hold.
-    /// 0: 64 MiB.
+    /// The same for all watches and mirrors of the client together; one that holds nothing never suffers from what the
+    /// others hold. 0: 64 MiB.
     pub watch_buffer_total_bytes: i64,
     /// How long a member may give no sign of itself before the watches at it go on at another; 0: 10,000; less than 0: for
     /// ever.

@@ -25,9 +25,9 @@ impl Handle for etcdgw_workqueue {
 /// Makes a work queue of this name, in the format of Go's `recipes.Queue`: an item is the key `name`, a slash and a time.
 /// Nothing is sent.
 ///
-/// It stands on a session, with which go the keys below `__name/` in which it notes what it has done: they tell what became
-/// of a request whose answer was lost. The items don't go. With users, both ranges of keys must be permitted. `out`: receives the queue, owned by the caller:
-/// `etcdgw_workqueue_free`. Any thread.
+/// It stands on a session, with which go the keys below `__name/` in which it notes what it has done: they tell what
+/// became of a request whose answer was lost. The items don't go. With users, both ranges of keys must be permitted.
+/// `out`: receives the queue, owned by the caller: `etcdgw_workqueue_free`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_workqueue_new(
     session: *mut etcdgw_session,

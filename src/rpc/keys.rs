@@ -26,6 +26,11 @@ pub enum Keys<'a> {
 pub(crate) const ZERO: &[u8] = b"\0";
 
 impl<'a> Keys<'a> {
+    /// This key and no other.
+    pub fn one(key: &'a [u8]) -> Keys<'a> {
+        Keys::One(Cow::Borrowed(key))
+    }
+
     /// etcd's own form: no `range_end` for one key, `"\0"` for "from this key on".
     pub fn from_wire(key: Cow<'a, [u8]>, range_end: Cow<'a, [u8]>) -> Keys<'a> {
         match &*range_end {

@@ -294,7 +294,12 @@ pub struct DeleteRangeRequest<'a> {
     pub all: bool,
 }
 
-impl DeleteRangeRequest<'_> {
+impl<'a> DeleteRangeRequest<'a> {
+    /// Deletes these, without asking what they were.
+    pub fn new(keys: Keys<'a>) -> DeleteRangeRequest<'a> {
+        DeleteRangeRequest { keys, prev_kv: false, all: false }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         if self.keys.is_everything() && !self.all {
             return Err(Error::invalid(

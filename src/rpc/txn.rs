@@ -48,7 +48,12 @@ pub struct Compare<'a> {
     pub target: CompareTarget<'a>,
 }
 
-impl Compare<'_> {
+impl<'a> Compare<'a> {
+    /// That a field of one key is this.
+    pub fn equal(key: &'a [u8], target: CompareTarget<'a>) -> Compare<'a> {
+        Compare { keys: Keys::one(key), op: CompareOp::Equal, target }
+    }
+
     fn write(&self, namespace: &Namespace, out: &mut Writer<'_>) {
         out.enum_field(
             "result",
