@@ -60,6 +60,10 @@ pub const WATCH_BACKOFF_LONGEST: Duration = Duration::from_millis(100);
 /// How long a member that carries watches may be silent.
 pub const DEFAULT_WATCH_LIVENESS: Duration = Duration::from_secs(10);
 
+/// How long callbacks keep watches with callbacks from being read, before another thread does that: once or twice. To set a
+/// timer to much less would cost as much as to wake a thread.
+pub const DELIVERY_PATIENCE: Duration = Duration::from_millis(20);
+
 /// Received of one watch's stream before others have their turn.
 pub const WATCH_TURN_BYTES: usize = 1 << 20;
 

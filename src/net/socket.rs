@@ -57,6 +57,8 @@ pub(crate) struct Socket {
     receive_timeout: Option<Duration>,
     /// Whether it waits at all: else what can't be done at once is [`io::ErrorKind::WouldBlock`].
     waits: bool,
+    /// Of one that doesn't wait: the last bytes received were fewer than there was room for, so that there were no more.
+    is_drained: bool,
     _registration: Registration,
 }
 
@@ -66,7 +68,15 @@ impl Socket {
         sys::set_blocking(handle.as_raw_fd(), true)?;
         let registration = lifeline.register(&handle)?;
         let (lifeline, stats) = (lifeline.clone(), stats.clone());
-        Ok(Socket { handle, lifeline, stats, receive_timeout: None, waits: true, _registration: registration })
+        Ok(Socket {
+            handle,
+            lifeline,
+            stats,
+            receive_timeout: None,
+            waits: true,
+            is_drained: false,
+            _registration: registration,
+        })
     }
 
     /// Waits for nothing from now on: somebody else does, and knows when it is ready.
@@ -86,19 +96,26 @@ impl Socket {
 
     /// Receives at least one byte; 0 at the end.
     pub(crate) fn receive(&mut self, buffer: &mut [u8], control: &Control) -> io::Result<usize> {
-        self.receive_with(control, |fd| sys::receive(fd, buffer))
+        let room = buffer.len();
+        self.receive_with(room, control, |fd| sys::receive(fd, buffer))
     }
 
     /// Receives behind what the vector holds, into the room that it has and at most so much; 0 at the end.
     pub(crate) fn receive_onto(&mut self, out: &mut Vec<u8>, at_most: usize, control: &Control) -> io::Result<usize> {
-        self.receive_with(control, |fd| sys::receive_onto(fd, out, at_most))
+        let room = at_most.min(out.capacity() - out.len());
+        self.receive_with(room, control, |fd| sys::receive_onto(fd, out, at_most))
     }
 
     fn receive_with(
         &mut self,
+        room: usize,
         control: &Control,
         mut receive: impl FnMut(RawFd) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        // Whoever knows when it is ready asks until nothing is left, and hears of what has come since in any case.
+        if std::mem::take(&mut self.is_drained) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         loop {
             match &control.cancel {
                 _ if !self.waits => {}
@@ -111,6 +128,7 @@ impl Socket {
                 Ok(0) => return self.lifeline.check().map(|()| 0).map_err(io::Error::from),
                 Ok(count) => {
                     self.stats.bytes_received.add(count);
+                    self.is_drained = !self.waits && count < room;
                     return Ok(count);
                 }
                 Err(error) => self.may_go_on(error, control)?,
@@ -220,8 +238,47 @@ impl Socket {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::deadline::Deadline;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_socket_that_does_not_wait_asks_once_for_what_is_there_and_again_for_what_comes_later() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = sys::KernelAddress::of_ip(&listener.local_addr().unwrap());
+        let handle = Arc::new(Handle::new(sys::start_connecting(&address).unwrap()));
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_nodelay(true).unwrap();
+        let lifeline = Arc::new(Lifeline::new().unwrap());
+        let mut socket = Socket::new(handle, &lifeline, &Arc::default()).unwrap();
+        socket.stop_waiting().unwrap();
+        // What was sent is there once a byte of it is, and is not there at once.
+        let fd = socket.fd();
+        let arrives = || sys::wait([(fd, Ready::Read)], Deadline::NEVER).is_ok();
+        let mut receive = |room: usize| {
+            let mut buffer = vec![0; room];
+            match socket.receive(&mut buffer, &Control::UNBOUNDED) {
+                Ok(count) => Some(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        peer.write_all(b"five!").unwrap();
+        assert!(arrives());
+        assert_eq!([receive(4), receive(4), receive(4)], [Some(4), Some(1), None]);
+        peer.write_all(b"more").unwrap();
+        assert!(arrives());
+        assert_eq!([receive(4), receive(4)], [Some(4), None]);
+        peer.write_all(b"end").unwrap();
+        assert!(arrives());
+        assert_eq!([receive(4), receive(4)], [Some(3), None]);
+        drop(peer);
+        assert!(arrives());
+        assert_eq!(receive(4), Some(0));
+    }
 
     #[test]
     fn a_receive_timeout_that_ends_an_eighth_late_is_hardly_ever_late_for_the_call() {

@@ -1,11 +1,15 @@
-//! The thread that makes a client's callbacks, one at a time: a slow one delays the others, and nothing else.
+//! The thread that makes a client's callbacks, one at a time: a slow one delays the others, and nothing else. While there
+//! are none to be made, it has another occupation.
+
+#[cfg(all(test, loom))]
+mod models;
 
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::net;
-use crate::sync::{Mutex, Waiters, lock};
+use crate::sync::{Mutex, MutexGuard, Waiters, lock};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
@@ -22,6 +26,16 @@ pub(crate) enum Delivered {
     All,
     /// The callback has forked and come back in the child, where nothing of this is usable: locks may be held for ever.
     InAChild,
+}
+
+/// What the delivery thread does while nothing is due.
+pub(super) trait Pastime: Send + Sync {
+    /// Does it until `delivery` [has work](Delivery::has_work). False: it can't be done. If that is because somebody else
+    /// does it, `delivery` is [invited](Delivery::invite) once it may try again.
+    fn pass(&self, delivery: &Arc<Delivery>) -> bool;
+
+    /// Lets the thread look whether it has work, if it waits meanwhile.
+    fn interrupt(&self);
 }
 
 /// Keeps the delivery thread of a client running. It ends with the last owner of this, which therefore is no callback's
@@ -46,7 +60,7 @@ impl Drop for DeliveryGuard {
 
 /// The delivery thread of a client, and who waits for it.
 ///
-/// Its lock is never held while a callback runs, nor together with a backlog's.
+/// Its lock is never held while a callback runs or the time is passed, nor together with a backlog's.
 #[derive(Default)]
 pub(crate) struct Delivery {
     state: Mutex<State>,
@@ -56,6 +70,11 @@ pub(crate) struct Delivery {
 #[derive(Default)]
 struct State {
     due: VecDeque<Arc<dyn Deliver>>,
+    pastime: Option<Weak<dyn Pastime>>,
+    /// The pastime, while the thread is at it.
+    is_at: Option<Arc<dyn Pastime>>,
+    /// The pastime may be tried again.
+    is_invited: bool,
     thread: Option<JoinHandle<()>>,
     id: Option<ThreadId>,
     /// Foreign code runs, or may.
@@ -64,6 +83,12 @@ struct State {
     is_stopping: bool,
     /// No foreign code will run any more.
     has_ended: bool,
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        !self.due.is_empty() || self.is_stopping
+    }
 }
 
 /// How long the end of a client waits for a callback, or for what is dropped after the last one. Most take far less; one
@@ -90,10 +115,41 @@ impl Delivery {
     pub(crate) fn schedule(&self, who: Arc<dyn Deliver>) {
         let mut state = lock(&self.state);
         state.due.push_back(who);
+        self.alert(state);
+    }
+
+    /// Gives the thread something to do while nothing is due.
+    pub(super) fn occupy(&self, pastime: Weak<dyn Pastime>) {
+        let mut state = lock(&self.state);
+        state.pastime = Some(pastime);
+        state.is_invited = true;
+        self.alert(state);
+    }
+
+    /// Lets the thread try its pastime again.
+    pub(super) fn invite(&self) {
+        let mut state = lock(&self.state);
+        state.is_invited = true;
         self.changed.wake_all(state);
     }
 
-    pub(crate) fn run(&self) {
+    /// Whether the thread has something better to do than to pass the time.
+    pub(super) fn has_work(&self) -> bool {
+        lock(&self.state).has_work()
+    }
+
+    /// Releases the lock, and lets the thread look what there is to do.
+    fn alert(&self, state: MutexGuard<'_, State>) {
+        // It looks by itself after everything that it does.
+        let is_elsewhere = state.is_at.is_some() && state.id != Some(std::thread::current().id());
+        let pastime = if is_elsewhere { state.is_at.clone() } else { None };
+        self.changed.wake_all(state);
+        if let Some(pastime) = pastime {
+            pastime.interrupt();
+        }
+    }
+
+    pub(crate) fn run(self: &Arc<Delivery>) {
         while let Some(who) = self.next() {
             match who.deliver() {
                 // To the end of the line after each: nobody keeps the others waiting for more than one callback.
@@ -107,7 +163,7 @@ impl Delivery {
         self.changed.wake_all(state);
     }
 
-    fn next(&self) -> Option<Arc<dyn Deliver>> {
+    fn next(self: &Arc<Delivery>) -> Option<Arc<dyn Deliver>> {
         let mut state = lock(&self.state);
         loop {
             let who = state.due.pop_front();
@@ -119,8 +175,24 @@ impl Delivery {
                 state.has_ended = true;
                 return None;
             }
-            state = self.changed.wait(state, Deadline::NEVER);
+            state = self.pass_the_time(state);
         }
+    }
+
+    /// Returns when there may be work.
+    fn pass_the_time<'a>(self: &'a Arc<Delivery>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        if let Some(pastime) = state.pastime.as_ref().and_then(Weak::upgrade) {
+            state.is_invited = false;
+            state.is_at = Some(pastime.clone());
+            drop(state);
+            let is_passed = pastime.pass(self);
+            state = lock(&self.state);
+            state.is_at = None;
+            if is_passed || state.is_invited || state.has_work() {
+                return state;
+            }
+        }
+        self.changed.wait(state, Deadline::NEVER)
     }
 
     /// Goes on for other watches, where the thread was to end and has not. False: it has, or is about to.
@@ -136,7 +208,7 @@ impl Delivery {
     pub(crate) fn finish(&self) {
         let mut state = lock(&self.state);
         state.is_stopping = true;
-        self.changed.wake_all(state);
+        self.alert(state);
     }
 
     /// Lets the thread end once nothing is due, and waits for that, unless a callback keeps it.

@@ -2,6 +2,7 @@
 
 use super::buffers::Buffers;
 use super::delivery::{Delivery, DeliveryGuard};
+use super::helm::Helm;
 use super::pins::Pins;
 use super::reactor::{Reactor, Settings};
 use super::switchboard::{Message, Switchboard};
@@ -26,6 +27,8 @@ pub(crate) struct Hub {
 struct State {
     /// There while there are watches.
     engine: Weak<Engine>,
+    /// Of that engine.
+    helm: Weak<Helm>,
     /// There while somebody has callbacks.
     guard: Weak<DeliveryGuard>,
     /// There while its thread runs: it may outlive its guard by a callback, and then serves the next.
@@ -59,7 +62,13 @@ impl Hub {
             board.send(Message::Close);
         }
         let reactor = Reactor::new(self.channel.clone(), board.clone(), self.settings.clone())?;
-        let thread = net::spawn("etcdgw-watch", move || reactor.run())?;
+        let helm = Arc::new(Helm::new(board.clone(), Box::new(reactor)));
+        let on_thread = helm.clone();
+        let thread = net::spawn("etcdgw-watch", move || on_thread.run())?;
+        state.helm = Arc::downgrade(&helm);
+        if let Some(delivery) = state.delivery.upgrade() {
+            delivery.occupy(state.helm.clone());
+        }
         let engine = Arc::new(Engine {
             board,
             pins: Pins::default(),
@@ -81,6 +90,7 @@ impl Hub {
             Some(earlier) => earlier,
             None => Delivery::start()?,
         };
+        running.occupy(state.helm.clone());
         state.delivery = Arc::downgrade(&running);
         let guard = Arc::new(DeliveryGuard::new(running));
         state.guard = Arc::downgrade(&guard);

@@ -94,6 +94,11 @@ impl Mailbox {
         Mailbox { backlog: Backlog::new(face, buffers), feeder, watch, outlet }
     }
 
+    /// Whether its responses go to callbacks on the delivery thread.
+    pub(super) fn is_called(&self) -> bool {
+        matches!(self.outlet, Outlet::Callback(_))
+    }
+
     /// Whether the calling thread is the one that makes the callbacks.
     pub(super) fn is_on_delivery_thread(&self) -> bool {
         matches!(&self.outlet, Outlet::Callback(callback) if callback.delivery.is_current_thread())

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! hub           what a client's watches have in common: one thread that reads, one that makes callbacks
+//! helm          which of the two drives the reactor at the moment
 //! pins          the revisions that watches start after
 //!   ▼
 //! reactor       drives all watches: which connection each is on, what arrives, which member is left
@@ -24,6 +25,7 @@ mod confirmation;
 mod delivery;
 mod entry;
 mod errand;
+mod helm;
 mod hub;
 mod interruption;
 mod mailbox;

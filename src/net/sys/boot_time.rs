@@ -1,7 +1,8 @@
 //! A clock that goes on while the machine is suspended, and a timer that runs by it: a lease runs out at the server
 //! whether or not its owner's machine is awake.
 
-use super::Descriptor;
+use super::{Descriptor, Ready, wait};
+use crate::deadline::Deadline;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::{Add, Sub};
@@ -88,6 +89,16 @@ impl Timer {
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+
+    /// Waits until its moment has come. After that it is not set.
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        wait([(self.as_raw_fd(), Ready::Read)], Deadline::NEVER)?;
+        let mut count = 0_u64;
+        // SAFETY: reads eight bytes into a live integer; the descriptor doesn't block. It has failed where the timer was set
+        // anew meanwhile, and then there is nothing to be read.
+        unsafe { libc::read(self.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
+        Ok(())
+    }
 }
 
 impl AsRawFd for Timer {
@@ -99,9 +110,7 @@ impl AsRawFd for Timer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::{Ready, wait};
     use super::*;
-    use crate::deadline::Deadline;
 
     fn is_readable(timer: &Timer, limit: Duration) -> bool {
         wait([(timer.as_raw_fd(), Ready::Read)], Deadline::after(limit)).unwrap().contains(&true)
@@ -119,6 +128,16 @@ mod tests {
         assert!(!is_readable(&timer, Duration::ZERO), "set anew");
         timer.set(BootTime::default()).unwrap();
         assert!(is_readable(&timer, Duration::from_secs(10)), "a moment that has passed");
+    }
+
+    #[test]
+    fn a_timer_that_was_waited_for_is_not_set() {
+        let timer = Timer::new().unwrap();
+        let at = BootTime::now() + Duration::from_millis(30);
+        timer.set(at).unwrap();
+        timer.wait().unwrap();
+        assert!(BootTime::now() >= at);
+        assert!(!is_readable(&timer, Duration::ZERO));
     }
 
     #[test]

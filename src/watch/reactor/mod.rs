@@ -1,4 +1,4 @@
-//! The thread that drives all watches of a client: it waits for many connections at once, and for nothing else.
+//! What drives all watches of a client: it waits for many connections at once, and for nothing else.
 //!
 //! ```text
 //! routes        which connection a watch is put on: WebSockets shared by many, or HTTP streams
@@ -16,6 +16,7 @@ mod traffic;
 
 use super::entry::{Carrier, Entry, Link, Start};
 use super::errand::{Errand, Errands, Report};
+use super::helm::Drive;
 use super::response::WatchResponse;
 use super::socket::SharedSocket;
 use super::switchboard::{Message, Switchboard};
@@ -63,6 +64,8 @@ pub(super) struct Reactor {
     settings: Settings,
     epoll: Epoll,
     watches: HashMap<u64, Entry>,
+    /// Of those, how many have no callback.
+    uncalled: usize,
     sockets: HashMap<u64, SharedSocket>,
     /// The keys of sockets are never used again.
     last_socket: u64,
@@ -75,8 +78,12 @@ pub(super) struct Reactor {
     unsent: Vec<u64>,
     /// What has more to be read than one turn took.
     unread: Vec<u64>,
+    /// What one turn is about: empty in between.
+    ready: Vec<u64>,
+    messages: Vec<Message>,
     is_closed: bool,
     is_stopped: bool,
+    has_panicked: bool,
 }
 
 /// What is to be looked at later.
@@ -137,6 +144,7 @@ impl Reactor {
             settings,
             epoll,
             watches: HashMap::new(),
+            uncalled: 0,
             sockets: HashMap::new(),
             last_socket: 0,
             routes: Routes::default(),
@@ -146,61 +154,49 @@ impl Reactor {
             timers: Timers::new(),
             unsent: Vec::new(),
             unread: Vec::new(),
+            ready: Vec::new(),
+            messages: Vec::new(),
             is_closed: false,
             is_stopped: false,
+            has_panicked: false,
         })
     }
 
-    /// Runs until no watch is left.
-    pub(super) fn run(mut self) {
-        let ran = catch_unwind(AssertUnwindSafe(|| self.turn_until_stopped()));
-        let left = self.board.hang_up();
-        if ran.is_err() {
-            let started = left.into_iter().filter_map(|message| match message {
-                Message::Start(start) => Some(Entry::new(*start).1),
-                _ => None,
-            });
-            let watches = std::mem::take(&mut self.watches);
-            watches.into_values().chain(started).for_each(|entry| {
-                finish(entry, Error::Panic("the thread that drives watches panicked".to_owned()));
-            });
+    /// Waits for something to do, and does it.
+    fn act(&mut self) {
+        let deadline = if self.unread.is_empty() { self.timers.next() } else { Deadline::after(Duration::ZERO) };
+        let mut ready = std::mem::take(&mut self.ready);
+        if let Err(error) = self.epoll.wait(deadline, &mut ready) {
+            // It takes no descriptor and no memory: the machine can't go on.
+            let error = Error::System { what: "a wait", source: Arc::new(error) };
+            self.is_stopped = true;
+            return self.end_all(&error);
         }
-        self.errands.finish();
+        for token in self.unread.drain(..) {
+            if !ready.contains(&token) {
+                ready.push(token);
+            }
+        }
+        for token in ready.drain(..) {
+            match Ready::of(token) {
+                Ready::Board => self.take_messages(),
+                Ready::Socket(key) => self.read_socket(key),
+                Ready::Watch(watch) => self.read_stream(watch),
+            }
+        }
+        self.ready = ready;
+        let now = Instant::now();
+        while let Some(timer) = self.timers.take(now) {
+            self.fire(timer);
+        }
+        // Not sooner: one read is to serve all that have come to want it in this turn.
+        self.read_revision();
+        self.send_unsent();
     }
 
-    fn turn_until_stopped(&mut self) {
-        let (mut ready, mut messages) = (Vec::new(), Vec::new());
-        while !self.is_stopped {
-            let deadline = if self.unread.is_empty() { self.timers.next() } else { Deadline::after(Duration::ZERO) };
-            if let Err(error) = self.epoll.wait(deadline, &mut ready) {
-                // It takes no descriptor and no memory: the machine can't go on.
-                let error = Error::System { what: "a wait", source: Arc::new(error) };
-                return self.end_all(&error);
-            }
-            for token in std::mem::take(&mut self.unread) {
-                if !ready.contains(&token) {
-                    ready.push(token);
-                }
-            }
-            for token in ready.drain(..) {
-                match Ready::of(token) {
-                    Ready::Board => self.take_messages(&mut messages),
-                    Ready::Socket(key) => self.read_socket(key),
-                    Ready::Watch(watch) => self.read_stream(watch),
-                }
-            }
-            let now = Instant::now();
-            while let Some(timer) = self.timers.take(now) {
-                self.fire(timer);
-            }
-            // Not sooner: one read is to serve all that have come to want it in this turn.
-            self.read_revision();
-            self.send_unsent();
-        }
-    }
-
-    fn take_messages(&mut self, messages: &mut Vec<Message>) {
-        self.board.take(messages);
+    fn take_messages(&mut self) {
+        let mut messages = std::mem::take(&mut self.messages);
+        self.board.take(&mut messages);
         for message in messages.drain(..) {
             match message {
                 Message::Start(start) => self.start(*start),
@@ -212,6 +208,7 @@ impl Reactor {
                 Message::Stop => self.is_stopped = true,
             }
         }
+        self.messages = messages;
     }
 
     fn take_report(&mut self, report: Report) {
@@ -241,6 +238,7 @@ impl Reactor {
             return finish(entry, Error::Closed { outcome: Outcome::NotApplied });
         }
         let is_unpinned = matches!(entry.link, Link::Unpinned);
+        self.uncalled += usize::from(!entry.mailbox.is_called());
         self.watches.insert(watch, entry);
         if is_unpinned { self.wait_for_revision(watch) } else { self.place(watch) }
     }
@@ -248,7 +246,13 @@ impl Reactor {
     /// Nobody owns this watch any more.
     fn forget(&mut self, watch: u64) {
         self.take_off(watch);
-        self.watches.remove(&watch);
+        drop(self.remove(watch));
+    }
+
+    fn remove(&mut self, watch: u64) -> Option<Entry> {
+        let entry = self.watches.remove(&watch)?;
+        self.uncalled -= usize::from(!entry.mailbox.is_called());
+        Some(entry)
     }
 
     /// The consumer of a watch that was full has caught up.
@@ -278,7 +282,7 @@ impl Reactor {
     /// The last thing that is heard of a watch.
     fn end(&mut self, watch: u64, error: Error) {
         self.take_off(watch);
-        if let Some(entry) = self.watches.remove(&watch) {
+        if let Some(entry) = self.remove(watch) {
             finish(entry, error);
         }
     }
@@ -308,6 +312,35 @@ impl Reactor {
 
     fn send_errand(&mut self, errand: Errand, deadline: Deadline) {
         self.errands.send(errand, deadline);
+    }
+}
+
+impl Drive for Reactor {
+    fn turn(&mut self) -> bool {
+        if catch_unwind(AssertUnwindSafe(|| self.act())).is_err() {
+            self.is_stopped = true;
+            self.has_panicked = true;
+        }
+        !self.is_stopped
+    }
+
+    fn suits_delivery(&self) -> bool {
+        self.uncalled == 0
+    }
+
+    fn finish(mut self: Box<Self>) {
+        let left = self.board.hang_up();
+        if self.has_panicked {
+            let started = left.into_iter().filter_map(|message| match message {
+                Message::Start(start) => Some(Entry::new(*start).1),
+                _ => None,
+            });
+            let watches = std::mem::take(&mut self.watches);
+            watches.into_values().chain(started).for_each(|entry| {
+                finish(entry, Error::Panic("the thread that drives watches panicked".to_owned()));
+            });
+        }
+        self.errands.finish();
     }
 }
 
