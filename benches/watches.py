@@ -72,7 +72,7 @@ def progress(text):
 
 
 def started(version):
-    etcd = Etcd(version)
+    etcd = Etcd(version, ["--enable-pprof"])
     try:
         etcd.wait_until_healthy()
     except BaseException:
@@ -94,7 +94,8 @@ def scale_on(folder, version):
         client.ask("open warm/ 1 1 1")
         wait_until(lambda: etcd.watchers() == 1)
         threads, connections = client.threads(), client.connections()
-        before, allocated, server = resident_bytes(client.pid), client.ask("allocated"), etcd.resident_bytes()
+        live, server = etcd.live_bytes(), etcd.resident_bytes()
+        before, allocated = resident_bytes(client.pid), client.ask("allocated")
         taken = client.ask(f"open one/ {WATCHES} 1 1")
         wait_until(lambda: etcd.watchers() == WATCHES + 1)
         each = WATCHES
@@ -105,7 +106,8 @@ def scale_on(folder, version):
         yield figure(source, "… client memory each, allocated", "bytes", (client.ask("allocated") - allocated) / each, 2048)
         yield figure(source, "… one begun and confirmed after another, each", "ns", taken / each, SECOND / 2_500)
         is_shared = client.threads() - threads < 10
-        yield figure(source, "… server memory each", "bytes", (etcd.resident_bytes() - server) / each, 3 * 1024)
+        yield figure(source, "… server memory each, resident", "bytes", (etcd.resident_bytes() - server) / each, 3 * 1024)
+        yield figure(source, "… server memory each, live", "bytes", (etcd.live_bytes() - live) / each, 3 * 1024)
     with started(version) as etcd, Watcher(folder, etcd.url) as client:
         client.ask("open warm/ 1 1 1")
         taken = client.ask(f"open eight/ {WATCHES} 8 1")
@@ -127,11 +129,12 @@ def many_on(folder, version, source):
     progress(f"{MANY:,} watches on etcd {version}")
     with started(version) as etcd, Watcher(folder, etcd.url) as client, Writer(folder, etcd.url) as writer:
         client.ask("open warm/ 1 1 1")
-        before, server = resident_bytes(client.pid), etcd.resident_bytes()
+        live, server, before = etcd.live_bytes(), etcd.resident_bytes(), resident_bytes(client.pid)
         taken = client.ask(f"open many/ {MANY} 8 1")
         yield figure(source, f"{MANY:,} watches, etcd {version}: client memory each", "bytes",
                      (resident_bytes(client.pid) - before) / MANY, 2048)
-        yield figure(source, "… server memory each", "bytes", (etcd.resident_bytes() - server) / MANY, 3 * 1024)
+        yield figure(source, "… server memory each, resident", "bytes", (etcd.resident_bytes() - server) / MANY, 3 * 1024)
+        yield figure(source, "… server memory each, live", "bytes", (etcd.live_bytes() - live) / MANY, 3 * 1024)
         yield figure(source, "… confirmed, begun by 8 threads, each", "ns", taken / MANY, SECOND / 20_000)
         client.ask(f"arm {MANY}")
         begin = time.monotonic_ns()
