@@ -60,11 +60,12 @@ impl Interruption {
     /// What a message says that ends a watch at the server, or refuses it.
     pub(super) fn of_cancellation(message: &WatchMessage, next_revision: i64, endpoint: &Arc<str>) -> Interruption {
         let endpoint = endpoint.clone();
-        if message.compact_revision > 0 {
-            let (wanted, compact_revision) = (next_revision, message.compact_revision);
+        let (wanted, compact_revision) = (next_revision, message.compact_revision);
+        if wanted < compact_revision {
             return Interruption::Ended(Error::Compacted { endpoint, wanted, compact_revision });
         }
-        if !message.cancel_reason.is_empty() {
+        // Else what is owed next can still be had: what the server has lost is only what came before.
+        if compact_revision <= 0 && !message.cancel_reason.is_empty() {
             let status = ServerStatus::from_cancel_reason(&message.cancel_reason);
             return Interruption::of_refusal(status.into_error(&endpoint, 200).of_a_read());
         }

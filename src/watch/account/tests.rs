@@ -550,6 +550,17 @@ fn what_another_cluster_says_is_lost_and_never_delivered() {
 }
 
 #[test]
+fn a_compaction_below_what_is_owed_next_is_no_loss() {
+    for compact_revision in [5, 6] {
+        let mut watched = Watched::from_5();
+        let line = format!(r#"{{"result":{{"canceled":true,"compact_revision":"{compact_revision}"}}}}"#);
+        let lost = watched.receive(&[puts(&[(5, "a")], false), line]);
+        assert!(matches!(&lost, Err(Interruption::Lost(Error::Server { code: Code::Cancelled, .. }))), "{lost:?}");
+        assert_eq!(watched.said(), [events("5:a", 6)]);
+    }
+}
+
+#[test]
 fn an_idle_account_is_small() {
     let watched = Watched::from_5();
     assert!(size_of::<Account>() <= 96, "{}", size_of::<Account>());
