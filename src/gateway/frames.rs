@@ -105,7 +105,7 @@ pub(crate) fn message<T>(
     let mut reader = Reader::over(arena, line.start, line.end);
     let mut decode = Some(decode);
     let mut carried = None;
-    reader.object(&["result", "error"], |reader, field| {
+    reader.frequent_object(&["result", "error"], |reader, field| {
         match (field, decode.take()) {
             (0, Some(decode)) => carried = Some(Ok(decode(reader)?)),
             (0, None) => return Err(reader.expected("one result")),

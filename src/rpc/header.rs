@@ -18,7 +18,7 @@ pub struct Header {
 impl Decode for Header {
     fn decode(reader: &mut Reader<'_>) -> Result<Header, JsonError> {
         let mut header = Header::default();
-        reader.object(&["cluster_id", "member_id", "revision", "raft_term"], |reader, field| {
+        reader.frequent_object(&["cluster_id", "member_id", "revision", "raft_term"], |reader, field| {
             match field {
                 0 => header.cluster_id = reader.uint64()?,
                 1 => header.member_id = reader.uint64()?,

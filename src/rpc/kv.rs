@@ -39,7 +39,7 @@ impl KeyValue {
     pub(crate) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
         *self = KeyValue::default();
         let names = &["key", "create_revision", "mod_revision", "version", "value", "lease"];
-        reader.object(names, |reader, field| {
+        reader.frequent_object(names, |reader, field| {
             match field {
                 0 => self.key = reader.bytes()?,
                 1 => self.create_revision = reader.int64()?,
@@ -131,7 +131,7 @@ pub struct PutResponse {
 impl Decode for PutResponse {
     fn decode(reader: &mut Reader<'_>) -> Result<PutResponse, JsonError> {
         let mut response = PutResponse::default();
-        reader.object(&["header", "prev_kv"], |reader, field| {
+        reader.frequent_object(&["header", "prev_kv"], |reader, field| {
             match field {
                 0 => response.header = Header::decode(reader)?,
                 _ => response.prev_kv = Some(KeyValue::decode(reader)?),
@@ -269,7 +269,7 @@ pub struct RangeResponse {
 impl Decode for RangeResponse {
     fn decode(reader: &mut Reader<'_>) -> Result<RangeResponse, JsonError> {
         let mut response = RangeResponse::default();
-        reader.object(&["header", "kvs", "more", "count"], |reader, field| {
+        reader.frequent_object(&["header", "kvs", "more", "count"], |reader, field| {
             match field {
                 0 => response.header = Header::decode(reader)?,
                 1 => response.kvs = key_values(reader)?,

@@ -5,6 +5,7 @@
 //! the number of keys. Both dialects of gateways are read (numbers as strings or not, `null` for absent, any spacing);
 //! unknown fields are passed over, and of a field given twice the last counts.
 
+mod base64;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -63,9 +64,14 @@ impl Span {
 }
 
 /// What stands in a body where something else should.
+///
+/// In a box, so that results are returned in registers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{expected} expected at byte {at}")]
-pub struct JsonError {
+#[error("{} expected at byte {}", .0.expected, .0.at)]
+pub struct JsonError(Box<Unexpected>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Unexpected {
     expected: &'static str,
     at: usize,
 }

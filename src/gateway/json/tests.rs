@@ -132,6 +132,95 @@ fn numbers_are_read_with_and_without_quotes_up_to_their_bounds() {
 }
 
 #[test]
+fn a_number_reads_as_the_standard_library_reads_it_whatever_its_length_and_what_follows() {
+    let digits = ["0", "1", "9", "18446744073709551615", "9223372036854775807", "9223372036854775808"];
+    let mut texts: Vec<String> = digits.iter().map(|text| (*text).to_owned()).collect();
+    texts.extend((1..=24).flat_map(|length| ["9".repeat(length), format!("{:0length$}", 7), "1".repeat(length)]));
+    for text in texts {
+        for (number, sign) in [(format!("-{text}"), "-"), (text.clone(), "")] {
+            for (document, rest) in [
+                (format!("\"{number}\""), ""),
+                (number.clone(), ""),
+                (format!(" \"{number}\""), ""),
+                (format!("[\"{number}\",\"{}\"]", "x".repeat(40)), "more"),
+            ] {
+                let read_it = |read_one: &dyn Fn(&mut Reader<'_>) -> Result<i128, JsonError>| {
+                    let mut found = None;
+                    read(&document, |reader| match rest {
+                        "" => read_one(reader).map(|number| found = Some(number)),
+                        _ => reader.array(|reader| match found {
+                            None => read_one(reader).map(|number| found = Some(number)),
+                            Some(_) => reader.skip(),
+                        }),
+                    })
+                    .ok()
+                    .and(found)
+                };
+                let signed = read_it(&|reader| reader.int64().map(i128::from));
+                assert_eq!(signed, number.parse::<i64>().ok().map(i128::from), "{document}");
+                let unsigned = read_it(&|reader| reader.uint64().map(i128::from));
+                let is_zero = text.bytes().all(|digit| digit == b'0');
+                let wanted = if sign.is_empty() || is_zero { text.parse::<u64>().ok().map(i128::from) } else { None };
+                assert_eq!(unsigned, wanted, "{document}");
+            }
+        }
+    }
+    for text in ["\"\"", "\"1 \"", "\" 1\"", "\"1.0\"", "\"+1\"", "\"--1\"", "\"1", "\"1a\"", "\"0x1\""] {
+        let document = format!("[{text},\"{}\"]", "x".repeat(40));
+        for document in [text, &document] {
+            read(document, |reader| match document {
+                _ if document.starts_with('[') => reader.array(|reader| reader.int64().map(|_| ())),
+                _ => reader.int64().map(|_| ()),
+            })
+            .unwrap_err();
+        }
+    }
+}
+
+#[test]
+fn an_object_that_comes_in_great_numbers_reads_as_any_other_whatever_its_order_and_spacing() {
+    const NAMES: &[&str; 3] = &["a", "bb", "c"];
+    let read_both = |text: &str| {
+        let mut seen = [Vec::new(), Vec::new()];
+        let [plain, frequent] = &mut seen;
+        let value = |reader: &mut Reader<'_>| reader.int64();
+        let any = read(text, |reader| {
+            reader.object(NAMES, |reader, field| value(reader).map(|number| plain.push((field, number))))
+        });
+        let in_order = read(text, |reader| {
+            reader.frequent_object(NAMES, |reader, field| value(reader).map(|number| frequent.push((field, number))))
+        });
+        assert_eq!(any, in_order, "{text}");
+        assert_eq!(seen[0], seen[1], "{text}");
+        (in_order, std::mem::take(&mut seen[1]))
+    };
+    let whole = r#"{"a":"1","bb":"2","c":"3"}"#;
+    assert_eq!(read_both(whole), (Ok(()), vec![(0, 1), (1, 2), (2, 3)]));
+    assert_eq!(read_both(r#"{"c":"3","a":"1","a":"2"}"#).1, [(2, 3), (0, 1), (0, 2)]);
+    assert_eq!(read_both(r#"{"a":null,"bb":"2","x":[{"a":"7"}],"\u0063":4}"#).1, [(1, 2), (2, 4)]);
+    assert_eq!(read_both(" { \"a\" : 1 , \"bb\" : 2 } "), (Ok(()), vec![(0, 1), (1, 2)]));
+    assert_eq!(read_both("{\"a\":1 ,\"bb\":2\n}"), (Ok(()), vec![(0, 1), (1, 2)]));
+    assert_eq!(read_both("{\"a\": null,\"bb\":\n2}"), (Ok(()), vec![(1, 2)]));
+    for empty in ["{}", "{ }", " {\n} "] {
+        assert_eq!(read_both(empty), (Ok(()), vec![]));
+    }
+    for bad in
+        [r#"{"a":"1",}"#, r#"{"a":"1""#, r#"{"a":"1","bb"}"#, r#"{,"a":1}"#, r#"{"a":1 "bb":2}"#, r#"{"a":nil}"#, "{\""]
+    {
+        read_both(bad).0.unwrap_err();
+    }
+    let mut dice = Dice(17);
+    for _ in 0..20_000 {
+        let mut bytes = whole.as_bytes().to_vec();
+        for _ in 0..=dice.below(2) {
+            let place = dice.below(bytes.len() as u64) as usize;
+            bytes[place] = b"\"\\{}[],:0eE-.tn abc1"[dice.below(20) as usize];
+        }
+        let _ = read_both(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
 fn base64_is_read_into_its_own_place_and_refused_where_it_is_none() {
     for bytes in [&b""[..], b"\0\xff\n", b"abcd", &[0x5a; 1000]] {
         let coded = serde_json::to_string(&base64_simd::STANDARD.encode_to_string(bytes)).unwrap();
