@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// Received in one turn, so that no connection keeps the others waiting for long.
 const TURN_BYTES: usize = 1 << 20;
 
+/// Messages of a watch are put together as long as they are not more: each by itself would cost more than copying it.
+const MERGED_BYTES: usize = 64 << 10;
+
 /// A WebSocket and what it carries.
 pub(super) struct SharedSocket {
     socket: WebSocket,
@@ -49,7 +52,7 @@ pub(super) struct SharedSocket {
 /// What has arrived in one turn.
 #[derive(Default)]
 pub(super) struct Turn {
-    /// Messages by watch.
+    /// Messages by watch, in their order; of one watch there may be several.
     pub batches: Vec<(u64, Frames)>,
     /// How far all watches of the connection have come.
     pub progress: Option<Header>,
@@ -190,8 +193,9 @@ impl SharedSocket {
         };
         // What nobody waits for comes from a watch that was cancelled.
         let Some(watch) = watch else { return Ok(()) };
-        match places.get(&watch).and_then(|place| turn.batches.get_mut(*place)) {
-            Some((_, frames)) => {
+        let last = places.get(&watch).and_then(|place| turn.batches.get_mut(*place)).map(|(_, frames)| frames);
+        match last.filter(|frames| frames.arena.len() + length <= MERGED_BYTES) {
+            Some(frames) => {
                 let start = frames.arena.len();
                 frames.arena.extend_from_slice(&arena);
                 frames.lines.push(start..start + length);

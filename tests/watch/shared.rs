@@ -326,6 +326,29 @@ fn messages_come_as_text_as_bytes_and_in_pieces_with_pings_among_them() {
 }
 
 #[test]
+fn large_and_small_messages_of_a_watch_come_in_their_order_with_those_of_others_among_them() {
+    let gateway = sharing(|_, socket| {
+        let [first, second] = creates(socket);
+        socket.created(first, 9_000);
+        socket.created(second, 9_000);
+        socket.puts(first, &[5]);
+        socket.puts(first, &(6..2_000).collect::<Vec<_>>());
+        socket.puts(second, &[6]);
+        socket.puts(first, &[2_000]);
+        socket.puts(first, &[2_001]);
+        socket.puts(second, &[7]);
+        socket.puts(first, &(2_002..4_000).collect::<Vec<_>>());
+        socket.puts(first, &[4_000]);
+        serve(socket);
+    });
+    let client = client(gateway.url());
+    let [first, second] = open(&client);
+    let wanted: Vec<String> = (5..=4_000).map(|revision: i64| revision.to_string()).collect();
+    assert_eq!(take(&first, wanted.len()), wanted);
+    assert_eq!(take(&second, 2), ["6", "7"]);
+}
+
+#[test]
 fn a_connection_whose_last_watch_has_gone_is_closed_and_a_later_watch_gets_another() {
     let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (begins, ends) = (begun.clone(), ended.clone());
