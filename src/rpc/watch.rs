@@ -30,7 +30,7 @@ pub struct Event {
 impl Event {
     /// Decodes an event where it is to stay.
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
-        reader.object(&["type", "kv", "prev_kv"], |reader, field| {
+        reader.frequent_object(&["type", "kv", "prev_kv"], |reader, field| {
             match field {
                 0 => {
                     self.event_type = match reader.string_is(&["PUT", "DELETE"])? {
@@ -40,7 +40,7 @@ impl Event {
                     }
                 }
                 1 => self.kv.read(reader)?,
-                _ => self.prev_kv = Some(KeyValue::decode(reader)?),
+                _ => self.prev_kv.insert(KeyValue::default()).read(reader)?,
             }
             Ok(())
         })
@@ -63,6 +63,28 @@ impl Event {
             kv.value = kv.value.copy(from, to);
         }
     }
+}
+
+/// Appends the events of an array.
+fn read_events(reader: &mut Reader<'_>, events: &mut Vec<Event>) -> Result<(), JsonError> {
+    let (before, (start, _)) = (events.len(), reader.progress());
+    reader.array(|reader| {
+        if events.len() == events.capacity() {
+            let (at, left) = reader.progress();
+            events.reserve(likely_more(events.len() - before, at - start, left));
+        }
+        events.push(Event::default());
+        events.last_mut().map_or(Ok(()), |event| event.read(reader))
+    })
+}
+
+/// How many events the bytes that are left may hold, if they are about as large as those before. Room for the right
+/// number spares moving them, and giving back what is too much.
+fn likely_more(events: usize, bytes: usize, left: usize) -> usize {
+    /// Hardly any event is smaller, and a few that are promise nothing.
+    const LEAST_BYTES: usize = 48;
+    let likely = left / bytes.checked_div(events).unwrap_or(left).max(LEAST_BYTES);
+    likely + likely / 32 + 1
 }
 
 /// What a watch asks for.
@@ -152,7 +174,7 @@ impl WatchMessage {
         let mut message = WatchMessage::default();
         let names =
             &["header", "watch_id", "created", "canceled", "compact_revision", "cancel_reason", "fragment", "events"];
-        reader.object(names, |reader, field| {
+        reader.frequent_object(names, |reader, field| {
             match field {
                 0 => message.header = Header::decode(reader)?,
                 1 => message.watch_id = reader.int64()?,
@@ -161,10 +183,7 @@ impl WatchMessage {
                 4 => message.compact_revision = reader.int64()?,
                 5 => message.cancel_reason = reader.text()?,
                 6 => message.fragment = reader.boolean()?,
-                _ => reader.array(|reader| {
-                    events.push(Event::default());
-                    events.last_mut().map_or(Ok(()), |event| event.read(reader))
-                })?,
+                _ => read_events(reader, events)?,
             }
             Ok(())
         })?;
@@ -240,6 +259,19 @@ mod tests {
             let mut bytes = line.as_bytes().to_vec();
             let message = WatchMessage::decode(&mut Reader::new(&mut bytes), &mut Vec::new()).unwrap();
             assert_eq!(message.watch_id, watch_id);
+        }
+    }
+    #[test]
+    fn room_is_made_at_once_for_the_events_of_a_large_message_and_for_few_more() {
+        for count in [1, 2, 100, 5_000] {
+            let event = |number| format!(r#"{{"kv":{{"key":"aw==","mod_revision":"{number}","value":"dmFsdWU="}}}}"#);
+            let events = (0..count).map(event).collect::<Vec<_>>().join(",");
+            let mut bytes = format!(r#"{{"header":{{"revision":"9"}},"events":[{events}]}}"#).into_bytes();
+            let mut events = Vec::with_capacity(1);
+            WatchMessage::decode(&mut Reader::new(&mut bytes), &mut events).unwrap();
+            assert_eq!(events.len(), count);
+            assert_eq!(events.last().map(|event| event.kv.mod_revision), Some(count as i64 - 1));
+            assert!(events.capacity() <= count + count / 8 + 4, "{count}: {}", events.capacity());
         }
     }
 }

@@ -8,12 +8,9 @@ use crate::rpc::watch::{Event, WatchMessage};
 use crate::rpc::{Header, Namespace};
 use std::ops::Range;
 
-/// What an event takes in JSON, roughly: room is made for as many as may have come. Too little costs a move, too much is
-/// given back.
-const EVENT_BYTES: usize = 256;
-
-/// Of events.
+/// Of events: so many, and a share of those that have come.
 const MUCH_ROOM: usize = 64;
+const MUCH_ROOM_SHARE: usize = 16;
 
 /// The events of messages that arrived together: first those of whole revisions, then those of one that may have more,
 /// then those that are decoded and not accounted for.
@@ -32,9 +29,9 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Takes bytes of so many messages.
+    /// Takes bytes of so many messages, nearly all of which hold an event at least.
     pub(super) fn new(arena: Vec<u8>, messages: usize) -> Batch {
-        let (events, header) = (Vec::with_capacity(messages.max(arena.len() / EVENT_BYTES)), Header::default());
+        let (events, header) = (Vec::with_capacity(messages), Header::default());
         Batch { arena, events, whole: 0, accounted: 0, header, open_header: header, progress: None }
     }
 
@@ -139,7 +136,8 @@ impl Batch {
 
     /// Gives back what was reserved for events that have not come, where that is much: a consumer may take its time.
     pub(super) fn give_back_room(&mut self) {
-        if self.events.capacity() - self.events.len() > MUCH_ROOM {
+        let count = self.events.len();
+        if self.events.capacity() - count > MUCH_ROOM.max(count / MUCH_ROOM_SHARE) {
             self.events.shrink_to_fit();
         }
     }
