@@ -34,6 +34,9 @@ pub struct KeyValue {
 }
 
 impl KeyValue {
+    pub(crate) const EMPTY: KeyValue =
+        KeyValue { key: Span::EMPTY, value: Span::EMPTY, create_revision: 0, mod_revision: 0, version: 0, lease: 0 };
+
     /// Decodes a key where it is to stay: its numbers have just been written one by one then, and moving them at once
     /// would wait until all of these writes are through.
     pub(crate) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {

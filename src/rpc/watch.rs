@@ -28,6 +28,8 @@ pub struct Event {
 }
 
 impl Event {
+    const EMPTY: Event = Event { event_type: EventType::Put, kv: KeyValue::EMPTY, prev_kv: None };
+
     /// Decodes an event where it is to stay.
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
         reader.frequent_object(&["type", "kv", "prev_kv"], |reader, field| {
@@ -73,7 +75,8 @@ fn read_events(reader: &mut Reader<'_>, events: &mut Vec<Event>) -> Result<(), J
             let (at, left) = reader.progress();
             events.reserve(likely_more(events.len() - before, at - start, left));
         }
-        events.push(Event::default());
+        // A push would write it to the stack first, and wait for that before moving it.
+        events.extend_from_slice(&[Event::EMPTY]);
         events.last_mut().map_or(Ok(()), |event| event.read(reader))
     })
 }

@@ -24,6 +24,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// The place of nothing.
+    pub(crate) const EMPTY: Span = Span { start: 0, len: 0 };
+
     fn new(range: Range<usize>) -> Span {
         Span { start: range.start, len: range.len() }
     }
