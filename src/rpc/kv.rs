@@ -44,11 +44,11 @@ impl KeyValue {
         let names = &["key", "create_revision", "mod_revision", "version", "value", "lease"];
         reader.frequent_object(names, |reader, field| {
             match field {
-                0 => self.key = reader.bytes()?,
+                0 => reader.bytes_into(&mut self.key)?,
                 1 => self.create_revision = reader.int64()?,
                 2 => self.mod_revision = reader.int64()?,
                 3 => self.version = reader.int64()?,
-                4 => self.value = reader.bytes()?,
+                4 => reader.bytes_into(&mut self.value)?,
                 _ => self.lease = reader.int64()?,
             }
             Ok(())

@@ -14,8 +14,6 @@ mod write;
 pub use read::Reader;
 pub use write::Writer;
 
-use std::ops::Range;
-
 /// A place in the buffer of a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
@@ -26,10 +24,6 @@ pub struct Span {
 impl Span {
     /// The place of nothing.
     pub(crate) const EMPTY: Span = Span { start: 0, len: 0 };
-
-    fn new(range: Range<usize>) -> Span {
-        Span { start: range.start, len: range.len() }
-    }
 
     /// The bytes at this place.
     pub fn of(self, arena: &[u8]) -> &[u8] {

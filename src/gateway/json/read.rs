@@ -369,6 +369,15 @@ impl<'a> Reader<'a> {
 
     /// Reads bytes, which JSON carries as base64.
     pub fn bytes(&mut self) -> Result<Span, JsonError> {
+        let mut span = Span::EMPTY;
+        self.bytes_into(&mut span)?;
+        Ok(span)
+    }
+
+    /// Reads bytes whose place is written where it is to stay: it has just been written in two halves then, and moving it
+    /// at once would wait for them.
+    #[inline(never)]
+    pub(crate) fn bytes_into(&mut self, span: &mut Span) -> Result<(), JsonError> {
         if !self.take(b'"') {
             return Err(self.expected("a string"));
         }
@@ -376,21 +385,26 @@ impl<'a> Reader<'a> {
         let rest = self.bytes.get_mut(start..).unwrap_or_default();
         let (read, written) = base64::decode_short(rest);
         self.at += read;
-        let decoded = start..start + written;
-        if self.take_here(b'"') { Ok(Span::new(decoded)) } else { self.rest_of_bytes(decoded) }
+        if self.take_here(b'"') {
+            *span = Span { start, len: written };
+            return Ok(());
+        }
+        *span = self.rest_of_bytes(start..start + written)?;
+        Ok(())
     }
 
     /// Reads the rest of a string, of which some was decoded already. That is moved up to what comes of the rest.
+    #[inline(always)]
     fn rest_of_bytes(&mut self, decoded: Range<usize>) -> Result<Span, JsonError> {
         let place = self.rest_of_string()?;
         let start = place.start - decoded.len();
         let coded = self.bytes.get_mut(place).unwrap_or_default();
         let length = STANDARD.decode_inplace(coded).map(|bytes| bytes.len()).map_err(|_| self.expected("base64"))?;
-        let end = start + decoded.len() + length;
+        let len = decoded.len() + length;
         if !decoded.is_empty() {
             self.bytes.copy_within(decoded, start);
         }
-        Ok(Span::new(start..end))
+        Ok(Span { start, len })
     }
 
     /// Reads a string and answers which of `values` it is, if any.
