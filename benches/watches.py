@@ -190,7 +190,7 @@ def latency(folder):
                         "websocket": lambda: raw.obey("latency 300 websocket")[0],
                         "etcdgw": lambda: client.ask("latency 300")}
             times = dict.fromkeys(commands, float("inf"))
-            for _ in range(5):
+            for _ in range(7):
                 times = {name: min(times[name], command()) for name, command in commands.items()}
             limit = min(times["http"], times["websocket"])
             yield Row(f"etcd {version}", f"put to event, etcd {version}", "times", "ns", limit, None,
