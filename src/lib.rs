@@ -39,6 +39,7 @@ pub mod log;
 pub mod net;
 pub mod rpc;
 pub mod secret;
+mod spare;
 pub mod stats;
 mod sync;
 pub mod watch;

@@ -65,7 +65,7 @@ pub const DEFAULT_WATCH_LIVENESS: Duration = Duration::from_secs(10);
 pub const DELIVERY_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Received of one watch's stream before others have their turn.
-pub const WATCH_TURN_BYTES: usize = 1 << 20;
+pub const WATCH_TURN_BYTES: usize = 128 << 10;
 
 /// How long the read that finds out whether a cluster went back in time waits for further watches to serve: those of a
 /// connection are confirmed one after another.

@@ -50,6 +50,7 @@ impl Consumer {
         // SAFETY: the caller vouches for the callback on this thread until the destructor has run, and what it is given
         // lives until it returns.
         unsafe { (self.callback)(&raw const public, self.user_data.get()) }
+        response.recycle();
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::limits;
 use crate::net::{Connection, Control};
+use crate::spare::{self, Spare};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -449,13 +450,19 @@ impl Body {
     }
 }
 
+thread_local! {
+    /// A buffer for content.
+    pub(crate) static ARENAS: Spare<u8> = const { Spare::new() };
+}
+
 /// Makes room for what is due, and for the end of a line, which has a chunk of its own behind a long one. Beyond what may
 /// be trusted it grows with what has arrived, and for one chunk after another it grows by doubling.
 fn make_room(out: &mut Vec<u8>, due: usize) {
-    match out.is_empty() {
-        true => out.reserve_exact(due.min(TRUSTED_BYTES).saturating_add(1)),
-        false => out.reserve(due.min(TRUSTED_BYTES.max(out.len()))),
-    }
+    let more = match out.is_empty() {
+        true => due.min(TRUSTED_BYTES).saturating_add(1),
+        false => due.min(TRUSTED_BYTES.max(out.len())),
+    };
+    spare::make_room(&ARENAS, out, more);
 }
 
 fn check_limit(have: usize, due: u64, limit: usize) -> Result<(), Cause> {

@@ -4,6 +4,7 @@ use super::kv::KeyValue;
 use super::{Header, Keys, Namespace};
 use crate::channel::{Kind, Method, Size};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
+use crate::spare::{self, Spare};
 
 pub(crate) const WATCH: Method = Method::new("watch", Kind::Read, Size::Values).streamed();
 
@@ -73,12 +74,17 @@ fn read_events(reader: &mut Reader<'_>, events: &mut Vec<Event>) -> Result<(), J
     reader.array(|reader| {
         if events.len() == events.capacity() {
             let (at, left) = reader.progress();
-            events.reserve(likely_more(events.len() - before, at - start, left));
+            spare::make_room(&EVENTS, events, likely_more(events.len() - before, at - start, left));
         }
         // A push would write it to the stack first, and wait for that before moving it.
         events.extend_from_slice(&[Event::EMPTY]);
         events.last_mut().map_or(Ok(()), |event| event.read(reader))
     })
+}
+
+thread_local! {
+    /// A buffer for events.
+    pub(crate) static EVENTS: Spare<Event> = const { Spare::new() };
 }
 
 /// How many events the bytes that are left may hold, if they are about as large as those before. Room for the right

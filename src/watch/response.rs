@@ -1,9 +1,11 @@
 //! What a watch tells its consumer.
 
 use crate::error::Error;
+use crate::gateway::http::ARENAS;
 use crate::gateway::json::Span;
 use crate::rpc::Header;
-use crate::rpc::watch::Event;
+use crate::rpc::watch::{EVENTS, Event};
+use crate::spare;
 
 /// What a response is about; the numbers are those of the C interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,12 @@ impl WatchResponse {
     /// The bytes of a key or value of this response.
     pub fn bytes(&self, span: Span) -> &[u8] {
         span.of(&self.arena)
+    }
+
+    /// Leaves its memory to the next response that the calling thread reads, if it reads any.
+    pub(crate) fn recycle(self) {
+        spare::give(&ARENAS, self.arena);
+        spare::give(&EVENTS, self.events);
     }
 
     /// What it takes of memory.

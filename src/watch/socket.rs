@@ -3,18 +3,19 @@
 use crate::channel::{self, Grant, OpenSocket};
 use crate::error::{Error, Result};
 use crate::gateway::frames::{self, Frames};
-use crate::gateway::http::Cause;
+use crate::gateway::http::{ARENAS, Cause};
 use crate::gateway::json::{Encode, Reader, Writer};
 use crate::gateway::websocket::{Received, WebSocket};
 use crate::rpc::Header;
 use crate::rpc::watch::{NO_WATCH, WatchCancel, WatchCreate, WatchMessage, WatchProgress};
+use crate::spare;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Received in one turn, so that no connection keeps the others waiting for long.
-const TURN_BYTES: usize = 1 << 20;
+const TURN_BYTES: usize = 128 << 10;
 
 /// Messages of a watch are put together as long as they are not more: each by itself would cost more than copying it.
 const MERGED_BYTES: usize = 64 << 10;
@@ -180,8 +181,10 @@ impl SharedSocket {
 
     /// Puts a message with the others of its watch.
     fn sort(&mut self, message: &[u8], turn: &mut Turn, places: &mut HashMap<u64, usize>) -> Result<()> {
-        let mut arena = message.to_vec();
-        let length = arena.len();
+        let length = message.len();
+        let mut arena = Vec::new();
+        spare::make_room(&ARENAS, &mut arena, length);
+        arena.extend_from_slice(message);
         let peeked = frames::peek(&mut arena, 0..length, WatchMessage::peek_id);
         let watch = match peeked.map_err(|error| self.malformed(error.to_string()))? {
             Some(NO_WATCH) => self.addressee(message, turn)?,
