@@ -2,7 +2,7 @@
 //! are none to be made, it has another occupation.
 
 #[cfg(all(test, loom))]
-mod models;
+pub(super) mod models;
 
 use crate::deadline::Deadline;
 use crate::error::Result;

@@ -65,7 +65,8 @@ impl<T: Keyed> Sorted<T> {
         };
         let head = head_of(rest);
         let first = heads.partition_point(|other| *other < head);
-        let alike = heads.get(first..).unwrap_or_default().partition_point(|other| *other == head);
+        // Mostly one or none.
+        let alike = heads.get(first..).unwrap_or_default().iter().take_while(|other| **other == head).count();
         // Shorter keys end in zeros and longer ones go on: the whole keys tell those apart.
         let items = self.items.get(first..first + alike).unwrap_or_default();
         let found = items.binary_search_by(|item| item.key().cmp(key));
@@ -124,9 +125,9 @@ fn head_of(bytes: &[u8]) -> u64 {
     match bytes.first_chunk() {
         Some(head) => u64::from_be_bytes(*head),
         None => {
-            let mut head = [0; 8];
-            head.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            u64::from_be_bytes(head)
+            let shift = |head: u64, byte: &u8| head << 8 | u64::from(*byte);
+            let left = 8 - bytes.len() as u32;
+            bytes.iter().fold(0, shift).checked_shl(left * 8).unwrap_or_default()
         }
     }
 }

@@ -51,7 +51,7 @@ impl Pastime for Occupied {
 
 /// Due once.
 #[derive(Default)]
-struct Counted(AtomicUsize);
+pub(in crate::watch) struct Counted(pub AtomicUsize);
 
 impl Deliver for Counted {
     fn deliver(&self) -> Delivered {

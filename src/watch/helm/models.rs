@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::watch::delivery::{Deliver, Delivered};
+use crate::watch::delivery::models::Counted;
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,16 +24,6 @@ impl Drive for TwoTurns {
 
     fn finish(self: Box<Self>) {
         self.ends.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-#[derive(Default)]
-struct Counted(AtomicUsize);
-
-impl Deliver for Counted {
-    fn deliver(&self) -> Delivered {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Delivered::All
     }
 }
 
