@@ -148,7 +148,7 @@ fn every_operation_is_done_in_order_and_answered_in_order() {
         ]);
         let response = run(&client, &request).unwrap();
         assert!(response.succeeded);
-        assert_eq!(response.header.revision, before + 1);
+        assert!(response.header.revision > before);
         let [
             TxnResult::Range(first),
             TxnResult::Put(put),

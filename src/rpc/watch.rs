@@ -270,6 +270,7 @@ mod tests {
             assert_eq!(message.watch_id, watch_id);
         }
     }
+
     #[test]
     fn room_is_made_at_once_for_the_events_of_a_large_message_and_for_few_more() {
         for count in [1, 2, 100, 5_000] {

@@ -96,9 +96,9 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         self.end = None;
-        // Its reads failed, for want of a server, where there were any.
+        // Its reads failed, where there were any, for want of a server; that of another test may have the port by then.
         let status = self.thread.take().unwrap().join().unwrap();
-        assert!([ETCDGW_UNKNOWN, ETCDGW_CONNECTION_FAILED].contains(&status), "{status}");
+        assert!([ETCDGW_UNKNOWN, ETCDGW_CONNECTION_FAILED, ETCDGW_CONNECTION_LOST].contains(&status), "{status}");
     }
 }
 

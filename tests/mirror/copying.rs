@@ -1,8 +1,6 @@
 //! What lookups show.
 
-use crate::common::{
-    LONG, client, config, delete_request, for_each_version, on_each_version, plain, put, put_request, put_revision,
-};
+use crate::common::{LONG, client, config, delete_request, for_each_version, plain, put, put_request, put_revision};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::concurrency::mirror::{ChangeKind, Mirror};
@@ -68,7 +66,8 @@ fn no_snapshot_of_any_thread_shows_a_part_of_a_transaction_and_in_the_end_all_is
 
 #[test]
 fn a_wait_shows_a_revision_at_which_other_keys_were_written() {
-    on_each_version(|etcd| {
+    // Nobody else is to write there.
+    for_each_version(|etcd| {
         let client = client(&etcd.url());
         let (mirror, _) = open(&client, b"m/");
         let outside = put_revision(&client, b"beside", b"");
