@@ -268,7 +268,11 @@ enum Stage {
         head: Head,
         body: Vec<u8>,
     },
-    Over,
+    /// Nothing more is to come. A connection that has failed is kept for as long as the stream is: whoever waits for its
+    /// descriptor must hear of it before that is closed.
+    Over {
+        _connection: Option<Connection>,
+    },
 }
 
 impl AsRawFd for OpeningStream {
@@ -281,8 +285,11 @@ impl OpeningStream {
     /// Goes on with what has arrived. `None`: more must arrive.
     pub(crate) fn advance(&mut self, channel: &Channel, method: Method<'_>) -> Result<Option<MessageStream>> {
         loop {
-            match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Over => return Ok(None),
+            match std::mem::replace(&mut self.stage, Stage::Over { _connection: None }) {
+                over @ Stage::Over { .. } => {
+                    self.stage = over;
+                    return Ok(None);
+                }
                 Stage::Head(mut connection) => match http::receive(&mut connection, &Control::UNBOUNDED) {
                     Ok(head) if head.status == 200 => {
                         let (endpoint, limit) = (self.endpoint.clone(), channel.max_response_bytes);
@@ -293,13 +300,17 @@ impl OpeningStream {
                         self.stage = Stage::Head(connection);
                         return Ok(None);
                     }
-                    Err(failure) => return Err(channel.failure(failure, &self.endpoint).of_a_read()),
+                    Err(failure) => {
+                        self.stage = Stage::Over { _connection: Some(connection) };
+                        return Err(channel.failure(failure, &self.endpoint).of_a_read());
+                    }
                 },
                 Stage::Refusal { mut connection, mut head, mut body } => {
                     let limit = limits::MAX_PLAIN_RESPONSE_BYTES;
                     match head.body.read(&mut connection, &mut body, limit, &Control::UNBOUNDED) {
                         Ok(true) => self.stage = Stage::Refusal { connection, head, body },
                         Ok(false) => {
+                            self.stage = Stage::Over { _connection: Some(connection) };
                             let refused = channel.refused(&self.endpoint, method, &self.grant, head.status, &mut body);
                             return Err(refused.of_a_read());
                         }
@@ -307,7 +318,10 @@ impl OpeningStream {
                             self.stage = Stage::Refusal { connection, head, body };
                             return Ok(None);
                         }
-                        Err(cause) => return Err(attempt::failed(cause, &self.endpoint, head.status, true).of_a_read()),
+                        Err(cause) => {
+                            self.stage = Stage::Over { _connection: Some(connection) };
+                            return Err(attempt::failed(cause, &self.endpoint, head.status, true).of_a_read());
+                        }
                     }
                 }
             }
@@ -359,5 +373,49 @@ impl Channel {
     /// The API path of a member that told its version.
     pub(super) fn learn_api_path(&self, version: &ServerVersion) {
         lock(&self.api_path).get_or_insert_with(|| Arc::from(version.api_path));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::channel::Size;
+    use crate::config::Config;
+    use crate::gateway::json::Writer;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    struct Nothing;
+
+    impl Encode for Nothing {
+        fn encode(&self, _: &mut Writer<'_>) {}
+    }
+
+    /// What is behind a descriptor of this process.
+    fn behind(fd: RawFd) -> Option<std::path::PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()
+    }
+
+    #[test]
+    fn the_descriptor_of_a_stream_that_is_refused_or_lost_stays_open_as_long_as_the_stream() {
+        const REFUSED: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}";
+        for answer in [REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{", "no HTTP\r\n\r\n", ""] {
+            let server = TcpListener::bind("127.0.0.1:0").unwrap();
+            let endpoint = format!("http://{}", server.local_addr().unwrap());
+            let config = Config { endpoints: endpoint, api_path: Some("/v3".to_owned()), ..Config::default() };
+            let channel = Channel::new(config).unwrap();
+            let method = Method::new("watch", Kind::Read, Size::Values).streamed();
+            let mut stream = channel.begin_stream(method, &Nothing, false, &Control::UNBOUNDED).unwrap();
+            let connected = behind(stream.as_raw_fd()).unwrap();
+            let (mut peer, _) = server.accept().unwrap();
+            assert!(peer.read(&mut [0; 4096]).unwrap() > 0);
+            peer.write_all(answer.as_bytes()).unwrap();
+            drop(peer);
+            while let Ok(opened) = stream.advance(&channel, method) {
+                assert!(opened.is_none(), "{answer:?}");
+            }
+            assert_eq!(behind(stream.as_raw_fd()), Some(connected), "{answer:?}");
+        }
     }
 }
