@@ -64,6 +64,10 @@ pub const DEFAULT_WATCH_LIVENESS: Duration = Duration::from_secs(10);
 /// timer to much less would cost as much as to wake a thread.
 pub const DELIVERY_PATIENCE: Duration = Duration::from_millis(20);
 
+/// How long what a store was found to hold is taken for likely. A watch that is created after a revision from long ago, and
+/// cancelled when that turns out, would have its server read all that has happened since.
+pub const WATCH_GUESS_AGE: Duration = Duration::from_secs(5);
+
 /// Received of one watch's stream before others have their turn.
 pub const WATCH_TURN_BYTES: usize = 128 << 10;
 

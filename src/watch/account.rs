@@ -1,6 +1,6 @@
 //! The account of one watch: which revision is owed next, and what a server's messages add to it. No I/O, no threads.
 //!
-//! Exactly once, in order, whole revisions rests on four rules. The next revision is known before the first stream is
+//! Exactly once, in order, whole revisions rests on four rules. The next revision is set before the first stream is
 //! opened, so that nothing depends on what a server's `created` message says. An event below it is never delivered.
 //! A revision is delivered when it is whole: when an event of a greater one has come, or the message has ended that it is
 //! in, which with fragments is the last of them. And the next revision is the one that is not whole, so that a stream
@@ -67,6 +67,7 @@ pub(super) struct Asked {
 }
 
 /// What of a watch's options matters here.
+#[derive(Clone)]
 pub(super) struct Settings {
     pub namespace: Namespace,
     pub shows_progress: bool,
@@ -107,6 +108,13 @@ impl Account {
     pub(super) fn start_after(&mut self, revision: i64) {
         self.see(revision);
         self.advance(revision);
+    }
+
+    /// Starts it after that revision and forgets all else, as if no server had said anything: of what one has said, nothing
+    /// may have been delivered.
+    pub(super) fn restart_after(&mut self, revision: i64) {
+        *self = Account::new(0, self.settings.clone());
+        self.start_after(revision);
     }
 
     /// The client is of this cluster: then the watch is, too, unless it has been of one before.

@@ -56,7 +56,7 @@ use crate::rpc::watch::WatchRequest;
 use crate::stats::Stats;
 use account::{Account, Settings};
 use confirmation::{Confirmation, check, until_next_look};
-use entry::{Start, Way};
+use entry::{Pin, Start, Way};
 use hub::Engine;
 use mailbox::{Mailbox, Origin};
 use std::any::Any;
@@ -203,33 +203,60 @@ impl Watch {
     /// Hands the watch to the thread that drives it, and waits until the server has confirmed it where that is asked for.
     fn begin(&self, options: &WatchOptions, control: &Control) -> Result<()> {
         let Handle { mailbox, watch, way, engine, client, .. } = &*self.0;
-        let (channel, namespace) = (&client.shared.channel, client.namespace());
+        let channel = &client.shared.channel;
         let settings = Settings {
-            namespace: namespace.clone(),
+            namespace: client.namespace().clone(),
             shows_progress: options.progress_notify,
             reports_connection: options.report_connection,
             max_revision_bytes: channel.max_response_bytes(),
         };
         let mut account = Account::new(options.request.start_revision, settings);
         let request = Arc::new(options.request.clone());
-        if options.wait_created && account.next_revision() == 0 {
-            account.start_after(engine.pins.read(channel, &request, namespace, control)?);
-        }
         mailbox.begin_at(account.next_revision());
+        let is_to_read = options.wait_created && account.next_revision() == 0;
+        let guess = is_to_read.then(|| engine.pins.guess()).flatten();
+        if is_to_read {
+            let after = guess.map_or_else(|| self.read_start(&request, control), Ok)?;
+            account.start_after(after);
+        }
         let confirmation = options.wait_created.then(|| Arc::new(Confirmation::new(control.deadline)));
         let is_driven = engine.board.send(Message::Start(Box::new(Start {
             watch: *watch,
             mailbox: mailbox.clone(),
             account,
-            request,
+            guess,
+            request: request.clone(),
             require_leader: options.require_leader,
             confirmation: confirmation.clone(),
             way: way.clone(),
         })));
         if !is_driven {
-            return Err(Error::Panic("the thread that drives watches panicked".to_owned()));
+            return Err(panicked());
         }
-        confirmation.map_or(Ok(()), |confirmation| confirmation.wait(channel, control))
+        let Some(confirmation) = confirmation else { return Ok(()) };
+        let confirmation = match guess {
+            Some(guess) => self.pin(guess, confirmation, self.read_start(&request, control)?)?,
+            None => confirmation,
+        };
+        confirmation.wait(channel, control)
+    }
+
+    /// The revision to start after.
+    fn read_start(&self, request: &WatchRequest, control: &Control) -> Result<i64> {
+        let Handle { mailbox, engine, client, .. } = &*self.0;
+        let revision = engine.pins.read(&client.shared.channel, request, client.namespace(), control)?;
+        mailbox.begin_at(revision.saturating_add(1));
+        Ok(revision)
+    }
+
+    /// Tells the revision to start after, which was guessed. Answers what to wait for: that the server has confirmed a
+    /// watch after the guess, which it may have done meanwhile, counts only where that was right.
+    fn pin(&self, guess: i64, guessed: Arc<Confirmation>, revision: i64) -> Result<Arc<Confirmation>> {
+        let Handle { watch, engine, .. } = &*self.0;
+        let confirmation = if revision == guess { guessed } else { Arc::new(guessed.anew()) };
+        let pin = Pin { watch: *watch, revision, confirmation: confirmation.clone() };
+        let is_driven = engine.board.send(Message::Pin(Box::new(pin)));
+        if is_driven { Ok(confirmation) } else { Err(panicked()) }
     }
 
     /// Lets callbacks begin.
@@ -283,6 +310,10 @@ impl Drop for Handle {
         self.mailbox.cancel();
         self.client.counters().watches_open.subtract_one();
     }
+}
+
+fn panicked() -> Error {
+    Error::Panic("the thread that drives watches panicked".to_owned())
 }
 
 fn deadline(limit: Option<Duration>) -> Deadline {

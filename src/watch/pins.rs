@@ -5,10 +5,12 @@ use super::confirmation::{check, until_next_look};
 use super::errand;
 use crate::channel::Channel;
 use crate::error::Result;
+use crate::limits;
 use crate::net::Control;
 use crate::rpc::Namespace;
 use crate::rpc::watch::WatchRequest;
 use crate::sync::{Mutex, Waiters, lock};
+use std::time::Instant;
 
 /// The reads of a client's watches, one after another, numbered from 1.
 ///
@@ -25,9 +27,28 @@ struct State {
     is_reading: bool,
     /// The last one that succeeded, and what it read.
     last: (u64, i64),
+    /// When that was, if the one before had read the same.
+    quiet_at: Option<Instant>,
+}
+
+impl State {
+    fn find(&mut self, number: u64, revision: i64, now: Instant) {
+        self.quiet_at = (self.last.1 == revision).then_some(now);
+        self.last = (number, revision);
+    }
+
+    fn guess(&self, now: Instant) -> Option<i64> {
+        let age = now.saturating_duration_since(self.quiet_at?);
+        (age <= limits::WATCH_GUESS_AGE).then_some(self.last.1)
+    }
 }
 
 impl Pins {
+    /// What the next read is likely to find, while the store is quiet: what the last two have found.
+    pub(super) fn guess(&self) -> Option<i64> {
+        lock(&self.state).guess(Instant::now())
+    }
+
     /// The revision of the store, no older than this call.
     pub(super) fn read(
         &self,
@@ -56,7 +77,7 @@ impl Pins {
         drop(state);
         let read = Reading(self);
         let revision = errand::read_revision(channel, request, namespace, control)?;
-        lock(&self.state).last = (number, revision);
+        lock(&self.state).find(number, revision, Instant::now());
         drop(read);
         Ok(revision)
     }
@@ -70,5 +91,39 @@ impl Drop for Reading<'_> {
         let mut state = lock(&self.0.state);
         state.is_reading = false;
         self.0.changed.wake_all(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// What is guessed after reads that found these revisions.
+    fn guess_after(found: &[i64]) -> Option<i64> {
+        let (mut state, now) = (State::default(), Instant::now());
+        (1..).zip(found).for_each(|(number, revision)| state.find(number, *revision, now));
+        state.guess(now)
+    }
+
+    #[test]
+    fn a_revision_is_guessed_only_while_the_last_two_reads_have_found_it() {
+        assert_eq!(guess_after(&[]), None);
+        assert_eq!(guess_after(&[7]), None);
+        assert_eq!(guess_after(&[7, 7]), Some(7));
+        assert_eq!(guess_after(&[7, 7, 7]), Some(7));
+        assert_eq!(guess_after(&[7, 7, 8]), None);
+        assert_eq!(guess_after(&[7, 8, 7]), None);
+        assert_eq!(guess_after(&[7, 7, 6]), None);
+        assert_eq!(guess_after(&[7, 7, 6, 6]), Some(6));
+    }
+
+    #[test]
+    fn what_was_found_long_ago_is_no_guess() {
+        let (mut state, then) = (State::default(), Instant::now());
+        state.find(1, 7, then);
+        state.find(2, 7, then);
+        assert_eq!(state.guess(then + limits::WATCH_GUESS_AGE), Some(7));
+        assert_eq!(state.guess(then + limits::WATCH_GUESS_AGE + Duration::from_nanos(1)), None);
     }
 }

@@ -1,35 +1,11 @@
 //! Servers that are behind what a watch has seen: whether they lag, or the cluster went back in time, a linearizable read
 //! tells; until then nothing of theirs is delivered.
 
-use crate::common::{EtcdFace, FakeGateway, Gate, LONG, Reply, Request, Socket, client, wait_until};
+use crate::common::{FakeGateway, Gate, LONG, Socket, client, wait_until};
 use crate::support::*;
 use etcdgw::error::{Code, Error};
 use etcdgw::watch::{Watch, WatchKind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-const READ: &str = "/v3/kv/range";
-
-/// A gateway of etcd 3.6, whose WebSockets and reads go to scripts, each with how many came before.
-fn doubtful(
-    sockets: impl Fn(usize, &mut Socket<'_>) + Send + Sync + 'static,
-    reads: impl Fn(usize, &Request, &mut Reply<'_>) + Send + Sync + 'static,
-) -> FakeGateway {
-    let (face, opened, asked) = (EtcdFace::of("3.6.16"), AtomicUsize::new(0), AtomicUsize::new(0));
-    FakeGateway::start(move |request, reply| match (&*request.verb, &*request.path) {
-        ("GET", "/v3/watch") => {
-            let mut socket = reply.upgrade(request);
-            sockets(opened.fetch_add(1, Ordering::SeqCst), &mut socket);
-            reply.close();
-        }
-        ("POST", READ) => reads(asked.fetch_add(1, Ordering::SeqCst), request, reply),
-        _ => face.answer(request, reply),
-    })
-}
-
-fn revision(reply: &mut Reply<'_>, revision: i64) {
-    reply.json(format!(r#"{{"header":{{"revision":"{revision}"}}}}"#));
-}
 
 /// Confirms so many watches and has each see revision 20; then the connection ends.
 fn have_seen_20(socket: &mut Socket<'_>, count: usize) {
@@ -71,7 +47,7 @@ fn one_read_serves_all_watches_that_resume_together_at_a_server_that_is_behind()
             ids.iter().for_each(|id| socket.puts(*id, &[21]));
             socket.idle();
         };
-        let gateway = doubtful(sockets, move |_, _, reply| revision(reply, found));
+        let gateway = scripted(sockets, move |_, _, reply| revision(reply, found));
         let client = client(gateway.url());
         let watches: Vec<Watch> =
             (0..COUNT).map(|_| client.watch_open(unconfirmed(from(one(b"k"), 5))).unwrap()).collect();
@@ -93,7 +69,7 @@ fn one_read_serves_all_watches_that_resume_together_at_a_server_that_is_behind()
 fn a_read_that_fails_is_made_again_after_a_pause_until_it_tells() {
     let heals = Gate::new();
     let healed = heals.clone();
-    let gateway = doubtful(
+    let gateway = scripted(
         |number, socket| {
             if number == 0 {
                 return have_seen_20(socket, 1);
@@ -116,7 +92,7 @@ fn a_read_that_fails_is_made_again_after_a_pause_until_it_tells() {
 
 #[test]
 fn a_watch_whose_read_is_refused_ends_and_the_others_are_served_by_another_one() {
-    let gateway = doubtful(
+    let gateway = scripted(
         |number, socket| {
             if number == 0 {
                 return have_seen_20(socket, 2);
@@ -146,7 +122,7 @@ fn a_watch_whose_read_is_refused_ends_and_the_others_are_served_by_another_one()
 fn a_read_that_began_before_the_server_in_use_confirmed_the_watch_tells_nothing_of_it() {
     let (reads, moved) = (Gate::new(), Gate::new());
     let (is_read, has_moved) = (reads.clone(), moved.clone());
-    let gateway = doubtful(
+    let gateway = scripted(
         move |number, socket| match number {
             0 => have_seen_20(socket, 1),
             1 => {

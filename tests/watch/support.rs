@@ -1,6 +1,6 @@
 //! What the tests of watches share: short forms of options, what was seen of a watch, and messages for fake gateways.
 
-use crate::common::{FakeGateway, LONG, Reply, Request, Socket, within};
+use crate::common::{EtcdFace, FakeGateway, LONG, Reply, Request, Socket, within};
 use etcdgw::client::CallOptions;
 use etcdgw::error::{Error, Result};
 use etcdgw::rpc::Keys;
@@ -215,6 +215,31 @@ pub fn watch_gateway(script: impl Fn(usize, &Request, &mut Reply<'_>) + Send + S
         "/v3/watch" => script(watches.fetch_add(1, Ordering::SeqCst), request, reply),
         other => whereabouts(other, reply),
     })
+}
+
+/// What linearizable reads are asked for with.
+pub const READ: &str = "/v3/kv/range";
+
+/// A gateway of etcd 3.6, whose WebSockets and reads go to scripts, each with how many came before.
+pub fn scripted(
+    sockets: impl Fn(usize, &mut Socket<'_>) + Send + Sync + 'static,
+    reads: impl Fn(usize, &Request, &mut Reply<'_>) + Send + Sync + 'static,
+) -> FakeGateway {
+    let (face, opened, asked) = (EtcdFace::of("3.6.16"), AtomicUsize::new(0), AtomicUsize::new(0));
+    FakeGateway::start(move |request, reply| match (&*request.verb, &*request.path) {
+        ("GET", "/v3/watch") => {
+            let mut socket = reply.upgrade(request);
+            sockets(opened.fetch_add(1, Ordering::SeqCst), &mut socket);
+            reply.close();
+        }
+        ("POST", READ) => reads(asked.fetch_add(1, Ordering::SeqCst), request, reply),
+        _ => face.answer(request, reply),
+    })
+}
+
+/// The answer to a read.
+pub fn revision(reply: &mut Reply<'_>, revision: i64) {
+    reply.json(format!(r#"{{"header":{{"revision":"{revision}"}}}}"#));
 }
 
 /// What a gateway says of itself: it is of etcd 3.4, where each watch has a stream.

@@ -128,6 +128,21 @@ fn the_revision_of_the_confirmation_moves_nothing() {
 }
 
 #[test]
+fn an_account_that_starts_anew_knows_nothing_of_what_came_before() {
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(5, "a"), (6, "a")], false), puts(&[(7, "a")], true)]).unwrap();
+    watched.account.restart_after(3);
+    assert_eq!((watched.account.next_revision(), watched.account.seen_revision()), (4, 3));
+    assert_eq!(watched.account.held_bytes(), 0);
+    watched.said();
+    // Neither another one's loss nor that it is behind what had been seen.
+    watched.lose();
+    watched.receive(&[created(3), puts(&[(3, "a"), (4, "b")], false)]).unwrap();
+    assert!(!watched.account.is_behind());
+    assert_eq!(watched.said(), [events("4:b", 5)]);
+}
+
+#[test]
 fn messages_that_arrive_together_are_one_response() {
     let mut watched = Watched::from_5();
     watched.receive(&[puts(&[(5, "a"), (5, "b")], false), puts(&[(7, "a")], false)]).unwrap();

@@ -74,6 +74,14 @@ impl Reactor {
         }
     }
 
+    /// Puts a watch whose start is a guess on the WebSocket that is open. Without one it waits: nothing would be gained.
+    pub(super) fn place_guessed(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get(&watch) else { return };
+        if let State::Socket(key) = self.routes.of(entry.require_leader).state {
+            self.create(watch, key);
+        }
+    }
+
     /// Decides between WebSocket and streams where that can be told at once: the endpoint in use may have changed.
     fn settle(&mut self, require_leader: bool) {
         if !matches!(self.routes.of(require_leader).state, State::Unknown | State::Streams) {
@@ -286,6 +294,9 @@ impl Reactor {
         let is_final = self.is_final_on_sockets(error);
         for watch in socket.watches() {
             let Some(entry) = self.watches.get_mut(&watch) else { continue };
+            if entry.withdraw_guess() {
+                continue;
+            }
             entry.link = Link::Due;
             entry.lose(error);
             if is_final {
@@ -324,7 +335,8 @@ impl Reactor {
     pub(super) fn replace_socket(&mut self, key: u64) {
         let Some(socket) = self.close_socket(key) else { return };
         for watch in socket.watches() {
-            if let Some(entry) = self.watches.get_mut(&watch) {
+            let Some(entry) = self.watches.get_mut(&watch) else { continue };
+            if !entry.withdraw_guess() {
                 entry.link = Link::Due;
                 entry.suspend();
             }

@@ -83,17 +83,16 @@ impl Reactor {
     /// Takes in what a server sent of a watch.
     fn receive(&mut self, watch: u64, frames: Frames, endpoint: &Arc<str>) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
+        if entry.guess.is_some() {
+            return self.receive_guessed(watch, frames, endpoint);
+        }
         let (was_confirmed, was_created) = (entry.account.is_confirmed(), entry.account.is_created());
         let (received, room) = entry.deliver(|account, deliver| account.receive(frames, endpoint, deliver));
         entry.mailbox.begin_at(entry.account.next_revision());
-        let is_created = entry.account.is_created();
+        let (is_created, is_behind) = (entry.account.is_created(), entry.account.is_behind());
         if is_created && !was_created {
-            if let Link::Shared { socket, .. } = entry.link {
-                entry.requests_before = self.sockets.get(&socket).map_or(0, |socket| socket.progress_requests);
-            }
-            entry.creations += 1;
-            entry.confirm();
-            if entry.account.is_behind() {
+            self.note_creation(watch);
+            if is_behind {
                 self.doubt(watch);
             }
             if was_confirmed {
@@ -102,6 +101,16 @@ impl Reactor {
             self.ask_again(watch);
         }
         self.go_on_after(watch, received, room, endpoint);
+    }
+
+    /// The server has confirmed a watch.
+    pub(super) fn note_creation(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        if let Link::Shared { socket, .. } = entry.link {
+            entry.requests_before = self.sockets.get(&socket).map_or(0, |socket| socket.progress_requests);
+        }
+        entry.creations += 1;
+        entry.confirm();
     }
 
     /// Draws the consequences of what a watch has received.
@@ -232,7 +241,7 @@ impl Reactor {
         let Some(socket) = self.sockets.get(&key) else { return };
         let (is_trusted, answers, watches) = (socket.orders_progress, socket.progress_answers, socket.watches());
         for watch in watches {
-            let Some(entry) = self.watches.get_mut(&watch) else { continue };
+            let Some(entry) = self.watches.get_mut(&watch).filter(|entry| entry.guess.is_none()) else { continue };
             let asked = Asked { is_after_creation: answers > entry.requests_before, by_owner: entry.asks_progress };
             let (is_taken, room) = entry
                 .deliver(|account, deliver| is_trusted && account.receive_requested_progress(header, asked, deliver));
