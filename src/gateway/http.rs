@@ -350,14 +350,23 @@ impl Body {
     }
 
     /// Takes apart what the connection has buffered. Behind other content the beginning of a chunk is left there until it
-    /// is asked for: whoever takes the content before it then needs neither move it nor make more room.
+    /// is asked for: whoever takes the content before it then needs neither move it nor make more room. So is a piece that
+    /// fails: what came before it is whole. Without that, it may even be within the limit.
     fn take_buffered(&mut self, connection: &mut Connection, out: &mut Vec<u8>, limit: usize) -> Result<(), Cause> {
         let mut input = connection.buffered();
         let (available, before) = (input.len(), out.len());
-        while self.take_piece(&mut input, out, limit)? {
-            let is_cut = matches!(self.state, State::Chunk(left) if left > input.len() as u64);
-            if is_cut && out.len() > before {
-                break;
+        loop {
+            let mut rest = input;
+            match self.take_piece(&mut rest, out, limit) {
+                Err(_) if out.len() > before => break,
+                taken => {
+                    let goes_on = taken?;
+                    input = rest;
+                    let is_cut = matches!(self.state, State::Chunk(left) if left > input.len() as u64);
+                    if !goes_on || (is_cut && out.len() > before) {
+                        break;
+                    }
+                }
             }
         }
         let used = available - input.len();
@@ -370,9 +379,10 @@ impl Body {
         match &mut self.state {
             State::Done => Ok(false),
             State::UntilClose => {
-                check_limit(out.len(), input.len() as u64, limit)?;
-                out.extend_from_slice(input);
-                *input = &[];
+                check_limit(out.len(), input.len().min(1) as u64, limit)?;
+                let (taken, rest) = input.split_at_checked(limit - out.len()).unwrap_or((input, &[]));
+                out.extend_from_slice(taken);
+                *input = rest;
                 Ok(false)
             }
             State::Length(left) | State::Chunk(left) => {

@@ -1,7 +1,9 @@
 //! What gateways, proxies and networks do to a stream, and that nothing is lost or doubled by it.
 
-use crate::common::{FakeGateway, LONG, client, timed, wait_until, within};
+use crate::common::{FakeGateway, LONG, client, config, timed, wait_until, within};
 use crate::support::*;
+use etcdgw::client::Client;
+use etcdgw::config::Config;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::watch::{WatchKind, WatchOptions};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,6 +49,28 @@ fn a_negative_start_is_refused_before_anything_is_sent() {
     let error = refusal(client(gateway.url()).watch_open(from(one(b"k"), -1)));
     assert!(matches!(&error, Error::InvalidArgument { what, .. } if what.contains("start_revision")), "{error:?}");
     assert_eq!(gateway.connections(), 0);
+}
+
+#[test]
+fn messages_that_arrive_together_may_be_larger_than_one_may_be_and_come_before_what_is_malformed_behind_them() {
+    const LIMIT: usize = 1000;
+    let gateway = watch_gateway(|_, _, reply| {
+        let messages = (5..55).map(|revision| puts(&[revision]));
+        let chunk = |message: String| format!("{:x}\r\n{message}\r\n", message.len());
+        let chunks: String = std::iter::once(CREATED.to_owned()).chain(messages).map(chunk).collect();
+        assert!(chunks.len() > 2 * LIMIT);
+        reply.stream_head();
+        reply.raw(chunks + "no size\r\n");
+        reply.hold();
+    });
+    let config = Config { max_response_bytes: LIMIT, ..config(gateway.url()) };
+    let watch = Client::new(config).unwrap().watch_open(from(prefix(b"k"), 5)).unwrap();
+    let mut revisions = Vec::new();
+    while revisions.len() < 50 {
+        revisions.extend(next(&watch).changes.iter().map(|change| change.revision));
+    }
+    assert!(revisions.iter().copied().eq(5..55), "{revisions:?}");
+    assert_eq!(start_revisions(&gateway)[0], 5);
 }
 
 #[test]
