@@ -82,6 +82,7 @@ impl Decode for AlarmResponse {
                 response.header = Header::decode(reader)?;
                 return Ok(());
             }
+            response.alarms.clear();
             reader.array(|reader| {
                 response.alarms.push(Alarm::decode(reader)?);
                 Ok(())

@@ -118,10 +118,13 @@ impl Decode for LeaseTimeToLiveResponse {
                 1 => response.id = reader.int64()?,
                 2 => response.ttl = reader.int64()?,
                 3 => response.granted_ttl = reader.int64()?,
-                _ => reader.array(|reader| {
-                    response.keys.push(reader.bytes()?);
-                    Ok(())
-                })?,
+                _ => {
+                    response.keys.clear();
+                    reader.array(|reader| {
+                        response.keys.push(reader.bytes()?);
+                        Ok(())
+                    })?;
+                }
             }
             Ok(())
         })?;
@@ -148,11 +151,15 @@ impl Decode for LeaseLeasesResponse {
                 response.header = Header::decode(reader)?;
                 return Ok(());
             }
+            response.ids.clear();
             reader.array(|reader| {
+                let mut id = 0;
                 reader.object(&["ID"], |reader, _| {
-                    response.ids.push(reader.int64()?);
+                    id = reader.int64()?;
                     Ok(())
-                })
+                })?;
+                response.ids.push(id);
+                Ok(())
             })
         })?;
         Ok(response)

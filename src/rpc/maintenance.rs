@@ -90,6 +90,8 @@ impl Decode for StatusResponse {
 
 impl StatusResponse {
     fn decode_downgrade(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
+        self.downgrade_enabled = false;
+        self.downgrade_target_version.clear();
         reader.object(&["enabled", "targetVersion"], |reader, field| {
             match field {
                 0 => self.downgrade_enabled = reader.boolean()?,

@@ -74,6 +74,7 @@ impl Decode for RoleGetResponse {
                 response.header = Header::decode(reader)?;
                 return Ok(());
             }
+            response.permissions.clear();
             reader.array(|reader| {
                 response.permissions.push(Permission::decode(reader)?);
                 Ok(())

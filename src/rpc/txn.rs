@@ -210,17 +210,21 @@ impl Decode for TxnResponse {
             match field {
                 0 => response.header = Header::decode(reader)?,
                 1 => response.succeeded = reader.boolean()?,
-                _ => reader.array(|reader| {
-                    let expected = "an operation's answer";
-                    let result = TxnResult::decode(reader)?.ok_or_else(|| reader.expected(expected))?;
-                    response.results.push(result);
-                    Ok(())
-                })?,
+                _ => response.results = results(reader)?,
             }
             Ok(())
         })?;
         Ok(response)
     }
+}
+
+fn results(reader: &mut Reader<'_>) -> Result<Vec<TxnResult>, JsonError> {
+    let mut results = Vec::new();
+    reader.array(|reader| {
+        results.push(TxnResult::decode(reader)?.ok_or_else(|| reader.expected("an operation's answer"))?);
+        Ok(())
+    })?;
+    Ok(results)
 }
 
 headed!(TxnResponse);

@@ -181,6 +181,7 @@ impl WatchMessage {
     /// Decodes one message, appending its events to `events`.
     pub(crate) fn decode(reader: &mut Reader<'_>, events: &mut Vec<Event>) -> Result<WatchMessage, JsonError> {
         let mut message = WatchMessage::default();
+        let before = events.len();
         let names =
             &["header", "watch_id", "created", "canceled", "compact_revision", "cancel_reason", "fragment", "events"];
         reader.frequent_object(names, |reader, field| {
@@ -192,7 +193,10 @@ impl WatchMessage {
                 4 => message.compact_revision = reader.int64()?,
                 5 => message.cancel_reason = reader.text()?,
                 6 => message.fragment = reader.boolean()?,
-                _ => read_events(reader, events)?,
+                _ => {
+                    events.truncate(before);
+                    read_events(reader, events)?;
+                }
             }
             Ok(())
         })?;
