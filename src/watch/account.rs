@@ -14,7 +14,7 @@ use super::interruption::Interruption;
 use super::response::{WatchKind, WatchResponse};
 use crate::error::{Error, Outcome};
 use crate::gateway::frames::Frames;
-use crate::rpc::watch::{NO_WATCH, WatchMessage};
+use crate::rpc::watch::{Event, NO_WATCH, WatchMessage};
 use crate::rpc::{Header, Namespace};
 use std::ops::Range;
 use std::sync::Arc;
@@ -263,6 +263,7 @@ impl Account {
             batch.drop_decoded();
             self.create(message.header, deliver);
         } else if message.fragment || !batch.decoded().is_empty() {
+            check_revisions(batch.decoded()).map_err(|what| malformed(what.to_owned(), endpoint))?;
             self.add_events(&message, batch);
         } else if message.is_progress() {
             self.progress(&message, batch);
@@ -371,6 +372,12 @@ impl Account {
         let what = format!("the events of revision {} are larger than {limit} bytes", self.next_revision);
         Err(malformed(what, endpoint).into())
     }
+}
+
+/// Behind the greatest number there is no revision to go on from.
+fn check_revisions(events: &[Event]) -> Result<(), &'static str> {
+    let is_last = |event: &Event| event.kv.mod_revision == i64::MAX;
+    if events.iter().any(is_last) { Err("an event is of the last revision that there can be") } else { Ok(()) }
 }
 
 fn malformed(what: String, endpoint: &Arc<str>) -> Error {

@@ -576,6 +576,21 @@ fn a_compaction_below_what_is_owed_next_is_no_loss() {
 }
 
 #[test]
+fn an_event_of_the_last_revision_that_there_can_be_is_refused_for_none_can_follow() {
+    let mut watched = Watched::from_5();
+    let refused = watched.receive(&[puts(&[(5, "a")], false), puts(&[(6, "a"), (i64::MAX, "b")], false)]);
+    assert!(matches!(refused, Err(Interruption::Lost(Error::Protocol { .. }))), "{refused:?}");
+    assert_eq!(watched.said(), [events("5:a", 6)]);
+    watched.lose();
+    watched.said();
+    watched.receive(&[created(9), puts(&[(6, "a"), (i64::MAX - 1, "b")], false)]).unwrap();
+    assert_eq!(
+        watched.said(),
+        [(WatchKind::Resumed, String::new(), 6), events(&format!("6:a {}:b", i64::MAX - 1), i64::MAX)]
+    );
+}
+
+#[test]
 fn an_idle_account_is_small() {
     let watched = Watched::from_5();
     assert!(size_of::<Account>() <= 96, "{}", size_of::<Account>());
