@@ -261,7 +261,7 @@ impl Account {
         }
         if message.created {
             batch.drop_decoded();
-            self.create(message.header, deliver);
+            self.create(message.header, batch, deliver);
         } else if message.fragment || !batch.decoded().is_empty() {
             check_revisions(batch.decoded()).map_err(|what| malformed(what.to_owned(), endpoint))?;
             self.add_events(&message, batch);
@@ -286,7 +286,7 @@ impl Account {
     }
 
     /// The server has confirmed the watch.
-    fn create(&mut self, header: Header, deliver: Deliver<'_>) {
+    fn create(&mut self, header: Header, batch: &Batch, deliver: Deliver<'_>) {
         let was_confirmed = std::mem::replace(&mut self.is_confirmed, true);
         let was_created = std::mem::replace(&mut self.is_created, true);
         if !was_created && header.revision > 0 && header.revision < self.seen_revision {
@@ -296,8 +296,16 @@ impl Account {
         self.created_revision = header.revision;
         let was_suspended = std::mem::take(&mut self.is_suspended);
         if was_confirmed && !was_created && !was_suspended && self.settings.reports_connection {
-            deliver(WatchResponse::new(WatchKind::Resumed, header, self.next_revision));
+            deliver(WatchResponse::new(WatchKind::Resumed, header, self.undelivered_revision(batch)));
         }
+    }
+
+    /// The first revision that is not delivered: below the next one where events have come before the confirmation, as
+    /// they should not.
+    fn undelivered_revision(&self, batch: &Batch) -> i64 {
+        let kept = self.open.as_ref().map(|open| open.revision);
+        let first = || batch.events.first().map(|event| event.kv.mod_revision);
+        kept.or_else(first).unwrap_or(self.next_revision)
     }
 
     /// Events have come, the last of which may be of a revision that has more.

@@ -576,6 +576,21 @@ fn a_compaction_below_what_is_owed_next_is_no_loss() {
 }
 
 #[test]
+fn a_confirmation_behind_events_resumes_at_the_first_of_them() {
+    let resumed = |resume| (WatchKind::Resumed, String::new(), resume);
+    let mut watched = Watched::from_5();
+    watched.lose();
+    watched.said();
+    watched.receive(&[puts(&[(7, "a")], false), created(9)]).unwrap();
+    assert_eq!(watched.said(), [resumed(7), events("7:a", 8)]);
+    watched.lose();
+    watched.receive(&[puts(&[(8, "a")], true)]).unwrap();
+    watched.said();
+    watched.receive(&[puts(&[(8, "b")], false), created(9)]).unwrap();
+    assert_eq!(watched.said(), [resumed(8), events("8:a 8:b", 9)]);
+}
+
+#[test]
 fn an_event_of_the_last_revision_that_there_can_be_is_refused_for_none_can_follow() {
     let mut watched = Watched::from_5();
     let refused = watched.receive(&[puts(&[(5, "a")], false), puts(&[(6, "a"), (i64::MAX, "b")], false)]);
