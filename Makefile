@@ -29,7 +29,7 @@ BUILD := $(or $(CARGO_TARGET_DIR),target)/release
 pkg_config = sed -e 's|@PREFIX@|$(1)|' -e 's|@LIBDIR@|$(2)|' -e 's|@INCLUDEDIR@|$(3)|' -e 's|@VERSION@|$(VERSION)|' \
 	-e 's|@DESCRIPTION@|$(DESCRIPTION)|' -e "s|@LIBS_PRIVATE@|$$(cat $(BUILD)/native-static-libs)|" packaging/etcdgw.pc.in
 
-.PHONY: all library demo check soak sanitize bench install uninstall clean help
+.PHONY: all library demo check soak sanitize fuzz bench install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: library $(BUILD)/etcdgw.pc $(BUILD)/$(SONAME)
@@ -58,6 +58,9 @@ soak:
 
 sanitize:
 	@.ci/sanitize
+
+fuzz:
+	@.ci/fuzz
 
 # BENCH='watches latency': only that.
 bench: all
@@ -93,6 +96,7 @@ help:
 	@echo 'make check       run every test, on every etcd version in tests/etcd/versions'
 	@echo 'make soak        20 minutes of random faults (ETCDGW_SOAK_SECONDS) under threads that write and watch'
 	@echo 'make sanitize    look for data races (Rust nightly) and lost memory (valgrind) in the watches'
+	@echo 'make fuzz        look for inputs that break something (Rust nightly), a minute per target (ETCDGW_FUZZ_SECONDS)'
 	@echo 'make bench       measure against a raw socket and against libcurl with cJSON, and watches on real servers'
 	@echo 'make install     copy library, header and etcdgw.pc below PREFIX=$(PREFIX) (also: DESTDIR, LIBDIR, INCLUDEDIR)'
 	@echo 'make uninstall   remove what install has copied'

@@ -68,6 +68,12 @@ install_debian_package() {
 # need_program PROGRAM PACKAGE: installs the package where the program is lacking, whoever has put it there.
 need_program() { have "$1" || install_debian_package "$2"; }
 
+# Rust's nightly toolchain, beside the one in use.
+need_nightly() {
+    have rustup || die "rustup is lacking, which the nightly toolchain comes from"
+    rustup toolchain list | grep -q '^nightly' || run_quietly rustup toolchain install nightly --profile minimal
+}
+
 # The running process group of run_in_group, and how long it gets to end when this script is told to stop. A script
 # that runs other scripts of this kind gives them more time than they give their own commands.
 group=

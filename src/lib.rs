@@ -33,6 +33,8 @@ pub mod deadline;
 pub mod error;
 pub mod event_queue;
 pub mod ffi;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod limits;
 pub mod log;

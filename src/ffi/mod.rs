@@ -41,6 +41,8 @@ mod downgrade;
 mod election;
 mod error;
 mod fencing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handle;
 mod keepalive;
 mod kv;

@@ -6,6 +6,8 @@
 //! in, which with fragments is the last of them. And the next revision is the one that is not whole, so that a stream
 //! lost in between is taken up at its first event.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

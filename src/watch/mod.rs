@@ -39,6 +39,8 @@ mod switchboard;
 mod timers;
 mod unfit;
 
+#[cfg(any(test, fuzzing))]
+pub use account::fuzzing::watch;
 pub(crate) use buffers::Buffers;
 pub(crate) use delivery::{Deliver, Delivered, Delivery, DeliveryGuard};
 pub(crate) use hub::Hub;

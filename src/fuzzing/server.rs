@@ -1,0 +1,46 @@
+//! A server at the other end of a connection, which says whatever it is told to.
+
+use crate::config::TlsConfig;
+use crate::log::Logger;
+use crate::net::{Connection, Connector, Control, Lifeline, Resolver, Target, Tls};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A listening socket, whose file goes with it.
+pub(super) struct Server {
+    pub listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Server {
+    pub(super) fn new() -> Server {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("etcdgw-fuzz-{}-{number}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        Server { listener: UnixListener::bind(&path).unwrap(), path }
+    }
+
+    /// A connection of the library's, and its other end.
+    pub(super) fn connect(&self) -> (Connection, UnixStream) {
+        let connector = Connector {
+            lifeline: Arc::new(Lifeline::new().unwrap()),
+            tls: Tls::new(TlsConfig::default(), Logger::new(None)),
+            connect_timeout: Duration::from_secs(10),
+            resolver: Resolver::of_the_system(),
+            stats: Arc::default(),
+        };
+        let target = Target::Unix(self.path.clone());
+        let connection = connector.connect(&target, None, &Control::UNBOUNDED).unwrap();
+        (connection, self.listener.accept().unwrap().0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
