@@ -78,15 +78,11 @@ impl Decode for AlarmResponse {
     fn decode(reader: &mut Reader<'_>) -> Result<AlarmResponse, JsonError> {
         let mut response = AlarmResponse::default();
         reader.object(&["header", "alarms"], |reader, field| {
-            if field == 0 {
-                response.header = Header::decode(reader)?;
-                return Ok(());
+            match field {
+                0 => response.header = Header::decode(reader)?,
+                _ => response.alarms = reader.list(Alarm::decode)?,
             }
-            response.alarms.clear();
-            reader.array(|reader| {
-                response.alarms.push(Alarm::decode(reader)?);
-                Ok(())
-            })
+            Ok(())
         })?;
         Ok(response)
     }

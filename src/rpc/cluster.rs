@@ -37,33 +37,14 @@ impl Decode for Member {
             match field {
                 0 => member.id = reader.uint64()?,
                 1 => member.name = reader.text()?,
-                2 => member.peer_urls = texts(reader)?,
-                3 => member.client_urls = texts(reader)?,
+                2 => member.peer_urls = reader.list(Reader::text)?,
+                3 => member.client_urls = reader.list(Reader::text)?,
                 _ => member.is_learner = reader.boolean()?,
             }
             Ok(())
         })?;
         Ok(member)
     }
-}
-
-/// Decodes an array of strings.
-pub(super) fn texts(reader: &mut Reader<'_>) -> Result<Vec<String>, JsonError> {
-    let mut texts = Vec::new();
-    reader.array(|reader| {
-        texts.push(reader.text()?);
-        Ok(())
-    })?;
-    Ok(texts)
-}
-
-fn members(reader: &mut Reader<'_>) -> Result<Vec<Member>, JsonError> {
-    let mut members = Vec::new();
-    reader.array(|reader| {
-        members.push(Member::decode(reader)?);
-        Ok(())
-    })?;
-    Ok(members)
 }
 
 /// The cluster's members, and the answer to a change of them.
@@ -81,7 +62,7 @@ impl Decode for MemberListResponse {
         reader.object(&["header", "members"], |reader, field| {
             match field {
                 0 => response.header = Header::decode(reader)?,
-                _ => response.members = members(reader)?,
+                _ => response.members = reader.list(Member::decode)?,
             }
             Ok(())
         })?;
@@ -107,7 +88,7 @@ impl Decode for MemberAddResponse {
             match field {
                 0 => response.header = Header::decode(reader)?,
                 1 => response.member = Member::decode(reader)?,
-                _ => response.members = members(reader)?,
+                _ => response.members = reader.list(Member::decode)?,
             }
             Ok(())
         })?;

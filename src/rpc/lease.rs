@@ -118,13 +118,7 @@ impl Decode for LeaseTimeToLiveResponse {
                 1 => response.id = reader.int64()?,
                 2 => response.ttl = reader.int64()?,
                 3 => response.granted_ttl = reader.int64()?,
-                _ => {
-                    response.keys.clear();
-                    reader.array(|reader| {
-                        response.keys.push(reader.bytes()?);
-                        Ok(())
-                    })?;
-                }
+                _ => response.keys = reader.list(Reader::bytes)?,
             }
             Ok(())
         })?;
@@ -147,23 +141,23 @@ impl Decode for LeaseLeasesResponse {
     fn decode(reader: &mut Reader<'_>) -> Result<LeaseLeasesResponse, JsonError> {
         let mut response = LeaseLeasesResponse::default();
         reader.object(&["header", "leases"], |reader, field| {
-            if field == 0 {
-                response.header = Header::decode(reader)?;
-                return Ok(());
+            match field {
+                0 => response.header = Header::decode(reader)?,
+                _ => response.ids = reader.list(lease_id)?,
             }
-            response.ids.clear();
-            reader.array(|reader| {
-                let mut id = 0;
-                reader.object(&["ID"], |reader, _| {
-                    id = reader.int64()?;
-                    Ok(())
-                })?;
-                response.ids.push(id);
-                Ok(())
-            })
+            Ok(())
         })?;
         Ok(response)
     }
+}
+
+fn lease_id(reader: &mut Reader<'_>) -> Result<i64, JsonError> {
+    let mut id = 0;
+    reader.object(&["ID"], |reader, _| {
+        id = reader.int64()?;
+        Ok(())
+    })?;
+    Ok(id)
 }
 
 impl Client {

@@ -1,6 +1,5 @@
 //! The care of members: their state, space and hashes, and which of them leads.
 
-use super::cluster::texts;
 use super::{Headed, Header, HeaderOnly, NoFields, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
@@ -75,7 +74,7 @@ impl Decode for StatusResponse {
                 4 => status.raft_index = reader.uint64()?,
                 5 => status.raft_term = reader.uint64()?,
                 6 => status.raft_applied_index = reader.uint64()?,
-                7 => status.errors = texts(reader)?,
+                7 => status.errors = reader.list(Reader::text)?,
                 8 => status.db_size_in_use = reader.int64()?,
                 9 => status.is_learner = reader.boolean()?,
                 10 => status.storage_version = reader.text()?,

@@ -70,15 +70,11 @@ impl Decode for RoleGetResponse {
     fn decode(reader: &mut Reader<'_>) -> Result<RoleGetResponse, JsonError> {
         let mut response = RoleGetResponse::default();
         reader.object(&["header", "perm"], |reader, field| {
-            if field == 0 {
-                response.header = Header::decode(reader)?;
-                return Ok(());
+            match field {
+                0 => response.header = Header::decode(reader)?,
+                _ => response.permissions = reader.list(Permission::decode)?,
             }
-            response.permissions.clear();
-            reader.array(|reader| {
-                response.permissions.push(Permission::decode(reader)?);
-                Ok(())
-            })
+            Ok(())
         })?;
         Ok(response)
     }

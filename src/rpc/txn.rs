@@ -210,7 +210,7 @@ impl Decode for TxnResponse {
             match field {
                 0 => response.header = Header::decode(reader)?,
                 1 => response.succeeded = reader.boolean()?,
-                _ => response.results = results(reader)?,
+                _ => response.results = reader.list(result)?,
             }
             Ok(())
         })?;
@@ -218,13 +218,8 @@ impl Decode for TxnResponse {
     }
 }
 
-fn results(reader: &mut Reader<'_>) -> Result<Vec<TxnResult>, JsonError> {
-    let mut results = Vec::new();
-    reader.array(|reader| {
-        results.push(TxnResult::decode(reader)?.ok_or_else(|| reader.expected("an operation's answer"))?);
-        Ok(())
-    })?;
-    Ok(results)
+fn result(reader: &mut Reader<'_>) -> Result<TxnResult, JsonError> {
+    TxnResult::decode(reader)?.ok_or_else(|| reader.expected("an operation's answer"))
 }
 
 headed!(TxnResponse);

@@ -1,6 +1,5 @@
 //! Users, and the roles they have.
 
-use super::cluster::texts;
 use super::{Header, HeaderOnly, NoFields, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
@@ -80,7 +79,7 @@ pub(super) fn header_and_texts(reader: &mut Reader<'_>, field: &str) -> Result<(
     reader.object(&["header", field], |reader, field| {
         match field {
             0 => header = Header::decode(reader)?,
-            _ => names = texts(reader)?,
+            _ => names = reader.list(Reader::text)?,
         }
         Ok(())
     })?;

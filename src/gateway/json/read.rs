@@ -245,6 +245,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Reads an array into a list of its own, so that of two the last counts.
+    pub(crate) fn list<T>(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<T, JsonError>,
+    ) -> Result<Vec<T>, JsonError> {
+        let mut list = Vec::new();
+        self.array(|reader| {
+            list.push(element(reader)?);
+            Ok(())
+        })?;
+        Ok(list)
+    }
+
     /// How many bytes have been read, and how many have not.
     pub(crate) fn progress(&self) -> (usize, usize) {
         (self.at, self.bytes.len().saturating_sub(self.at))
