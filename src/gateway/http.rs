@@ -357,16 +357,14 @@ impl Body {
         let (available, before) = (input.len(), out.len());
         loop {
             let mut rest = input;
-            match self.take_piece(&mut rest, out, limit) {
+            let goes_on = match self.take_piece(&mut rest, out, limit) {
                 Err(_) if out.len() > before => break,
-                taken => {
-                    let goes_on = taken?;
-                    input = rest;
-                    let is_cut = matches!(self.state, State::Chunk(left) if left > input.len() as u64);
-                    if !goes_on || (is_cut && out.len() > before) {
-                        break;
-                    }
-                }
+                taken => taken?,
+            };
+            input = rest;
+            let is_cut = matches!(self.state, State::Chunk(left) if left > input.len() as u64);
+            if !goes_on || (is_cut && out.len() > before) {
+                break;
             }
         }
         let used = available - input.len();

@@ -265,7 +265,10 @@ impl Account {
             batch.drop_decoded();
             self.create(message.header, batch, deliver);
         } else if message.fragment || !batch.decoded().is_empty() {
-            check_revisions(batch.decoded()).map_err(|what| malformed(what.to_owned(), endpoint))?;
+            if batch.decoded().iter().any(is_of_the_last_revision) {
+                let what = "an event is of the last revision that there can be";
+                return Err(malformed(what.to_owned(), endpoint).into());
+            }
             self.add_events(&message, batch);
         } else if message.is_progress() {
             self.progress(&message, batch);
@@ -385,9 +388,8 @@ impl Account {
 }
 
 /// Behind the greatest number there is no revision to go on from.
-fn check_revisions(events: &[Event]) -> Result<(), &'static str> {
-    let is_last = |event: &Event| event.kv.mod_revision == i64::MAX;
-    if events.iter().any(is_last) { Err("an event is of the last revision that there can be") } else { Ok(()) }
+fn is_of_the_last_revision(event: &Event) -> bool {
+    event.kv.mod_revision == i64::MAX
 }
 
 fn malformed(what: String, endpoint: &Arc<str>) -> Error {

@@ -314,6 +314,7 @@ impl Drop for Handle {
     }
 }
 
+/// What is heard of watches that nothing drives any more.
 fn panicked() -> Error {
     Error::Panic("the thread that drives watches panicked".to_owned())
 }

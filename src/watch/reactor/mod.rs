@@ -19,6 +19,7 @@ mod traffic;
 use super::entry::{Carrier, Entry, Link, Start};
 use super::errand::{Errand, Errands, Report};
 use super::helm::Drive;
+use super::panicked;
 use super::response::WatchResponse;
 use super::socket::SharedSocket;
 use super::switchboard::{Message, Switchboard};
@@ -247,10 +248,12 @@ impl Reactor {
         let (is_unpinned, is_guessed) = (matches!(entry.link, Link::Unpinned), entry.guess.is_some());
         self.uncalled += usize::from(!entry.mailbox.is_called());
         self.watches.insert(watch, entry);
-        match is_unpinned {
-            true if is_guessed => self.place_guessed(watch),
-            true => self.wait_for_revision(watch),
-            false => self.place(watch),
+        if is_guessed {
+            self.place_guessed(watch);
+        } else if is_unpinned {
+            self.wait_for_revision(watch);
+        } else {
+            self.place(watch);
         }
     }
 
@@ -342,7 +345,6 @@ impl Drive for Reactor {
     fn finish(mut self: Box<Self>) {
         let left = self.board.hang_up();
         if self.has_panicked {
-            let panicked = || Error::Panic("the thread that drives watches panicked".to_owned());
             let watches = std::mem::take(&mut self.watches);
             watches.into_values().for_each(|entry| finish(entry, panicked()));
             for message in left {
