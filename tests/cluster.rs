@@ -147,7 +147,7 @@ fn a_learner_is_added_and_caught_up_and_promoted() {
         let voter = cluster.ids()[0];
         assert_refused(client.member_promote(voter, &plain()), Code::FailedPrecondition, Reason::Learner);
 
-        let added = client.member_add_learner(&["http://127.0.0.1:1"], &plain()).unwrap();
+        let added = client.member_add_learner(&["http://127.0.0.1:1"], &within(LONG)).unwrap();
         assert_eq!((added.members.len(), added.member.is_learner, &added.member.name[..]), (2, true, ""));
         assert_eq!(added.member.peer_urls, ["http://127.0.0.1:1"]);
         // It was never started, so that it can't be in sync; and there may be one learner only.
