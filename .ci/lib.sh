@@ -119,5 +119,8 @@ end_group() {
 # Where `make` leaves the library; for scripts that run in the root of the repository.
 build_dir() { printf '%s/release\n' "$(realpath -m "${CARGO_TARGET_DIR:-target}")"; }
 
+# The versions of etcd that are tested; likewise.
+etcd_versions() { awk '$1 == "etcd" { print $2 }' tests/etcd/versions; }
+
 # `make` for a script that may itself run below make, whose flags and job server are not meant for this one.
 run_make() { env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL "${MAKE:-make}" --no-print-directory "$@"; }

@@ -4,6 +4,7 @@
 # shellcheck shell=bash
 
 at_a_time=${ETCDGW_CHECK_AT_A_TIME:-1}
+[[ $at_a_time =~ ^[1-9][0-9]?$ ]] || die "ETCDGW_CHECK_AT_A_TIME is '$at_a_time', but must be a number from 1 to 99"
 running=0
 failed=0
 logs=$(mktemp -d "${TMPDIR:-/tmp}/etcdgw-step.XXXXXX")

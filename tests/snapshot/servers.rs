@@ -1,8 +1,8 @@
 //! Snapshots of real servers, judged by etcdutl and restored into fresh ones.
 
 use crate::common::{
-    Certificates, Cluster, Etcd, EtcdOptions, TempDir, etcdutl, etcdutl_version, for_each_version, plain, prefix, put,
-    put_request, versions, wait_until, with_each_version,
+    Certificates, Cluster, Etcd, EtcdOptions, LONG, TempDir, etcdutl, etcdutl_version, for_each_version, plain, prefix,
+    put, put_request, versions, wait_until, with_each_version,
 };
 use crate::support::{names, save};
 use etcdgw::client::Client;
@@ -12,7 +12,6 @@ use etcdgw::rpc::kv::PutRequest;
 use etcdgw::rpc::snapshot::{SnapshotProgress, SnapshotRequest};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 /// Runs a program that must succeed, and gives what it prints.
 #[track_caller]
@@ -56,7 +55,7 @@ fn storage_version_once_written(etcd: &Etcd, client: &Client) -> String {
         return String::new();
     }
     let written = format!("{major}.{minor}.0");
-    wait_until(Duration::from_secs(30), || client.status(None, &plain()).unwrap().storage_version == written);
+    wait_until(LONG, || client.status(None, &plain()).unwrap().storage_version == written);
     written
 }
 
