@@ -1,7 +1,8 @@
 //! Passwords and tokens don't stay behind in memory that is freed.
 //!
 //! The allocator of this program looks into every block that is freed, on the threads that ask it to: those that use the
-//! library, and not those of the gateway, whose own copies stay where they are.
+//! library, and not those of the gateway, whose own copies stay where they are. Every block starts empty, so that what is
+//! found was not left there by a gateway that had the block before.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -41,7 +42,7 @@ unsafe fn holds(block: *const u8, size: usize, spread: &[u8]) -> bool {
 unsafe impl GlobalAlloc for LooksIntoWhatIsFreed {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
+        unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
