@@ -1,17 +1,23 @@
 //! Passwords and tokens don't stay behind in memory that is freed.
 //!
-//! The allocator of this program looks into every block that is freed, on the threads that ask it to: those that use the
-//! library, and not those of the gateway, whose own copies stay where they are. Every block starts empty, so that what is
+//! The allocator of this program looks into every block that is freed, on the library's threads and on those that ask it
+//! to: those that use the library, and not those of the gateway, whose own copies stay where they are. Every block starts empty, so that what is
 //! found was not left there by a gateway that had the block before.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
-use common::{FakeGateway, Reply, Request, config, get, put, within};
+use common::{EtcdFace, FakeGateway, LONG, Reply, Request, config, get, put, wait_until, within};
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Credentials};
+use etcdgw::rpc::Keys;
+use etcdgw::rpc::watch::WatchRequest;
+use etcdgw::watch::WatchOptions;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::borrow::Cow;
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Every other byte of these is a secret's; so that no copy of a secret stands where this program keeps them.
@@ -23,7 +29,18 @@ thread_local! {
     static FOUND: Cell<usize> = const { Cell::new(0) };
 }
 
+/// The same of the library's own threads, whichever test they work for.
+static FOUND_ON_ITS_THREADS: AtomicUsize = AtomicUsize::new(0);
+
 struct LooksIntoWhatIsFreed;
+
+/// Whether this is one of the library's threads, whose names all begin alike. It allocates nothing.
+fn is_its_thread() -> bool {
+    let mut name = [0_u8; 16];
+    // SAFETY: the kernel writes at most 16 bytes, the last of them zero.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name.starts_with(b"etcdgw-")
+}
 
 /// Whether a secret stands in a block.
 ///
@@ -46,10 +63,14 @@ unsafe impl GlobalAlloc for LooksIntoWhatIsFreed {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if IS_WATCHED.try_with(Cell::get) == Ok(true) {
+        let is_caller = IS_WATCHED.try_with(Cell::get) == Ok(true);
+        if is_caller || is_its_thread() {
             // SAFETY: the block is the caller's until it is freed below.
             if unsafe { holds(block, layout.size(), PASSWORD) || holds(block, layout.size(), TOKEN) } {
-                FOUND.with(|found| found.set(found.get() + 1));
+                match is_caller {
+                    true => FOUND.set(FOUND.get() + 1),
+                    false => drop(FOUND_ON_ITS_THREADS.fetch_add(1, Ordering::SeqCst)),
+                }
             }
         }
         // SAFETY: the caller's promise.
@@ -78,6 +99,16 @@ fn spelled(spread: &[u8]) -> String {
 
 fn user() -> Credentials {
     Credentials::User { name: "user".to_owned(), password: spelled(PASSWORD).into() }
+}
+
+fn watch_options() -> WatchOptions {
+    WatchOptions::new(WatchRequest {
+        keys: Keys::One(Cow::Borrowed(b"key")),
+        start_revision: 5,
+        no_put: false,
+        no_delete: false,
+        prev_kv: false,
+    })
 }
 
 fn gateway(answer: impl Fn(&Request, &mut Reply<'_>) + Send + Sync + 'static) -> FakeGateway {
@@ -111,19 +142,56 @@ fn nothing_is_left_of_a_session_with_user_and_password() {
         // Larger than what a connection keeps, so that its buffer is freed.
         put(&client, b"key", &[b'v'; 300_000]).unwrap();
         get(&client, b"key").unwrap();
-        let watch_request = etcdgw::rpc::watch::WatchRequest {
-            keys: etcdgw::rpc::Keys::One(std::borrow::Cow::Borrowed(b"key")),
-            start_revision: 5,
-            no_put: false,
-            no_delete: false,
-            prev_kv: false,
-        };
-        let mut options = etcdgw::watch::WatchOptions::new(watch_request);
+        let mut options = watch_options();
         options.call = within(Duration::from_millis(300));
         client.watch_once(options).unwrap_err();
     });
     assert_eq!(found, 0);
     assert_eq!(gateway.last().header("authorization"), Some(spelled(TOKEN).as_str()));
+}
+
+/// A gateway whose watches are WebSockets, or streams, and end soon after they began. It counts those that have the token.
+fn gateway_of_short_watches(is_websocket: bool, begun: Arc<AtomicUsize>) -> FakeGateway {
+    let has = move |carrier: Option<&str>| {
+        assert!(carrier.is_some_and(|value| value.ends_with(&spelled(TOKEN))), "{carrier:?}");
+        begun.fetch_add(1, Ordering::SeqCst);
+    };
+    let face = EtcdFace::of("3.6.16");
+    FakeGateway::start(move |request, reply| match (&*request.verb, &*request.path) {
+        ("POST", "/v3/auth/authenticate") => reply.json(token_json()),
+        ("GET", "/v3/watch") if is_websocket => {
+            has(request.header("sec-websocket-protocol"));
+            let mut socket = reply.upgrade(request);
+            socket.create();
+            socket.created(1, 4);
+            socket.close();
+            reply.close();
+        }
+        ("GET", "/v3/watch") => reply.status("403 Forbidden", ""),
+        ("POST", "/v3/watch") => {
+            has(request.header("authorization"));
+            reply.stream_head();
+            reply.chunk(concat!(r#"{"result":{"header":{"revision":"4"},"created":true}}"#, "\n"));
+            reply.close();
+        }
+        _ => face.answer(request, reply),
+    })
+}
+
+#[test]
+fn nothing_is_left_of_a_token_by_the_threads_that_drive_watches() {
+    for is_websocket in [true, false] {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let gateway = gateway_of_short_watches(is_websocket, begun.clone());
+        let found = blocks_with_secrets(|| {
+            let client = Client::new(Config { credentials: user(), ..config(gateway.url()) }).unwrap();
+            let watch = client.watch(watch_options(), Box::new(drop)).unwrap();
+            wait_until(LONG, || begun.load(Ordering::SeqCst) > 3);
+            drop((watch, client));
+        });
+        assert_eq!(found, 0, "WebSocket: {is_websocket}");
+        assert_eq!(FOUND_ON_ITS_THREADS.load(Ordering::SeqCst), 0, "WebSocket: {is_websocket}");
+    }
 }
 
 #[test]
