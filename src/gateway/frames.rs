@@ -34,6 +34,13 @@ impl Frames {
         let whole = 0..arena.len();
         Frames { arena, lines: Vec::from([whole]) }
     }
+
+    /// Adds another one.
+    pub(crate) fn push(&mut self, message: &[u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(message);
+        self.lines.push(start..self.arena.len());
+    }
 }
 
 impl MessageStream {

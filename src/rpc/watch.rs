@@ -203,8 +203,29 @@ impl WatchMessage {
         Ok(message)
     }
 
-    /// The `watch_id` of a message that is decoded later. Servers send it before the events, which aren't looked at
-    /// then.
+    /// The `watch_id` of a whole message that is decoded later, where nearly every server writes it: behind a header
+    /// without objects in it, which is all that is looked at. `None`: that is not how it is written.
+    ///
+    /// These bytes stand in no string, where quotes are escaped. A brace in a string of the header can't be taken for
+    /// the header's end either: the next quote would end that string, and be followed by a name.
+    pub(crate) fn plain_id(message: &[u8]) -> Option<i64> {
+        /// 64 bits hold every number of so many digits.
+        const DIGITS: usize = 18;
+        let header = message.strip_prefix(br#"{"result":{"header":{"#)?;
+        let end = memchr::memchr2(b'{', b'}', header)?;
+        let rest = header.get(end..)?.strip_prefix(br#"},"watch_id":""#)?;
+        let mut id = 0;
+        for (count, byte) in rest.iter().take(DIGITS + 1).enumerate() {
+            match byte {
+                b'0'..=b'9' if count < DIGITS => id = id * 10 + i64::from(byte - b'0'),
+                b'"' if count > 0 => return Some(id),
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// The same of any message: what stands before it is passed over.
     pub(crate) fn peek_id(reader: &mut Reader<'_>) -> Result<i64, JsonError> {
         match reader.find(&["watch_id"])? {
             Some(_) => reader.int64(),
@@ -229,6 +250,9 @@ mod tests {
         let mut arena = line.as_bytes().to_vec();
         let found = frames::peek(&mut arena, 0..line.len(), WatchMessage::peek_id);
         assert_eq!(arena, line.as_bytes(), "it can still be decoded");
+        if let Some(id) = WatchMessage::plain_id(line.as_bytes()) {
+            assert_eq!(found.as_ref().ok(), Some(&Some(id)), "{line}");
+        }
         found
     }
 
@@ -236,6 +260,10 @@ mod tests {
     fn the_watch_that_a_message_is_of_is_found_without_decoding_it() {
         let header = r#""header":{"cluster_id":"14841639068965178418","member_id":"1","revision":"5","raft_term":"2"}"#;
         let events = r#""events":[{"kv":{"key":"aw==","mod_revision":"5","value":"fQ=="}}]"#;
+        let [plain, more] = ["5", "1234567890123456789"].map(|id| {
+            WatchMessage::plain_id(format!(r#"{{"result":{{{header},"watch_id":"{id}",{events}}}}}"#).as_bytes())
+        });
+        assert_eq!((plain, more), (Some(5), None));
         for (line, watch_id) in [
             (format!(r#"{{"result":{{{header},"watch_id":"5",{events}}}}}"#), 5),
             // What follows the ID is not looked at.
@@ -250,10 +278,34 @@ mod tests {
             (r#"{"result":{"cancel_reason":"\"watch_id\":\"4\"}"}}"#.to_owned(), 0),
             (r#"{"result":{"\u0061":{"watch_id":"4"},"b":[{"watch_id":"4"}]}}"#.to_owned(), 0),
             (r#"{"more":{"result":1},"result":{"watch_id":"3"}}"#.to_owned(), 3),
+            (r#"{"result":{"header":{"a":{"b":"1"},"watch_id":"4"},"watch_id":"3"}}"#.to_owned(), 3),
+            (r#"{"result":{"header":{"a":"},\"watch_id\":\"4\"}"},"watch_id":"3"}}"#.to_owned(), 3),
+            (r#"{"result":{"header":{"a":"{}"},"watch_id":"3"}}"#.to_owned(), 3),
+            (r#"{"result":{"header":{},"watch_id":"3"}}"#.to_owned(), 3),
             (r#"{"result":{}}"#.to_owned(), 0),
         ] {
             assert_eq!(peek(&line).unwrap(), Some(watch_id), "{line}");
         }
+    }
+
+    #[test]
+    fn a_message_that_is_changed_anywhere_has_no_other_plain_id_than_the_one_that_it_is_decoded_with() {
+        let message =
+            br#"{"result":{"header":{"a":"\"","member_id":"1","revision":"5"},"watch_id":"7","created":true}}"#;
+        let mut are_plain = 0;
+        for (at, byte) in (0..message.len()).flat_map(|at| br#"{}":,\107a "#.map(|byte| (at, byte))) {
+            for replaced in [0, 1] {
+                let mut bytes = [&message[..at], &[byte], &message[at + replaced..]].concat();
+                let length = bytes.len();
+                let Some(id) = WatchMessage::plain_id(&bytes) else { continue };
+                let decoded =
+                    frames::message(&mut bytes, 0..length, |reader| WatchMessage::decode(reader, &mut Vec::new()));
+                let Ok(Ok(decoded)) = decoded else { continue };
+                assert_eq!(id, decoded.watch_id, "{at} {}", char::from(byte));
+                are_plain += 1;
+            }
+        }
+        assert!(are_plain > 50, "{are_plain}");
     }
 
     #[test]

@@ -61,6 +61,32 @@ pub(super) struct Turn {
     pub has_more: bool,
 }
 
+/// Where in a turn the messages of each `watch_id` are put.
+#[derive(Default)]
+struct Places {
+    /// Many messages of one watch follow on each other.
+    latest: Option<(i64, usize)>,
+    by_id: HashMap<i64, usize>,
+}
+
+impl Places {
+    fn find(&mut self, id: i64) -> Option<usize> {
+        match self.latest {
+            Some((latest, place)) if latest == id => Some(place),
+            _ => {
+                let place = *self.by_id.get(&id)?;
+                self.latest = Some((id, place));
+                Some(place)
+            }
+        }
+    }
+
+    fn put(&mut self, id: i64, place: usize) {
+        self.by_id.insert(id, place);
+        self.latest = Some((id, place));
+    }
+}
+
 impl SharedSocket {
     pub(super) fn new(open: Box<OpenSocket>, require_leader: bool) -> SharedSocket {
         let OpenSocket { socket, grant, orders_progress } = *open;
@@ -157,7 +183,7 @@ impl SharedSocket {
 
     /// Takes what has arrived, up to a turn's worth. An error comes after what arrived before it.
     pub(super) fn receive(&mut self) -> (Turn, Result<()>) {
-        let (mut turn, mut places) = (Turn::default(), HashMap::new());
+        let (mut turn, mut places) = (Turn::default(), Places::default());
         let mut bytes = 0;
         while bytes < TURN_BYTES {
             match self.socket.receive() {
@@ -180,35 +206,52 @@ impl SharedSocket {
     }
 
     /// Puts a message with the others of its watch.
-    fn sort(&mut self, message: &[u8], turn: &mut Turn, places: &mut HashMap<u64, usize>) -> Result<()> {
-        let length = message.len();
-        let mut arena = Vec::new();
-        spare::make_room(&ARENAS, &mut arena, length);
-        arena.extend_from_slice(message);
-        let peeked = frames::peek(&mut arena, 0..length, WatchMessage::peek_id);
-        let watch = match peeked.map_err(|error| self.malformed(error.to_string()))? {
-            Some(NO_WATCH) => self.addressee(message, turn)?,
-            Some(id) => {
-                self.take_answer(id);
-                self.watches.get(&id).copied()
-            }
-            None => return Err(self.decode(message).err().unwrap_or_else(|| self.malformed("no error".to_owned()))),
+    fn sort(&mut self, message: &[u8], turn: &mut Turn, places: &mut Places) -> Result<()> {
+        let id = match WatchMessage::plain_id(message) {
+            Some(id) => id,
+            None => match self.addressee(message, turn)? {
+                Some(id) => id,
+                None => return Ok(()),
+            },
         };
-        // What nobody waits for comes from a watch that was cancelled.
-        let Some(watch) = watch else { return Ok(()) };
-        let last = places.get(&watch).and_then(|place| turn.batches.get_mut(*place)).map(|(_, frames)| frames);
-        match last.filter(|frames| frames.arena.len() + length <= MERGED_BYTES) {
-            Some(frames) => {
-                let start = frames.arena.len();
-                frames.arena.extend_from_slice(&arena);
-                frames.lines.push(start..start + length);
-            }
-            None => {
-                places.insert(watch, turn.batches.len());
-                turn.batches.push((watch, Frames::one(arena)));
-            }
+        let last = places.find(id).and_then(|place| turn.batches.get_mut(place)).map(|(_, frames)| frames);
+        if let Some(frames) = last.filter(|frames| frames.arena.len() + message.len() <= MERGED_BYTES) {
+            frames.push(message);
+            return Ok(());
         }
+        self.take_answer(id);
+        // What nobody waits for comes from a watch that was cancelled.
+        let Some(watch) = self.watches.get(&id) else { return Ok(()) };
+        let mut arena = Vec::new();
+        spare::make_room(&ARENAS, &mut arena, message.len());
+        arena.extend_from_slice(message);
+        places.put(id, turn.batches.len());
+        turn.batches.push((*watch, Frames::one(arena)));
         Ok(())
+    }
+
+    /// The `watch_id` that a message concerns. Of those without one it is the first of the creates that are unanswered,
+    /// or none: what such a message says of all watches goes to the turn.
+    fn addressee(&mut self, message: &[u8], turn: &mut Turn) -> Result<Option<i64>> {
+        let mut arena = message.to_vec();
+        let peeked = frames::peek(&mut arena, 0..message.len(), WatchMessage::peek_id);
+        match peeked.map_err(|error| self.malformed(error.to_string()))? {
+            Some(NO_WATCH) => {}
+            Some(id) => return Ok(Some(id)),
+            None => return Err(self.decode(message).err().unwrap_or_else(|| self.malformed("no error".to_owned()))),
+        }
+        let message = self.decode(message)?;
+        if message.created && message.canceled {
+            self.has_spoken = true;
+            self.last_answer = Instant::now();
+            // It stays on the connection until it is taken off as any other.
+            return Ok(self.unanswered.pop_front().map(|(id, _)| id));
+        }
+        if message.is_progress() {
+            self.progress_answers += 1;
+            turn.progress = Some(message.header);
+        }
+        Ok(None)
     }
 
     /// The first message of a watch answers its create.
@@ -219,23 +262,6 @@ impl SharedSocket {
             self.unanswered.remove(place);
             self.last_answer = Instant::now();
         }
-    }
-
-    /// Whom a message without a watch's ID concerns: the first of the creates that are unanswered, or all.
-    fn addressee(&mut self, message: &[u8], turn: &mut Turn) -> Result<Option<u64>> {
-        let message = self.decode(message)?;
-        if message.created && message.canceled {
-            self.has_spoken = true;
-            let refused = self.unanswered.pop_front();
-            self.last_answer = Instant::now();
-            // It stays on the connection until it is taken off as any other.
-            return Ok(refused.and_then(|(id, _)| self.watches.get(&id).copied()));
-        }
-        if message.is_progress() {
-            self.progress_answers += 1;
-            turn.progress = Some(message.header);
-        }
-        Ok(None)
     }
 
     fn decode(&self, message: &[u8]) -> Result<WatchMessage> {
