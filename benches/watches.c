@@ -7,6 +7,7 @@
  *   hold PREFIX                      the same, and nobody reads it
  *   drain COUNT                      reads so many events of that one; how long it took
  *   arm EVENTS                       forgets what was counted, and counts to so many
+ *   time EVENTS                      the same, and looks into each when it was sent, for `lag`
  *   count                            waits for them; the instant at which they had come, and how many events have
  *   lag                              the longest time from just before a put to its event, and the median
  *   put PREFIX COUNT BYTES PAUSE_US  writes so many keys one after another, each until it succeeds; how long it took
@@ -21,6 +22,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,7 @@ enum { LAGS = 1 << 20, STAMP = 20 };
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int64_t events, wanted, reached_ns;
+static bool looks_for_lags;
 static int64_t lags[LAGS];
 static size_t lags_len;
 
@@ -85,7 +88,7 @@ static void take_events(const etcdgw_watch_response *response, void *user_data)
         die("a watch ended: %s", etcdgw_error_message(response->error));
     int64_t now = now_ns();
     pthread_mutex_lock(&mutex);
-    for (size_t i = 0; i < response->events_len && lags_len < LAGS; i++)
+    for (size_t i = 0; looks_for_lags && i < response->events_len && lags_len < LAGS; i++)
         lags[lags_len++] = now - stamp_of(response->events[i].kv->value);
     int64_t before = events;
     events += (int64_t)response->events_len;
@@ -96,11 +99,12 @@ static void take_events(const etcdgw_watch_response *response, void *user_data)
     pthread_mutex_unlock(&mutex);
 }
 
-static void arm(int64_t goal)
+static void arm(int64_t goal, bool with_lags)
 {
     pthread_mutex_lock(&mutex);
     events = reached_ns = 0;
     lags_len = 0;
+    looks_for_lags = with_lags;
     wanted = goal;
     pthread_mutex_unlock(&mutex);
 }
@@ -276,7 +280,7 @@ static void latency(size_t count)
     etcdgw_bytes key = etcdgw_str("latency");
     check(etcdgw_watch(client, key, NULL, take_events, NULL, NULL, &watch, &error), error);
     for (size_t i = 0; i < count; i++) {
-        arm(1);
+        arm(1, false);
         int64_t started = now_ns();
         check(etcdgw_put(client, key, stamped(room, sizeof room), NULL, NULL, &error), error);
         times[i] = wait_for_events() - started;
@@ -313,8 +317,8 @@ static void obey(const char *line)
         fill(prefix, (size_t)a, (size_t)b, (size_t)c);
     else if (sscanf(line, "latency %lld", &a) == 1)
         latency((size_t)a);
-    else if (sscanf(line, "arm %lld", &a) == 1) {
-        arm(a);
+    else if (sscanf(line, "arm %lld", &a) == 1 || sscanf(line, "time %lld", &a) == 1) {
+        arm(a, line[0] == 't');
         answer(now_ns(), 0);
     } else if (strcmp(line, "count\n") == 0) {
         int64_t at = wait_for_events();

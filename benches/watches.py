@@ -224,7 +224,7 @@ def cut(folder):
     with started(NEWEST) as etcd, Proxy(etcd.port) as proxy, Watcher(folder, proxy.url) as client, \
             Writer(folder, etcd.url) as writer:
         client.ask("watch cut/ 0")
-        client.ask("arm 8000")
+        client.ask("time 8000")
         writer.begin("put cut/ 8000 64 1000")
         end, cuts = time.monotonic() + 15, 0
         while time.monotonic() < end:

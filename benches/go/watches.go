@@ -34,6 +34,7 @@ var (
 	mutex                     sync.Mutex
 	changed                   = sync.NewCond(&mutex)
 	events, wanted, reachedNs int64
+	looksForLags              bool
 	lags                      []int64
 
 	held clientv3.WatchChan
@@ -49,8 +50,8 @@ func take(response clientv3.WatchResponse) {
 	now := nanotime()
 	mutex.Lock()
 	defer mutex.Unlock()
-	for _, event := range response.Events {
-		if len(event.Kv.Value) >= 20 {
+	if looksForLags {
+		for _, event := range response.Events {
 			sent, _ := strconv.ParseInt(string(event.Kv.Value[:20]), 10, 64)
 			lags = append(lags, now-sent)
 		}
@@ -63,9 +64,9 @@ func take(response clientv3.WatchResponse) {
 	}
 }
 
-func arm(goal int64) {
+func arm(goal int64, withLags bool) {
 	mutex.Lock()
-	events, reachedNs, wanted, lags = 0, 0, goal, lags[:0]
+	events, reachedNs, wanted, lags, looksForLags = 0, 0, goal, lags[:0], withLags
 	mutex.Unlock()
 }
 
@@ -123,7 +124,7 @@ func latency(count int64) {
 	times := make([]int64, count)
 	value := strings.Repeat("v", 64)
 	for i := range times {
-		arm(1)
+		arm(1, false)
 		started := nanotime()
 		if _, err := client.Put(context.Background(), "latency", value); err != nil {
 			log.Fatal(err)
@@ -192,8 +193,8 @@ func obey(words []string) {
 		answer(0, 0)
 	case "drain":
 		drain(number(1))
-	case "arm":
-		arm(number(1))
+	case "arm", "time":
+		arm(number(1), words[0] == "time")
 		answer(nanotime(), 0)
 	case "count":
 		answer(waitForEvents(), events)
