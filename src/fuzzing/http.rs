@@ -48,7 +48,7 @@ fn converse(listener: &TcpListener, call: u8, ends: bool, answer: &[u8]) {
     let address = listener.local_addr().unwrap();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|threads| {
-        threads.spawn(|| {
+        let server = threads.spawn(|| {
             let mut answer = Some(answer);
             while let (Ok((connection, _)), false) = (listener.accept(), is_over.load(Ordering::SeqCst)) {
                 serve(connection, answer.take(), ends);
@@ -68,6 +68,8 @@ fn converse(listener: &TcpListener, call: u8, ends: bool, answer: &[u8]) {
         let range = range.unwrap_or_else(|error| panic!("the next call fails: {}", error.full_message()));
         assert_eq!(range.kvs.iter().map(|kv| range.bytes(kv.key)).collect::<Vec<_>>(), [b"good"]);
         drop((client, over));
+        // The end of the scope doesn't wait for what the thread owns to be freed, and LeakSanitizer would find that.
+        server.join().unwrap();
     });
 }
 
