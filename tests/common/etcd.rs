@@ -3,13 +3,11 @@
 use super::{Face, LONG, TempDir, wait_until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The versions of `tests/etcd/versions`, oldest first.
@@ -432,30 +430,20 @@ fn copy_folder(from: &Path, to: &Path) {
     assert!(status.success(), "cp -a {} {}: {status}", from.display(), to.display());
 }
 
-/// A port that nothing listens on, and that no other test program is given as long as this one runs. Below the range that
-/// the kernel takes for outgoing connections, so that none of those takes it while a server restarts.
+/// A port that nothing listens on. Below the range that the kernel takes for outgoing connections, so that none of
+/// those takes it while a server restarts.
 pub(super) fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let next = NEXT.get_or_init(|| AtomicU16::new((std::process::id() * 67 % u32::from(COUNT)) as u16));
     for _ in 0..COUNT {
         let port = FIRST + next.fetch_add(1, Ordering::Relaxed) % COUNT;
-        let Some(reservation) = reserve(port) else { continue };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("::1", port)).is_ok() {
-            RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(reservation);
             return port;
         }
     }
     panic!("no free port from {FIRST} on");
-}
-
-/// A name that one process can have at a time, and that is free again when it ends.
-fn reserve(port: u16) -> Option<UnixListener> {
-    let name = format!("etcdgw-test-port-{port}");
-    let address = std::os::unix::net::SocketAddr::from_abstract_name(name).expect("it is short");
-    UnixListener::bind_addr(&address).ok()
 }
 
 /// A plain GET, answered in full by a server that closes when asked to.
