@@ -238,9 +238,9 @@ impl SharedSocket {
         match peeked.map_err(|error| self.malformed(error.to_string()))? {
             Some(NO_WATCH) => {}
             Some(id) => return Ok(Some(id)),
-            None => return Err(self.decode(message).err().unwrap_or_else(|| self.malformed("no error".to_owned()))),
+            None => return Err(self.decode(&mut arena).err().unwrap_or_else(|| self.malformed("no error".to_owned()))),
         }
-        let message = self.decode(message)?;
+        let message = self.decode(&mut arena)?;
         if message.created && message.canceled {
             self.has_spoken = true;
             self.last_answer = Instant::now();
@@ -264,11 +264,10 @@ impl SharedSocket {
         }
     }
 
-    fn decode(&self, message: &[u8]) -> Result<WatchMessage> {
-        let mut arena = message.to_vec();
+    fn decode(&self, arena: &mut [u8]) -> Result<WatchMessage> {
         let length = arena.len();
         let decode = |reader: &mut Reader<'_>| WatchMessage::decode(reader, &mut Vec::new());
-        let decoded = frames::message(&mut arena, 0..length, decode);
+        let decoded = frames::message(arena, 0..length, decode);
         let decoded = decoded.map_err(|error| self.malformed(error.to_string()))?;
         decoded.map_err(|status| status.into_error(self.endpoint(), 200).of_a_read())
     }
