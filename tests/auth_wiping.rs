@@ -1,8 +1,8 @@
 //! Passwords and tokens don't stay behind in memory that is freed.
 //!
 //! The allocator of this program looks into every block that is freed, on the library's threads and on those that ask it
-//! to: those that use the library, and not those of the gateway, whose own copies stay where they are. Every block starts empty, so that what is
-//! found was not left there by a gateway that had the block before.
+//! to: those that use the library, and not those of the gateway, whose own copies stay where they are. Every block starts
+//! empty, so that what is found was not left there by a gateway that had the block before.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -67,9 +67,10 @@ unsafe impl GlobalAlloc for LooksIntoWhatIsFreed {
         if is_caller || is_its_thread() {
             // SAFETY: the block is the caller's until it is freed below.
             if unsafe { holds(block, layout.size(), PASSWORD) || holds(block, layout.size(), TOKEN) } {
-                match is_caller {
-                    true => FOUND.set(FOUND.get() + 1),
-                    false => drop(FOUND_ON_ITS_THREADS.fetch_add(1, Ordering::SeqCst)),
+                if is_caller {
+                    FOUND.set(FOUND.get() + 1);
+                } else {
+                    FOUND_ON_ITS_THREADS.fetch_add(1, Ordering::SeqCst);
                 }
             }
         }
