@@ -38,7 +38,8 @@ impl<'a> Flow<'a> {
     /// Until one side ends it, or the fault does. The peer of a side that ends hears of it.
     pub(super) fn run(mut self) {
         let mut buffer = vec![0; 64 << 10];
-        while let Some(count) = receive(self.from, &mut buffer) {
+        // What comes while it ends is not to be forwarded: a peer that sends after that is to find it lost.
+        while let Some(count) = receive(self.from, &mut buffer).filter(|_| !self.link.has_ended()) {
             if self.direction == Direction::Request {
                 self.link.note_sender(&buffer[..count]);
             }
