@@ -3,11 +3,13 @@
 use super::{Face, LONG, TempDir, wait_until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The versions of `tests/etcd/versions`, oldest first.
@@ -430,20 +432,44 @@ fn copy_folder(from: &Path, to: &Path) {
     assert!(status.success(), "cp -a {} {}: {status}", from.display(), to.display());
 }
 
-/// A port that nothing listens on. Below the range that the kernel takes for outgoing connections, so that none of
-/// those takes it while a server restarts.
+/// A port that nothing listens on, and that is given out once. Below the range that the kernel takes for outgoing
+/// connections, so that none of those takes it while a server restarts.
 pub(super) fn free_port() -> u16 {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 12_000;
-    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    let next = NEXT.get_or_init(|| AtomicU16::new((std::process::id() * 67 % u32::from(COUNT)) as u16));
-    for _ in 0..COUNT {
-        let port = FIRST + next.fetch_add(1, Ordering::Relaxed) % COUNT;
+    static PORTS: Mutex<Ports> = Mutex::new(Ports { blocks: Vec::new(), left: 0..0 });
+    let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let Some(port) = ports.left.next() else {
+            ports.take_block();
+            continue;
+        };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("::1", port)).is_ok() {
             return port;
         }
     }
-    panic!("no free port from {FIRST} on");
+}
+
+/// The ports of this test program. Others run beside it, and are given none of them.
+struct Ports {
+    /// Each is a name that one process can have at a time, and that is free again when it ends.
+    blocks: Vec<UnixListener>,
+    left: Range<u16>,
+}
+
+impl Ports {
+    fn take_block(&mut self) {
+        const FIRST: u16 = 20_000;
+        const COUNT: u16 = 24;
+        const SIZE: u16 = 500;
+        let first = (std::process::id() % u32::from(COUNT)) as u16;
+        let reserved = (0..COUNT).map(|step| (first + step) % COUNT).find_map(|block| {
+            let name = format!("etcdgw-test-ports-{block}");
+            let name = std::os::unix::net::SocketAddr::from_abstract_name(name).expect("it is short");
+            Some((block, UnixListener::bind_addr(&name).ok()?))
+        });
+        let (block, reservation) = reserved.expect("a block of ports is left");
+        self.blocks.push(reservation);
+        self.left = FIRST + block * SIZE..FIRST + (block + 1) * SIZE;
+    }
 }
 
 /// A plain GET, answered in full by a server that closes when asked to.
