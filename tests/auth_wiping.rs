@@ -103,13 +103,7 @@ fn user() -> Credentials {
 }
 
 fn watch_options() -> WatchOptions {
-    WatchOptions::new(WatchRequest {
-        keys: Keys::One(Cow::Borrowed(b"key")),
-        start_revision: 5,
-        no_put: false,
-        no_delete: false,
-        prev_kv: false,
-    })
+    WatchOptions::new(WatchRequest { start_revision: 5, ..WatchRequest::new(Keys::One(Cow::Borrowed(b"key"))) })
 }
 
 fn gateway(answer: impl Fn(&Request, &mut Reply<'_>) + Send + Sync + 'static) -> FakeGateway {

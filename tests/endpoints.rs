@@ -337,7 +337,7 @@ fn watching_member(cluster_id: u64, revision: u64) -> FakeGateway {
 
 fn watch_of_a_key(client: &Client) -> Watch {
     let keys = Keys::One(Cow::Borrowed(&b"k"[..]));
-    let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
+    let request = WatchRequest::new(keys);
     client.watch_open(WatchOptions::new(request)).unwrap()
 }
 

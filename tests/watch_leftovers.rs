@@ -36,7 +36,7 @@ fn gateway() -> FakeGateway {
 
 fn options() -> WatchOptions {
     let keys = Keys::One(Cow::Borrowed(&b"k"[..]));
-    let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
+    let request = WatchRequest::new(keys);
     WatchOptions::new(request)
 }
 

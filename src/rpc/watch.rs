@@ -111,6 +111,13 @@ pub struct WatchRequest {
     pub prev_kv: bool,
 }
 
+impl WatchRequest {
+    /// Everything that happens to these keys once the watch is confirmed.
+    pub fn new(keys: Keys<'static>) -> WatchRequest {
+        WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false }
+    }
+}
+
 /// `create_request`, with the revision that is owed next in place of the first one.
 pub(crate) struct WatchCreate<'a> {
     pub request: &'a WatchRequest,

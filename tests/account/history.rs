@@ -50,7 +50,7 @@ pub struct History(Vec<Change>);
 /// A watch of everything.
 pub fn watch_options(first: i64) -> WatchOptions {
     let keys = Keys::Prefix(Cow::Borrowed(PREFIX));
-    let request = WatchRequest { keys, start_revision: first, no_put: false, no_delete: false, prev_kv: false };
+    let request = WatchRequest { start_revision: first, ..WatchRequest::new(keys) };
     WatchOptions { wait_created: false, ..WatchOptions::new(request) }
 }
 

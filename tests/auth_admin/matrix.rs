@@ -85,7 +85,7 @@ const RANGED: &[Operation] = &[
     }),
     ("watch", true, false, |client, keys| {
         let (no_put, no_delete, prev_kv) = (false, false, false);
-        let request = WatchRequest { keys: keys.clone(), start_revision: 0, no_put, no_delete, prev_kv };
+        let request = WatchRequest { no_put, no_delete, prev_kv, ..WatchRequest::new(keys.clone()) };
         client.watch_open(WatchOptions::new(request)).map(drop)
     }),
 ];

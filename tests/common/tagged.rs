@@ -59,7 +59,7 @@ impl Tagged {
     #[track_caller]
     pub fn watch_key(&self, client: &Client, key: &'static [u8], name: usize) -> Watch {
         let keys = Keys::One(Cow::Borrowed(key));
-        let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
+        let request = WatchRequest::new(keys);
         let watch = client.watch_into(WatchOptions::new(request), &self.queue, self.tag(name)).unwrap();
         watch.start();
         watch

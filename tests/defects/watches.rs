@@ -18,7 +18,7 @@ const EVENT: &str = "{\"result\":{\"header\":{\"revision\":\"5\"},\"events\":[{\
     \"create_revision\":\"5\",\"mod_revision\":\"5\",\"version\":\"1\",\"value\":\"dg==\"}}]}}\n";
 
 fn watching(keys: Keys<'static>) -> WatchOptions {
-    WatchOptions::new(WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false })
+    WatchOptions::new(WatchRequest::new(keys))
 }
 
 fn of_key(key: &'static [u8]) -> WatchOptions {

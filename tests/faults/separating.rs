@@ -22,7 +22,7 @@ fn a_member_in_use_that_is_cut_off_from_the_others_is_left_by_writes_and_watches
         let client = client(&cluster.endpoints_from(place));
         put_with(&client, b"separate/0", b"", &within(LIMIT)).unwrap();
         let keys = Keys::Prefix(Cow::Borrowed(&b"separate/"[..]));
-        let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
+        let request = WatchRequest::new(keys);
         let watch = client.watch_open(WatchOptions::new(request)).unwrap();
         assert_eq!(&*client.base_url(), cluster.members[place].url());
 

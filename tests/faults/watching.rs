@@ -36,7 +36,7 @@ impl Bench {
     fn options(&self) -> WatchOptions {
         let keys = Keys::One(Cow::Owned(self.key.clone().into_bytes()));
         let start_revision = self.written.first().copied().unwrap_or(0);
-        let request = WatchRequest { keys, start_revision, no_put: false, no_delete: false, prev_kv: false };
+        let request = WatchRequest { start_revision, ..WatchRequest::new(keys) };
         WatchOptions { wait_created: false, ..WatchOptions::new(request) }
     }
 

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 fn beside() -> WatchOptions {
     let keys = Keys::One(Cow::Borrowed(b"beside"));
-    WatchOptions::new(WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false })
+    WatchOptions::new(WatchRequest::new(keys))
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub const AT_ONCE: Duration = Duration::from_secs(1);
 pub const IDLE_CONNECTIONS: usize = 2;
 
 pub fn request(keys: Keys<'static>, start_revision: i64) -> WatchRequest {
-    WatchRequest { keys, start_revision, no_put: false, no_delete: false, prev_kv: false }
+    WatchRequest { start_revision, ..WatchRequest::new(keys) }
 }
 
 /// A watch of one key.

@@ -313,7 +313,7 @@ impl Shared {
         if let Some(watch) = &*lock(&self.watch) {
             return Ok(watch.clone());
         }
-        let request = WatchRequest { keys, start_revision: after + 1, no_put: false, no_delete: false, prev_kv: false };
+        let request = WatchRequest { start_revision: after + 1, ..WatchRequest::new(keys) };
         let options = WatchOptions { wait_created: false, ..WatchOptions::new(request) };
         let watch = self.client.watch_open(options)?;
         *lock(&self.watch) = Some(watch.clone());

@@ -36,7 +36,7 @@ impl Keeper {
     /// The watch that goes on from a revision.
     pub(super) fn watch_options(&self, start_revision: i64) -> WatchOptions {
         let keys = Keys::Prefix(Cow::Owned(self.shared.prefix.clone()));
-        let request = WatchRequest { keys, start_revision, no_put: false, no_delete: false, prev_kv: false };
+        let request = WatchRequest { start_revision, ..WatchRequest::new(keys) };
         WatchOptions { progress_notify: true, ..WatchOptions::new(request) }
     }
 
