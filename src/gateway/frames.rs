@@ -113,9 +113,11 @@ pub(crate) fn message<T>(
     let mut decode = Some(decode);
     let mut carried = None;
     reader.frequent_object(&["result", "error"], |reader, field| {
-        match (field, decode.take()) {
-            (0, Some(decode)) => carried = Some(Ok(decode(reader)?)),
-            (0, None) => return Err(reader.expected("one result")),
+        match field {
+            0 => {
+                let decode = decode.take().ok_or_else(|| reader.expected("one result"))?;
+                carried = Some(Ok(decode(reader)?));
+            }
             _ => carried = Some(Err(ServerStatus::decode(reader)?)),
         }
         Ok(())

@@ -326,6 +326,17 @@ mod tests {
     }
 
     #[test]
+    fn a_null_beside_what_a_message_carries_is_nothing() {
+        let result = r#""result":{"header":null,"watch_id":"3","created": null,"events":null}"#;
+        for line in [format!(r#"{{"error":null,{result}}}"#), format!(r#"{{{result},"error":null}}"#)] {
+            let mut bytes = line.clone().into_bytes();
+            let length = bytes.len();
+            let decode = |reader: &mut Reader<'_>| WatchMessage::decode(reader, &mut Vec::new());
+            assert_eq!(frames::message(&mut bytes, 0..length, decode).unwrap().unwrap().watch_id, 3, "{line}");
+        }
+    }
+
+    #[test]
     fn a_message_says_which_watch_it_is_of() {
         for (line, watch_id) in [(r#"{"watch_id":"5"}"#, 5), (r#"{"watch_id":"-1"}"#, NO_WATCH), ("{}", 0)] {
             let mut bytes = line.as_bytes().to_vec();
