@@ -113,11 +113,9 @@ pub(crate) fn message<T>(
     let mut decode = Some(decode);
     let mut carried = None;
     reader.frequent_object(&["result", "error"], |reader, field| {
-        match field {
-            0 => {
-                let decode = decode.take().ok_or_else(|| reader.expected("one result"))?;
-                carried = Some(Ok(decode(reader)?));
-            }
+        match (field, decode.take()) {
+            (0, Some(decode)) => carried = Some(Ok(decode(reader)?)),
+            (0, None) => return Err(reader.expected("one result")),
             _ => carried = Some(Err(ServerStatus::decode(reader)?)),
         }
         Ok(())

@@ -326,13 +326,16 @@ mod tests {
     }
 
     #[test]
-    fn a_null_beside_what_a_message_carries_is_nothing() {
-        let result = r#""result":{"header":null,"watch_id":"3","created": null,"events":null}"#;
+    fn what_is_null_is_absent() {
+        let event = r#"{"type":null,"kv":{"key":"aw==","lease":null},"prev_kv":null}"#;
+        let result = format!(r#""result":{{"header":null,"watch_id":"3","created": null,"events":[{event}]}}"#);
         for line in [format!(r#"{{"error":null,{result}}}"#), format!(r#"{{{result},"error":null}}"#)] {
-            let mut bytes = line.clone().into_bytes();
+            let (mut bytes, mut events) = (line.clone().into_bytes(), Vec::new());
             let length = bytes.len();
-            let decode = |reader: &mut Reader<'_>| WatchMessage::decode(reader, &mut Vec::new());
-            assert_eq!(frames::message(&mut bytes, 0..length, decode).unwrap().unwrap().watch_id, 3, "{line}");
+            let decoded =
+                frames::message(&mut bytes, 0..length, |reader| WatchMessage::decode(reader, &mut events)).unwrap();
+            assert_eq!(decoded.unwrap().watch_id, 3, "{line}");
+            assert!(matches!(&events[..], [event] if event.prev_kv.is_none()), "{line}: {events:?}");
         }
     }
 

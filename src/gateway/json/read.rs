@@ -104,8 +104,7 @@ impl<'a> Reader<'a> {
     /// The same for messages that come in great numbers, with up to eight names in the order in which servers send them.
     ///
     /// Compiled into each caller, where the names are constants: each is compared once in a few instructions, and what
-    /// is to be done with its value is known then. What deviates from the order is read as any other object is. `field`
-    /// may be called at a `null`, and fails there before it has done anything.
+    /// is to be done with its value is known then. What deviates from the order is read as any other object is.
     #[inline(always)]
     pub fn frequent_object<const N: usize>(
         &mut self,
@@ -119,9 +118,10 @@ impl<'a> Reader<'a> {
         macro_rules! fields_in_order {
             ($($number:literal)*) => {$(
                 if names.get($number).is_some_and(|name| self.take_name(name)) {
-                    let at = self.at;
-                    if let Err(error) = field(self, $number) {
-                        self.skip_null(at, error)?;
+                    if self.peek() == Some(b'n') {
+                        self.skip()?;
+                    } else {
+                        field(self, $number)?;
                     }
                     if !self.take_here(b',') {
                         return self.fields_after_value(names, &mut field);
@@ -131,13 +131,6 @@ impl<'a> Reader<'a> {
         }
         fields_in_order!(0 1 2 3 4 5 6 7);
         self.fields(names, &mut field)
-    }
-
-    /// Passes over the `null` that a value could not be read from. Anything else that could not is an error.
-    #[cold]
-    fn skip_null(&mut self, at: usize, error: JsonError) -> Result<(), JsonError> {
-        self.at = at;
-        if self.peek() == Some(b'n') { self.skip() } else { Err(error) }
     }
 
     /// Reads the fields of an object from a name on, to its end.
