@@ -38,8 +38,7 @@ impl<'a> Flow<'a> {
     /// Until one side ends it, or the fault does. The peer of a side that ends hears of it.
     pub(super) fn run(mut self) {
         let mut buffer = vec![0; 64 << 10];
-        // What comes while it ends is not to be forwarded: a peer that sends after that is to find it lost.
-        while let Some(count) = receive(self.from, &mut buffer).filter(|_| !self.link.has_ended()) {
+        while let Some(count) = receive(self.from, &mut buffer) {
             if self.direction == Direction::Request {
                 self.link.note_sender(&buffer[..count]);
             }
@@ -83,6 +82,10 @@ impl<'a> Flow<'a> {
 
     /// How many were forwarded: all of them. None: the direction has ended.
     fn send(&mut self, bytes: &[u8]) -> Option<usize> {
+        // What comes while it ends, or was held back until then, is lost.
+        if self.link.has_ended() {
+            return None;
+        }
         let mut to = self.to;
         self.passed += bytes.len();
         // Counted before the peer can have seen it.
