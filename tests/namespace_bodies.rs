@@ -223,8 +223,7 @@ fn a_watch_tells_of_the_keys_that_are_meant_and_of_no_others() {
     with_and_without(|client, what| {
         for (keys, meant) in meanings() {
             client.delete_range(&delete_request(Keys::Prefix(bytes(b""))), &plain()).unwrap();
-            let (no_put, no_delete) = (false, false);
-            let request = WatchRequest { no_put, no_delete, prev_kv: true, ..WatchRequest::new(keys.clone()) };
+            let request = WatchRequest { prev_kv: true, ..WatchRequest::new(keys.clone()) };
             let watch = client.watch_open(WatchOptions::new(request)).unwrap();
             fill(client);
             client.delete_range(&delete_request(Keys::Prefix(bytes(b""))), &plain()).unwrap();

@@ -104,11 +104,10 @@ impl<'a> Bounds<'a> {
         }
         self.has_waited.set(true);
         let request = WatchRequest {
-            keys: keys.into_owned(),
             start_revision: from,
             no_put: event == EventType::Delete,
             no_delete: event == EventType::Put,
-            prev_kv: false,
+            ..WatchRequest::new(keys.into_owned())
         };
         match self.client.watch_once(WatchOptions { call: self.wait(), ..WatchOptions::new(request) }) {
             Ok(_) => Ok(Woken::Event),

@@ -84,9 +84,7 @@ const RANGED: &[Operation] = &[
         txn(client, &TxnRequest { success, ..TxnRequest::default() })
     }),
     ("watch", true, false, |client, keys| {
-        let (no_put, no_delete, prev_kv) = (false, false, false);
-        let request = WatchRequest { no_put, no_delete, prev_kv, ..WatchRequest::new(keys.clone()) };
-        client.watch_open(WatchOptions::new(request)).map(drop)
+        client.watch_open(WatchOptions::new(WatchRequest::new(keys.clone()))).map(drop)
     }),
 ];
 

@@ -70,7 +70,7 @@ fn the_consumer() {
     let Ok(endpoint) = std::env::var(ENDPOINT) else { return };
     let client = client(&endpoint);
     let keys = Keys::Prefix(Cow::Borrowed(&b"backlog/"[..]));
-    let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
+    let request = WatchRequest::new(keys);
     let watch = client.watch_open(WatchOptions::new(request)).unwrap();
     println!("\nwatching");
     std::io::stdin().read_line(&mut String::new()).unwrap();

@@ -17,14 +17,14 @@ const WATCHERS: &str = "etcd_debugging_mvcc_watcher_total";
 
 fn options(number: usize) -> WatchOptions {
     let keys = Keys::Prefix(Cow::Owned(format!("cycle/{}", number % 10).into_bytes()));
-    let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
+    let request = WatchRequest::new(keys);
     // Every other one is cancelled while the server may not have answered.
     WatchOptions { wait_created: number % 2 == 0, ..WatchOptions::new(request) }
 }
 
 fn all_of(key: &'static [u8]) -> WatchOptions {
     let keys = Keys::One(Cow::Borrowed(key));
-    WatchOptions::new(WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false })
+    WatchOptions::new(WatchRequest::new(keys))
 }
 
 fn cycle(client: &Client, thread: usize) {

@@ -22,13 +22,7 @@ fn key(number: usize) -> Vec<u8> {
 
 /// Counts the events of a watch, each of which must be the next one of its key.
 fn watch(client: &Client, number: usize) -> (Watch, Arc<AtomicUsize>) {
-    let request = WatchRequest {
-        keys: Keys::One(Cow::Owned(key(number))),
-        start_revision: 0,
-        no_put: false,
-        no_delete: false,
-        prev_kv: false,
-    };
+    let request = WatchRequest::new(Keys::One(Cow::Owned(key(number))));
     let seen = Arc::new(AtomicUsize::new(0));
     let counted = seen.clone();
     let count = move |response: WatchResponse| {

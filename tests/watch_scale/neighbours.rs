@@ -21,7 +21,7 @@ const COUNT: usize = 80;
 
 fn options(prefix: &'static [u8]) -> WatchOptions {
     let keys = Keys::Prefix(Cow::Borrowed(prefix));
-    WatchOptions::new(WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false })
+    WatchOptions::new(WatchRequest::new(keys))
 }
 
 /// Writes far more than the watch of `large/` may hold, and answers the revisions.

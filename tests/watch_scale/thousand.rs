@@ -54,7 +54,7 @@ fn connections_to(port: u16) -> usize {
 /// Counts the events of a key, which must be its own.
 fn watch(client: &Client, number: usize) -> (Watch, Arc<AtomicUsize>) {
     let keys = Keys::One(Cow::Owned(key(number)));
-    let request = WatchRequest { keys, start_revision: 0, no_put: false, no_delete: false, prev_kv: false };
+    let request = WatchRequest::new(keys);
     let seen = Arc::new(AtomicUsize::new(0));
     let counted = seen.clone();
     let count = move |response: WatchResponse| {
