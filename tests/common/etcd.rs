@@ -2,7 +2,7 @@
 
 use super::{Face, LONG, TempDir, wait_until};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixListener;
@@ -442,7 +442,8 @@ pub(super) fn free_port() -> u16 {
             ports.take_block();
             continue;
         };
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("::1", port)).is_ok() {
+        // Not by listening: a server that another thread starts just then would hold the port until it is executed.
+        if ["127.0.0.1", "::1"].iter().all(|host| TcpStream::connect((*host, port)).is_err()) {
             return port;
         }
     }
