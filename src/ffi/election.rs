@@ -2,7 +2,7 @@
 
 use super::boundary::{Failure, fallible, infallible};
 use super::bytes::etcdgw_bytes;
-use super::callback::UserData;
+use super::callback::{Callback, Calling, Calls, UserData};
 use super::constants::etcdgw_status;
 use super::error::{ErrorValue, etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
@@ -197,8 +197,8 @@ pub struct etcdgw_election_observer {
 }
 
 impl Handle for etcdgw_election_observer {
-    type Value = Observer;
-    type Shell = Native<Observer>;
+    type Value = Calling<Observer>;
+    type Shell = Native<Calling<Observer>>;
 }
 
 /// What an observer sees.
@@ -226,12 +226,15 @@ pub type etcdgw_election_callback =
 unsafe fn consumer(
     callback: unsafe extern "C" fn(*const etcdgw_election_event, *mut c_void),
     user_data: UserData,
+    calls: &Calls,
 ) -> Consumer<Result<Observation>> {
+    // SAFETY: the caller's promise.
+    let callback = unsafe { Callback::new(callback, user_data, calls) };
     Box::new(move |seen| {
         let mut kept = Kept::default();
         let event = keep(seen, &mut kept);
-        // SAFETY: the caller's promise; what it is given lives until it returns.
-        unsafe { callback(event, user_data.get()) }
+        // SAFETY: what it is given lives until it returns.
+        unsafe { callback.call(event) }
     })
 }
 
@@ -300,14 +303,15 @@ pub unsafe extern "C" fn etcdgw_election_observe(
             let election = handle::borrow(election, "election")?;
             let options = options::read(options)?;
             let queue = queue::given(options.queue, callback.is_some())?;
+            let calls = Calls::default();
             let observer = election.observe()?;
             let observer = match (queue, callback) {
                 (Some(queue), _) => observer.delivering_to(queue, Box::new(user_data))?,
-                (None, Some(callback)) => observer.calling(consumer(callback, user_data))?,
+                (None, Some(callback)) => observer.calling(consumer(callback, user_data, &calls))?,
                 (None, None) => observer,
             };
             let start = observer.start();
-            out.set(handle::new(observer));
+            out.set(handle::new(calls.end_with(observer)));
             // The handle may be freed by the callback: from here on it is not touched.
             start.allow();
             Ok(())
@@ -352,6 +356,7 @@ pub unsafe extern "C" fn etcdgw_election_observer_cancel(observer: *mut etcdgw_e
     infallible((), || {
         // SAFETY: NULL or an observer, says the header.
         if let Some(observer) = unsafe { handle::peek(observer) } {
+            observer.end_calls();
             observer.cancel();
         }
     });

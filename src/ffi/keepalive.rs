@@ -1,7 +1,7 @@
 //! Keep-alives of leases.
 
 use super::boundary::{fallible, infallible};
-use super::callback::UserData;
+use super::callback::{Callback, Calling, Calls, UserData};
 use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::{ErrorValue, etcdgw_cancel, etcdgw_error};
@@ -22,8 +22,8 @@ pub struct etcdgw_keepalive {
 }
 
 impl Handle for etcdgw_keepalive {
-    type Value = KeepAlive;
-    type Shell = Native<KeepAlive>;
+    type Value = Calling<KeepAlive>;
+    type Shell = Native<Calling<KeepAlive>>;
 }
 
 /// What became of a lease that is kept.
@@ -47,14 +47,21 @@ pub type etcdgw_keepalive_callback =
     Option<unsafe extern "C" fn(event: *const etcdgw_keepalive_event, user_data: *mut c_void)>;
 
 /// What calls a callback, if there is one.
-pub(super) fn consumer(callback: etcdgw_keepalive_callback, user_data: UserData) -> Option<Consumer<KeepAliveEvent>> {
-    let callback = callback?;
+///
+/// # Safety
+/// The callback may be called with the user data until that is dropped.
+pub(super) unsafe fn consumer(
+    callback: etcdgw_keepalive_callback,
+    user_data: UserData,
+    calls: &Calls,
+) -> Option<Consumer<KeepAliveEvent>> {
+    // SAFETY: the caller's promise.
+    let callback = unsafe { Callback::new(callback?, user_data, calls) };
     Some(Box::new(move |event| {
         let mut kept = Kept::default();
         let event = keep(event, &mut kept);
-        // SAFETY: the caller vouches for the callback on this thread until the destructor has run, and what it is given
-        // lives until it returns.
-        unsafe { callback(event, user_data.get()) }
+        // SAFETY: what it is given lives until it returns.
+        unsafe { callback.call(event) }
     }))
 }
 
@@ -122,12 +129,13 @@ pub unsafe extern "C" fn etcdgw_keepalive_start(
             let options = options::read(options)?;
             let queue = queue::given(options.queue, callback.is_some())?;
             let call = options.call()?;
+            let calls = Calls::default();
             let keepalive = match queue {
                 Some(queue) => client.keep_alive_into(id, queue, Box::new(user_data), &call)?,
-                None => client.keep_alive(id, consumer(callback, user_data), &call)?,
+                None => client.keep_alive(id, consumer(callback, user_data, &calls), &call)?,
             };
             let start = keepalive.start();
-            out.set(handle::new(keepalive));
+            out.set(handle::new(calls.end_with(keepalive)));
             // The handle may be freed by the callback: from here on it is not touched.
             start.allow();
             Ok(())
@@ -141,7 +149,7 @@ pub unsafe extern "C" fn etcdgw_keepalive_start(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_keepalive_is_lost(keepalive: *const etcdgw_keepalive) -> i32 {
     // SAFETY: NULL or a keep-alive, says the header.
-    infallible(0, || i32::from(unsafe { handle::peek(keepalive) }.is_some_and(KeepAlive::is_lost)))
+    infallible(0, || i32::from(unsafe { handle::peek(keepalive) }.is_some_and(|keepalive| keepalive.is_lost())))
 }
 
 /// How many milliseconds the lease certainly lives on, even if it is never renewed again; 0 once it is lost, and of NULL.

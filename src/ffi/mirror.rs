@@ -2,7 +2,7 @@
 
 use super::boundary::{Failure, fallible, infallible};
 use super::bytes::etcdgw_bytes;
-use super::callback::UserData;
+use super::callback::{Callback, Calling, Calls, UserData};
 use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::{ErrorValue, etcdgw_cancel, etcdgw_error};
@@ -25,8 +25,8 @@ pub struct etcdgw_mirror {
 }
 
 impl Handle for etcdgw_mirror {
-    type Value = Mirror;
-    type Shell = Native<Mirror>;
+    type Value = Calling<Mirror>;
+    type Shell = Native<Calling<Mirror>>;
 }
 
 /// Options of `etcdgw_mirror_open`.
@@ -45,10 +45,8 @@ pub struct etcdgw_mirror_options {
 }
 option_struct!(etcdgw_mirror_options { struct_size, timeout_ms, cancel, queue } first_release_ended_with queue);
 
-/// A callback with what goes with it.
 struct Consumer {
-    callback: unsafe extern "C" fn(*const etcdgw_mirror_event, *mut c_void),
-    user_data: UserData,
+    callback: Callback<etcdgw_mirror_event>,
     arrays: Arrays,
 }
 
@@ -56,9 +54,8 @@ impl Consumer {
     fn take(&mut self, mut change: MirrorChange) {
         let error = change.error.take().map(ErrorValue::new);
         let public = self.arrays.lend(&change, error.as_ref());
-        // SAFETY: the caller vouches for the callback on this thread until the destructor has run, and what it is given
-        // lives until it returns.
-        unsafe { (self.callback)(&raw const public, self.user_data.get()) }
+        // SAFETY: what it is given lives until it returns.
+        unsafe { self.callback.call(&raw const public) }
     }
 }
 
@@ -105,16 +102,18 @@ pub unsafe extern "C" fn etcdgw_mirror_open(
             let queue = queue::given(options.queue, callback.is_some())?;
             let prefix = prefix.borrow("prefix")?.to_vec();
             let mirror_options = MirrorOptions { prefix, call: options.call()? };
+            let calls = Calls::default();
             let mirror = match (queue, callback) {
                 (Some(queue), _) => client.mirror_into(mirror_options, queue, Box::new(user_data))?,
                 (None, None) => client.mirror(mirror_options, None)?,
                 (None, Some(callback)) => {
-                    let mut consumer = Consumer { callback, user_data, arrays: Arrays::default() };
+                    let callback = Callback::new(callback, user_data, &calls);
+                    let mut consumer = Consumer { callback, arrays: Arrays::default() };
                     client.mirror(mirror_options, Some(Box::new(move |change| consumer.take(change))))?
                 }
             };
             let started = mirror.clone();
-            out.set(handle::new(mirror));
+            out.set(handle::new(calls.end_with(mirror)));
             // The handle may be freed by the callback: from here on it is not touched.
             started.start();
             Ok(())
@@ -235,7 +234,7 @@ pub unsafe extern "C" fn etcdgw_mirror_range(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_mirror_revision(mirror: *const etcdgw_mirror) -> i64 {
     // SAFETY: NULL or a mirror, says the header.
-    infallible(0, || unsafe { handle::peek(mirror) }.map_or(0, Mirror::revision))
+    infallible(0, || unsafe { handle::peek(mirror) }.map_or(0, |mirror| mirror.revision()))
 }
 
 /// Waits until the copy shows `revision`: that of a put for instance, so that lookups after this see it. 0: the store's

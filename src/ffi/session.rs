@@ -1,7 +1,7 @@
 //! Sessions.
 
 use super::boundary::{fallible, infallible};
-use super::callback::UserData;
+use super::callback::{Calling, Calls, UserData};
 use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::{etcdgw_cancel, etcdgw_error};
@@ -20,8 +20,8 @@ pub struct etcdgw_session {
 }
 
 impl Handle for etcdgw_session {
-    type Value = Session;
-    type Shell = Native<Session>;
+    type Value = Calling<Session>;
+    type Shell = Native<Calling<Session>>;
 }
 
 /// Options of `etcdgw_session_new`.
@@ -84,12 +84,13 @@ pub unsafe extern "C" fn etcdgw_session_new(
             let queue = queue::given(options.queue, callback.is_some())?;
             let ttl = if options.ttl == 0 { DEFAULT_TTL_S } else { options.ttl };
             let wanted = SessionOptions { ttl, lease: options.lease, call: options.call()? };
+            let calls = Calls::default();
             let session = match queue {
                 Some(queue) => client.session_into(&wanted, queue, Box::new(user_data))?,
-                None => client.session(&wanted, consumer(callback, user_data))?,
+                None => client.session(&wanted, consumer(callback, user_data, &calls))?,
             };
             let start = session.start();
-            out.set(handle::new(session));
+            out.set(handle::new(calls.end_with(session)));
             // The handle may be freed by the callback: from here on it is not touched.
             start.allow();
             Ok(())
@@ -101,7 +102,7 @@ pub unsafe extern "C" fn etcdgw_session_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_session_lease(session: *const etcdgw_session) -> i64 {
     // SAFETY: NULL or a session, says the header.
-    infallible(0, || unsafe { handle::peek(session) }.map_or(0, Session::lease))
+    infallible(0, || unsafe { handle::peek(session) }.map_or(0, |session| session.lease()))
 }
 
 /// 1: the lease is lost or the session closed: nothing that stood on it is to be relied on. 0 else, and of NULL.
@@ -110,7 +111,7 @@ pub unsafe extern "C" fn etcdgw_session_lease(session: *const etcdgw_session) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_session_is_lost(session: *const etcdgw_session) -> i32 {
     // SAFETY: NULL or a session, says the header.
-    infallible(0, || i32::from(unsafe { handle::peek(session) }.is_some_and(Session::is_lost)))
+    infallible(0, || i32::from(unsafe { handle::peek(session) }.is_some_and(|session| session.is_lost())))
 }
 
 /// How many milliseconds the lease certainly lives on, even if it is never renewed again; 0 once it is lost, and of NULL.
@@ -132,7 +133,9 @@ pub unsafe extern "C" fn etcdgw_session_orphan(
     // SAFETY: pointers are NULL or as the header says.
     unsafe {
         fallible(err, || {
-            handle::borrow(session, "session")?.orphan();
+            let session = handle::borrow(session, "session")?;
+            session.end_calls();
+            session.orphan();
             Ok(())
         })
     }
@@ -152,7 +155,9 @@ pub unsafe extern "C" fn etcdgw_session_close(
     unsafe {
         fallible(err, || {
             let session = handle::borrow(session, "session")?;
-            session.close(&options::read(options)?.call()?)?;
+            let call = options::read(options)?.call()?;
+            session.end_calls();
+            session.close(&call)?;
             Ok(())
         })
     }

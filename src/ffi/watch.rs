@@ -2,7 +2,7 @@
 
 use super::boundary::{Failure, fallible, infallible};
 use super::bytes::etcdgw_bytes;
-use super::callback::UserData;
+use super::callback::{Callback, Calling, Calls, UserData};
 use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::etcdgw_error;
@@ -23,8 +23,8 @@ pub struct etcdgw_watch_handle {
 }
 
 impl Handle for etcdgw_watch_handle {
-    type Value = Watch;
-    type Shell = Native<Watch>;
+    type Value = Calling<Watch>;
+    type Shell = Native<Calling<Watch>>;
 }
 
 /// Takes a response of a watch, which is valid during the call only; `user_data` is what was given with the callback.
@@ -35,10 +35,8 @@ impl Handle for etcdgw_watch_handle {
 pub type etcdgw_watch_callback =
     Option<unsafe extern "C" fn(response: *const etcdgw_watch_response, user_data: *mut c_void)>;
 
-/// A callback with what goes with it.
 struct Consumer {
-    callback: unsafe extern "C" fn(*const etcdgw_watch_response, *mut c_void),
-    user_data: UserData,
+    callback: Callback<etcdgw_watch_response>,
     arrays: Arrays,
 }
 
@@ -47,9 +45,8 @@ impl Consumer {
         let error = watch_response::error_of(&mut response);
         let error = error.as_ref().map_or(ptr::null(), |error| ptr::from_ref(error).cast());
         let public = self.arrays.lend(&response, error);
-        // SAFETY: the caller vouches for the callback on this thread until the destructor has run, and what it is given
-        // lives until it returns.
-        unsafe { (self.callback)(&raw const public, self.user_data.get()) }
+        // SAFETY: what it is given lives until it returns.
+        unsafe { self.callback.call(&raw const public) }
         response.recycle();
     }
 }
@@ -124,16 +121,19 @@ unsafe fn start(
     // SAFETY: the caller's promise.
     let queue = unsafe { queue::given(options.queue, callback.is_some())? };
     let options = read(&options)?;
+    let calls = Calls::default();
     let watch = match (queue, callback) {
         (None, None) => return Err(Error::invalid("callback is NULL").into()),
         (Some(queue), _) => client.watch_into(options, queue, Box::new(user_data))?,
         (None, Some(callback)) => {
-            let mut consumer = Consumer { callback, user_data, arrays: Arrays::default() };
+            // SAFETY: the caller's promise.
+            let callback = unsafe { Callback::new(callback, user_data, &calls) };
+            let mut consumer = Consumer { callback, arrays: Arrays::default() };
             client.watch(options, Box::new(move |response| consumer.take(response)))?
         }
     };
     let started = watch.clone();
-    out.set(handle::new(watch));
+    out.set(handle::new(calls.end_with(watch)));
     // The handle may be freed by the callback: from here on it is not touched.
     started.start();
     Ok(())
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn etcdgw_watch_open(
             let client = borrow(client)?;
             let options = options::read(options)?;
             options.refuse_queue()?;
-            out.set(handle::new(client.watch_open(options.of_key(key)?)?));
+            out.set(handle::new(Calls::default().end_with(client.watch_open(options.of_key(key)?)?)));
             Ok(())
         })
     }
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn etcdgw_watch_next(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_watch_fd(watch: *const etcdgw_watch_handle) -> c_int {
     // SAFETY: NULL or a watch, says the header.
-    infallible(-1, || unsafe { handle::peek(watch) }.and_then(Watch::fd).unwrap_or(-1))
+    infallible(-1, || unsafe { handle::peek(watch) }.and_then(|watch| watch.fd()).unwrap_or(-1))
 }
 
 /// Waits for the first event of a key, or with `options.prefix` or `options.range_end` of a range of keys.
@@ -307,6 +307,7 @@ pub unsafe extern "C" fn etcdgw_watch_cancel(watch: *mut etcdgw_watch_handle) {
     infallible((), || {
         // SAFETY: NULL or a watch, says the header.
         if let Some(watch) = unsafe { handle::peek(watch) } {
+            watch.end_calls();
             watch.cancel();
         }
     });
