@@ -58,6 +58,29 @@ fn one_leads_and_proclaims_and_the_next_takes_over_when_it_resigns() {
 }
 
 #[test]
+fn a_leader_that_cannot_change_its_value_in_time_gives_up_and_is_gone_once_a_member_answers() {
+    for_each_version_leaving_no_lease(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (client, behind) = (common::client(&etcd.url()), common::client(&proxy.url()));
+        let kept = session(&client);
+        let options = SessionOptions { lease: kept.lease(), ..SessionOptions::default() };
+        let adopted = behind.session(&options, None).unwrap();
+        let election = Election::new(&adopted, b"office");
+        assert!(election.campaign(b"one", None, &plain()).unwrap());
+        proxy.inject(Fault::After(Direction::Answer, 0, End::Stall));
+        let limit = Some(Duration::from_millis(200));
+        let (campaigned, time) = timed(|| election.campaign(b"two", limit, &plain()));
+        let error = campaigned.unwrap_err();
+        assert!(error.may_have_applied() && time < Duration::from_secs(1), "{error:?} after {time:?}");
+        assert_eq!(election.revision(), 0);
+        proxy.heal();
+        proxy.cut(End::Close);
+        wait_until(LONG, || leader_of(&Election::new(&kept, b"office")).is_none());
+        drop((adopted, kept));
+    });
+}
+
+#[test]
 fn a_candidate_that_crashed_leads_on_with_the_same_lease() {
     for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());

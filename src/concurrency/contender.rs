@@ -11,7 +11,7 @@ use crate::client::{CallOptions, Client, TimeLimit};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::net::{Control, lock};
-use crate::rpc::kv::{DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, SortOrder, SortTarget};
+use crate::rpc::kv::{DeleteRangeRequest, PutRequest, RangeRequest, SortOrder, SortTarget};
 use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResponse, TxnResult};
 use crate::rpc::watch::EventType;
 use crate::rpc::{Keys, Response};
@@ -174,6 +174,25 @@ impl Contender {
         Ok(self.client().txn_repeatable(&request, call)?.succeeded)
     }
 
+    /// Puts another value into its key while it is first. False: it is not first any more. After an error it has left the
+    /// line, as after one of [`enter`](Contender::enter).
+    pub(super) fn stay(
+        self: &Arc<Contender>,
+        value: &[u8],
+        wait: Option<Duration>,
+        call: &CallOptions,
+    ) -> Result<bool> {
+        let Some(revision) = self.begin_to_leave()? else { return Ok(false) };
+        let put = Bounds::of_session(&self.session, wait, call)
+            .and_then(|bounds| bounds.persist(|| self.replace_value(revision, value, &bounds)));
+        match put {
+            Ok(true) => self.move_to(Place::First(revision)),
+            Ok(false) => self.move_to(Place::Outside),
+            Err(_) => self.leave_behind_nothing(Some(revision)),
+        }
+        put.map_err(|error| self.session.explain(error))
+    }
+
     /// Takes the place of the one that moves; with the revision, where it is first already.
     fn begin_to_enter(&self, bounds: &Bounds<'_>) -> Result<Option<i64>> {
         let control = self.client().control(&bounds.request());
@@ -236,7 +255,7 @@ impl Contender {
             let own = found(0).ok_or_else(|| self.session.is_over())?;
             joined.revision = Some(own.create_revision);
             // Of an earlier attempt, or process.
-            if response.bytes(own.value) != value && !self.replace_value(own, value, bounds)? {
+            if response.bytes(own.value) != value && !self.replace_value(own.create_revision, value, bounds)? {
                 return Err(self.session.is_over());
             }
             own.create_revision
@@ -265,9 +284,10 @@ impl Contender {
         }
     }
 
-    fn replace_value(&self, found: KeyValue, value: &[u8], bounds: &Bounds<'_>) -> Result<bool> {
+    /// Where its key was created at this revision; false: it is not there any more.
+    fn replace_value(&self, revision: i64, value: &[u8], bounds: &Bounds<'_>) -> Result<bool> {
         let request = TxnRequest {
-            compare: vec![self.has_create_revision(found.create_revision)],
+            compare: vec![self.has_create_revision(revision)],
             success: vec![self.put_op(value)],
             failure: Vec::new(),
         };

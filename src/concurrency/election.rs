@@ -33,10 +33,7 @@ impl Election {
     /// A candidate that leads already, in this process or in an earlier one with the same lease, goes on with the new
     /// value.
     pub fn campaign(&self, value: &[u8], wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
-        if self.0.revision() != 0 && self.0.put(value, call)? {
-            return Ok(true);
-        }
-        self.0.enter(value, wait, call)
+        Ok(self.0.stay(value, wait, call)? || self.0.enter(value, wait, call)?)
     }
 
     /// Changes the value that the others see, without another election.
