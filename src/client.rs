@@ -54,6 +54,13 @@ pub struct CallOptions {
     pub cancel: Option<Arc<CancelToken>>,
 }
 
+impl CallOptions {
+    /// Bounds the call by this time and nothing else.
+    pub fn within(limit: Duration) -> CallOptions {
+        CallOptions { timeout: TimeLimit::After(limit), cancel: None }
+    }
+}
+
 impl Client {
     /// A client; it connects on first use.
     pub fn new(config: Config) -> Result<Client> {

@@ -71,11 +71,13 @@ pub enum Error {
         /// Whether the request may have been executed.
         outcome: Outcome,
     },
-    /// An endpoint can't be reached; nothing was sent.
+    /// An endpoint can't be reached; nothing was sent to it.
     #[error("can't connect to {endpoint}")]
     Connect {
         /// Its URL.
         endpoint: Arc<str>,
+        /// Whether what the call sent before may have been executed.
+        outcome: Outcome,
         /// Why.
         source: Cause,
     },
@@ -84,6 +86,8 @@ pub enum Error {
     Tls {
         /// Its URL.
         endpoint: Arc<str>,
+        /// Whether what the call sent before may have been executed.
+        outcome: Outcome,
         /// Which certificate problem it was.
         source: Cause,
     },
@@ -254,6 +258,8 @@ impl Error {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Error::Server { outcome, .. }
+            | Error::Connect { outcome, .. }
+            | Error::Tls { outcome, .. }
             | Error::Lost { outcome, .. }
             | Error::Protocol { outcome, .. }
             | Error::ClusterMismatch { outcome, .. }
@@ -275,6 +281,8 @@ impl Error {
     pub(crate) fn with_outcome(mut self, of_the_request: Outcome) -> Error {
         match &mut self {
             Error::Server { outcome, .. }
+            | Error::Connect { outcome, .. }
+            | Error::Tls { outcome, .. }
             | Error::Lost { outcome, .. }
             | Error::Protocol { outcome, .. }
             | Error::ClusterMismatch { outcome, .. }
@@ -284,6 +292,19 @@ impl Error {
             _ => {}
         }
         self
+    }
+
+    /// The error to end with where an earlier request of the call ended with `doubt`, of which this one tells nothing: what
+    /// may have been executed stays so. Only the end of the call's time, or its caller's wish, is worth more than the
+    /// doubt itself.
+    pub(crate) fn in_doubt_since(self, doubt: Error) -> Error {
+        match self {
+            error if error.may_have_applied() => error,
+            Error::Deadline { .. } | Error::Cancelled { .. } | Error::Closed { .. } => {
+                self.with_outcome(doubt.outcome())
+            }
+            _ => doubt,
+        }
     }
 
     /// The URL of the endpoint concerned.

@@ -3,11 +3,14 @@
 
 mod common;
 
-use common::{LONG, for_each_version, get, on_each_version, plain, put_request, timed, wait_until};
+use common::{
+    FakeGateway, LONG, TempDir, for_each_version, get, on_each_version, plain, put_request, timed, wait_until,
+};
 use etcdgw::client::Client;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::rpc::kv::PutRequest;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A new lease of so many seconds.
 fn granted(client: &Client, ttl: i64) -> i64 {
@@ -160,4 +163,29 @@ fn a_lease_outlives_the_servers_restart() {
         let left = client.lease_time_to_live(id, true, &plain()).unwrap();
         assert_eq!((left.granted_ttl, left.keys.len()), (60, 1));
     });
+}
+
+#[test]
+fn a_grant_that_was_found_to_have_happened_says_so_although_nobody_is_left_to_tell_its_time() {
+    let folder = TempDir::new("socket");
+    let (socket, elsewhere) = (folder.path().join("gateway"), folder.path().join("elsewhere"));
+    let grants = AtomicUsize::new(0);
+    let (path, to) = (socket.clone(), elsewhere.clone());
+    let gateway = FakeGateway::start_on_unix(&socket, move |request, reply| match request.path.as_str() {
+        "/v3/lease/grant" if grants.fetch_add(1, Ordering::SeqCst) == 0 => reply.close(),
+        "/v3/lease/grant" => {
+            std::fs::rename(&path, &to).unwrap();
+            let message = "etcdserver: lease already exists";
+            reply.status("409 Conflict", format!(r#"{{"error":"{message}","code":6,"message":"{message}"}}"#));
+            reply.close();
+        }
+        _ => reply.json("{}"),
+    });
+    let client = common::client(gateway.url());
+    let id = Client::new_lease_id().unwrap();
+    let error = client.lease_grant_new(30, id, &plain()).unwrap_err();
+    assert_eq!(gateway.count("/v3/lease/grant"), 2);
+    // The gateway ends by way of its socket.
+    std::fs::rename(elsewhere, socket).unwrap();
+    assert!(error.may_have_applied() && !error.is_retryable(), "{error:?}");
 }

@@ -10,6 +10,7 @@ use etcdgw::error::Error;
 use etcdgw::net::CancelToken;
 use etcdgw::rpc::txn::{TxnOp, TxnRequest};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn lock_of(client: &Client, ttl: i64) -> Lock {
@@ -140,4 +141,90 @@ fn an_answer_that_is_lost_costs_nothing() {
             assert_eq!((leases(&client), get(&client, b"/locks/name").unwrap()), (0, None));
         }
     });
+}
+
+#[test]
+fn a_release_of_which_nothing_is_heard_says_that_it_may_have_happened() {
+    for_each_version(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (client, behind) = (common::client(&etcd.url()), common::client(&proxy.url()));
+        let lock = lock_of(&behind, 30);
+        assert!(lock.acquire(Some(LONG), &plain()).unwrap());
+        // Neither the delete is answered nor the look that is to tell what became of it.
+        proxy.inject(Fault::After(Direction::Answer, 0, End::Close));
+        let error = lock.release(&within(Duration::from_millis(300))).unwrap_err();
+        assert!(error.may_have_applied() && !error.is_retryable(), "{error:?}");
+        assert_eq!(get(&client, b"/locks/name").unwrap(), None, "this time it has");
+        // Here a caller's wish ends the pause between the two.
+        proxy.heal();
+        let lock = lock_of(&behind, 30);
+        assert!(lock.acquire(Some(LONG), &plain()).unwrap());
+        proxy.inject(Fault::After(Direction::Answer, 0, End::Close));
+        let token = Arc::new(CancelToken::new().unwrap());
+        let call = CallOptions { cancel: Some(token.clone()), ..CallOptions::default() };
+        let error = std::thread::scope(|scope| {
+            let releases = scope.spawn(|| lock.release(&call).unwrap_err());
+            wait_until(LONG, || get(&client, b"/locks/name").unwrap().is_none());
+            token.trigger();
+            releases.join().unwrap()
+        });
+        assert!(error.may_have_applied(), "{error:?}");
+    });
+}
+
+/// A lock that is free, and whose lease is revoked without an answer.
+fn gateway_that_revokes_in_silence() -> FakeGateway {
+    FakeGateway::start(|request, reply| match request.path.as_str() {
+        "/v3/lease/grant" => {
+            let id = &request.json()["ID"];
+            reply.json(format!(r#"{{"header":{{"revision":"4"}},"ID":{id},"TTL":"30"}}"#));
+        }
+        "/v3/kv/txn" => reply.json(r#"{"header":{"revision":"5"},"succeeded":true}"#),
+        "/v3/lease/revoke" => reply.hold(),
+        _ => reply.json(r#"{"header":{"revision":"4"}}"#),
+    })
+}
+
+#[test]
+fn a_release_gives_its_lease_back_no_longer_than_its_caller_waits() {
+    let gateway = gateway_that_revokes_in_silence();
+    let lock = lock_of(&common::client(gateway.url()), 30);
+    let token = Arc::new(CancelToken::new().unwrap());
+    let call = CallOptions { cancel: Some(token.clone()), ..CallOptions::default() };
+    assert!(lock.acquire(None, &plain()).unwrap());
+    let (released, time) = std::thread::scope(|scope| {
+        let releases = scope.spawn(|| lock.release(&call).unwrap());
+        wait_until(LONG, || gateway.count("/v3/lease/revoke") == 1);
+        token.trigger();
+        timed(|| releases.join().unwrap())
+    });
+    assert!(released && time < Duration::from_secs(1), "{time:?}");
+}
+
+/// A lock that somebody has, and gives back to somebody else, who is asked about without an answer.
+fn gateway_of_a_lock_that_passes_on() -> FakeGateway {
+    let looks = AtomicUsize::new(0);
+    FakeGateway::start(move |request, reply| match request.path.as_str() {
+        "/v3/kv/range" if looks.fetch_add(1, Ordering::SeqCst) == 0 => {
+            let kv = r#"{"key":"L2xvY2tzL25hbWU=","create_revision":"4","mod_revision":"4","version":"1"}"#;
+            reply.json(format!(r#"{{"header":{{"revision":"4"}},"kvs":[{kv}],"count":"1"}}"#));
+        }
+        "/v3/kv/range" => reply.hold(),
+        "/v3/watch" => {
+            reply.stream_head();
+            reply.chunk("{\"result\":{\"header\":{\"revision\":\"4\"},\"created\":true}}\n");
+            let event = r#"{"type":"DELETE","kv":{"key":"L2xvY2tzL25hbWU=","mod_revision":"5"}}"#;
+            reply.chunk(format!("{{\"result\":{{\"header\":{{\"revision\":\"5\"}},\"events\":[{event}]}}}}\n"));
+            reply.hold();
+        }
+        _ => reply.json("{}"),
+    })
+}
+
+#[test]
+fn a_lock_is_waited_for_in_vain_also_while_it_is_not_known_who_has_it_now() {
+    let gateway = gateway_of_a_lock_that_passes_on();
+    let lock = lock_of(&common::client(gateway.url()), 30);
+    assert!(!lock.acquire(Some(Duration::from_millis(300)), &plain()).unwrap());
+    assert_eq!(gateway.count("/v3/kv/range"), 2);
 }

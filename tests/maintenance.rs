@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    Cluster, Etcd, FakeGateway, LONG, delete_request, for_each_version, for_each_version_with, get, on_each_version,
-    plain, put, timed, wait_until, with_each_version, within,
+    Cluster, Etcd, FakeGateway, LONG, TempDir, delete_request, for_each_version, for_each_version_with, get,
+    on_each_version, plain, put, timed, wait_until, with_each_version, within,
 };
 use etcdgw::client::Client;
 use etcdgw::error::{Code, Error, Reason};
@@ -13,6 +13,7 @@ use etcdgw::rpc::alarm::{Alarm, AlarmType};
 use etcdgw::rpc::downgrade::{DowngradeAction, DowngradeResponse};
 use etcdgw::rpc::{Keys, Response};
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What a server says to what it refuses.
@@ -79,6 +80,30 @@ fn an_alarm_is_raised_when_the_space_is_used_up_and_disarmed_when_there_is_some_
         assert_eq!(client.alarm_disarm(raised, &plain()).unwrap().alarms, [raised], "by its name");
         assert_eq!(client.alarm_list(&plain()).unwrap().alarms, []);
     });
+}
+
+#[test]
+fn where_only_some_of_several_alarms_can_be_disarmed_the_error_says_that_some_may_be() {
+    let folder = TempDir::new("socket");
+    let (socket, elsewhere) = (folder.path().join("gateway"), folder.path().join("elsewhere"));
+    let (asked, path, to) = (AtomicUsize::new(0), socket.clone(), elsewhere.clone());
+    let gateway = FakeGateway::start_on_unix(&socket, move |_, reply| {
+        let alarms = r#"{"memberID":"1","alarm":"NOSPACE"},{"memberID":"2","alarm":"NOSPACE"}"#;
+        match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => reply.json(format!(r#"{{"alarms":[{alarms}]}}"#)),
+            _ => {
+                std::fs::rename(&path, &to).unwrap();
+                reply.json(r#"{"alarms":[{"memberID":"1","alarm":"NOSPACE"}]}"#);
+                reply.close();
+            }
+        }
+    });
+    let client = common::client(gateway.url());
+    let error = client.alarm_disarm(Alarm::default(), &plain()).unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+    // The gateway ends by way of its socket.
+    std::fs::rename(elsewhere, socket).unwrap();
+    assert!(error.may_have_applied() && error.is_retryable(), "{error:?}");
 }
 
 #[test]

@@ -176,9 +176,10 @@ fn what_became_of_an_item_whose_answer_does_not_come_is_said_truthfully_and_foun
                 Err(error) => {
                     doubted += i32::from(error.may_have_applied());
                     assert!(error.is_retryable(), "{error:?}");
-                    // A call that reaches nobody forgets nothing.
+                    // A call that reaches nobody forgets nothing, and says so.
                     proxy.inject(Fault::Refuse);
-                    assert!(queue.dequeue(NOT, &short).is_err());
+                    let unreached = queue.dequeue(NOT, &short).unwrap_err();
+                    assert_eq!(unreached.may_have_applied(), error.may_have_applied(), "{unreached:?} after {error:?}");
                     proxy.heal();
                     queue.dequeue(NOT, &plain()).unwrap()
                 }

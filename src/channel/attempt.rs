@@ -222,8 +222,9 @@ impl Attempt<'_> {
                 Ok(head) => return Ok((connection, head)),
                 Err(failure) if was_idle && retry::was_stale(&failure, kind) => {
                     if failure.sent && kind != Kind::Read {
-                        self.call.may_have_run.set(true);
-                        in_doubt = Some(self.failure(failure));
+                        let error = self.failure(failure);
+                        *self.call.doubt.borrow_mut() = Some(error.clone());
+                        in_doubt = Some(error);
                     }
                 }
                 Err(failure) => return Err(retry::end(in_doubt, self.failure(failure))),
@@ -295,6 +296,7 @@ impl Attempt<'_> {
 
     pub(super) fn connect(&self) -> Result<Connection> {
         let url = &self.endpoint.url;
+        let outcome = Outcome::NotApplied;
         let connected = self.channel.connector.connect(&self.endpoint.target, self.share, self.call.control);
         let error = match connected {
             Ok(connection) => {
@@ -303,11 +305,11 @@ impl Attempt<'_> {
                 self.channel.logger.log(Level::Debug, format_args!("connected to {url}"));
                 return Ok(connection);
             }
-            Err(ConnectError::Stopped(stop)) => stopped(stop, url, Phase::Connecting, Outcome::NotApplied),
+            Err(ConnectError::Stopped(stop)) => stopped(stop, url, Phase::Connecting, outcome),
             Err(ConnectError::Unreachable(source)) => {
-                Error::Connect { endpoint: url.clone(), source: Arc::new(source) }
+                Error::Connect { endpoint: url.clone(), outcome, source: Arc::new(source) }
             }
-            Err(ConnectError::Tls(source)) => Error::Tls { endpoint: url.clone(), source: Arc::new(source) },
+            Err(ConnectError::Tls(source)) => Error::Tls { endpoint: url.clone(), outcome, source: Arc::new(source) },
         };
         self.channel.stats.connections_failed.add(1);
         self.endpoint.counters.connections_failed.add(1);
@@ -359,7 +361,7 @@ impl Channel {
             // With TLS 1.3 a server refuses a client's certificate only after the client's first request.
             Cause::Io(source) if !failure.answered && retry::is_tls_refusal(&source) => {
                 let source = Arc::new(self.connector.tls.explain(source));
-                Error::Tls { endpoint: url.clone(), source }
+                Error::Tls { endpoint: url.clone(), outcome: Outcome::NotApplied, source }
             }
             cause => failed(cause, url, 0, failure.sent),
         }

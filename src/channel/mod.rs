@@ -267,16 +267,16 @@ impl Channel {
         self.call_once(method, request, control).0
     }
 
-    /// The same, and whether an earlier attempt of this call may have been executed before the one that was answered.
+    /// The same, and what became of the last attempt that may have been executed, where one was not answered.
     pub(crate) fn call_once<T: Decode + Headed>(
         &self,
         method: Method<'_>,
         request: &impl Encode,
         control: &Control,
-    ) -> (Result<Response<T>>, bool) {
+    ) -> (Result<Response<T>>, Option<Error>) {
         let call = Call::new(method.kind, control).judged();
         let answer = with_decoded(T::header, |read| self.exchange(&call, method, &|out| encode(request, out), read));
-        (answer, call.may_have_run.get())
+        (answer, call.doubt.into_inner())
     }
 
     fn exchange(

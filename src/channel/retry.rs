@@ -85,12 +85,7 @@ pub(super) fn leaves_endpoint(error: &Error) -> bool {
 /// became of the next; and what a server said tells more than that another one can't be reached.
 pub(super) fn end(earlier: Option<Error>, error: Error) -> Error {
     match earlier {
-        Some(earlier) if earlier.may_have_applied() && !error.may_have_applied() => match error {
-            Error::Deadline { .. } | Error::Cancelled { .. } | Error::Closed { .. } => {
-                error.with_outcome(earlier.outcome())
-            }
-            _ => earlier,
-        },
+        Some(earlier) if earlier.may_have_applied() => error.in_doubt_since(earlier),
         Some(earlier) if is_unreached(&error) && !is_unreached(&earlier) => earlier,
         _ => error,
     }

@@ -8,7 +8,7 @@ use crate::error::{Error, Outcome, Phase, Result};
 use crate::limits;
 use crate::log::Level;
 use crate::net::{self, Control};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub(super) struct Call<'a> {
     pub is_judged: bool,
     /// It only asks whether a member is there.
     pub is_probe: bool,
-    /// Whether a request that may have been executed was followed by another one.
-    pub may_have_run: Cell<bool>,
+    /// What became of the last request that may have been executed, whether or not another one followed it.
+    pub doubt: RefCell<Option<Error>>,
 }
 
 /// The answer to one attempt.
@@ -42,14 +42,7 @@ impl<T> Answer<T> {
 
 impl<'a> Call<'a> {
     pub(super) fn new(kind: Kind, control: &'a Control) -> Call<'a> {
-        Call {
-            kind,
-            control,
-            is_for_stranger: false,
-            is_judged: false,
-            is_probe: false,
-            may_have_run: Cell::new(false),
-        }
+        Call { kind, control, is_for_stranger: false, is_judged: false, is_probe: false, doubt: RefCell::default() }
     }
 
     pub(super) fn for_stranger(self, is_for_stranger: bool) -> Call<'a> {
@@ -161,7 +154,7 @@ impl Way {
         }
         let next = retry::next(&error, call.kind);
         if error.may_have_applied() {
-            call.may_have_run.set(true);
+            *call.doubt.borrow_mut() = Some(error.clone());
         }
         // Of what is done once only, the second refusal tells what became of the first request.
         let tells = call.kind == Kind::Once && retry::tells_that_it_was_done(&error);

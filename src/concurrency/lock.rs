@@ -3,7 +3,7 @@
 
 use super::bounds::{Bounds, Woken};
 use crate::client::{CallOptions, Client};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::limits;
 use crate::net::{self, lock};
 use crate::rpc::Keys;
@@ -82,6 +82,7 @@ impl Lock {
             let (revision, at) = match answer {
                 Ok(Attempt::Acquired) => return Ok(true),
                 Ok(Attempt::Taken { revision, at }) => (revision, at),
+                Err(error) if bounds.is_in_vain(&error) && !error.may_have_applied() => return Ok(false),
                 Err(error) => {
                     bounds.outlast(error)?;
                     continue;
@@ -105,8 +106,9 @@ impl Lock {
         }
         drop(now_held);
         if let Some(held) = held {
-            let left = until.remaining().unwrap_or(Duration::MAX);
-            self.client.give_lease_back(held.lease, left.clamp(limits::TIDYING_TIMEOUT, limits::FAREWELL_TIMEOUT));
+            let left = until.remaining().map_or(limits::FAREWELL_TIMEOUT, |left| left.min(limits::FAREWELL_TIMEOUT));
+            self.client
+                .give_lease_back(held.lease, &CallOptions { cancel: call.cancel.clone(), ..CallOptions::within(left) });
         }
         Ok(released)
     }
@@ -166,7 +168,9 @@ impl Lock {
         match &attempt {
             Ok(Attempt::Acquired) => {}
             // With the lease goes a key that may have been created.
-            Ok(Attempt::Taken { .. }) | Err(_) => self.client.give_lease_back(lease, limits::TIDYING_TIMEOUT),
+            Ok(Attempt::Taken { .. }) | Err(_) => {
+                self.client.give_lease_back(lease, &CallOptions::within(limits::TIDYING_TIMEOUT))
+            }
         }
         attempt
     }
@@ -205,19 +209,27 @@ impl Lock {
             success: vec![TxnOp::DeleteRange(delete)],
             failure: Vec::new(),
         };
+        let mut doubt: Option<Error> = None;
         loop {
             let error = match self.client.txn(&request, &bounds.request()) {
-                Ok(response) => return Ok(response.succeeded),
+                Ok(response) => return Ok(response.succeeded || doubt.is_some()),
                 Err(error) => error,
             };
+            let error = match doubt.take() {
+                None => error,
+                Some(doubt) => error.in_doubt_since(doubt),
+            };
             let is_wish = matches!(error, Error::Cancelled { .. } | Error::Closed { .. });
-            if error.outcome() != Outcome::Unknown || is_wish || bounds.has_ended() {
+            if !error.may_have_applied() || is_wish || bounds.has_ended() {
                 return Err(error);
             }
-            if !self.is_acquired(&bounds.request())? {
-                return Ok(true);
+            let lost = doubt.insert(error);
+            match bounds.persist(|| self.is_acquired(&bounds.request())) {
+                Ok(true) => {}
+                Ok(false) => return Ok(true),
+                Err(error) => return Err(error.in_doubt_since(lost.clone())),
             }
-            bounds.pause()?;
+            bounds.pause().map_err(|stopped| stopped.in_doubt_since(lost.clone()))?;
         }
     }
 

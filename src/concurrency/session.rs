@@ -2,7 +2,7 @@
 
 use super::keepalive::{KeepAliveEvent, Keeping, Listener, calling, queued};
 use super::outbox::{Addressee, Consumer, Outbox, OutboxHandle};
-use crate::client::{CallOptions, Client, TimeLimit};
+use crate::client::{CallOptions, Client};
 use crate::error::{Error, Reason, Result};
 use crate::event_queue::{EventQueue, SourceKind};
 use crate::limits;
@@ -101,7 +101,7 @@ impl Client {
         let listener = Box::new(OfSession { over: over.clone(), outbox: outbox.as_deref().cloned() });
         let keeping = Keeping::begin(self, lease, sent, ttl, listener).inspect_err(|_| {
             if options.lease == 0 {
-                self.give_lease_back(lease, limits::TIDYING_TIMEOUT);
+                self.give_lease_back(lease, &CallOptions::within(limits::TIDYING_TIMEOUT));
             }
         })?;
         let phase = Mutex::new(Phase::Kept);
@@ -128,7 +128,7 @@ impl Client {
             Ok(granted) => Ok(granted.into_parts().1),
             Err(error) => {
                 if error.may_have_applied() {
-                    self.give_lease_back(id, limits::TIDYING_TIMEOUT);
+                    self.give_lease_back(id, &CallOptions::within(limits::TIDYING_TIMEOUT));
                 }
                 Err(error)
             }
@@ -136,9 +136,8 @@ impl Client {
     }
 
     /// Revokes a lease that nobody needs; what can't be revoked runs out.
-    pub(super) fn give_lease_back(&self, lease: i64, limit: Duration) {
-        let call = CallOptions { timeout: TimeLimit::After(limit), cancel: None };
-        match self.lease_revoke(lease, &call) {
+    pub(super) fn give_lease_back(&self, lease: i64, call: &CallOptions) {
+        match self.lease_revoke(lease, call) {
             Err(error) if error.reason() != Reason::LeaseNotFound => {
                 let why = error.full_message();
                 self.shared
@@ -212,7 +211,7 @@ impl Drop for Session {
         let is_kept = *lock(&self.0.phase) == Phase::Kept;
         self.0.end_here();
         if is_kept {
-            self.0.client.give_lease_back(self.0.lease, limits::FAREWELL_TIMEOUT);
+            self.0.client.give_lease_back(self.0.lease, &CallOptions::within(limits::FAREWELL_TIMEOUT));
         }
     }
 }

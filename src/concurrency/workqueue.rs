@@ -42,8 +42,8 @@ struct Receipt {
     key: Vec<u8>,
     /// Of the change.
     number: i64,
-    /// A request without an answer may write to it as long as it holds this number, and not later.
-    is_used_up: bool,
+    /// What became of a request without an answer, which may write to it as long as it holds this number, and not later.
+    doubt: Option<Error>,
 }
 
 /// An attempt to take an item.
@@ -144,7 +144,7 @@ impl WorkQueue {
         let is_there = equal(key, CHANGED, kv.mod_revision);
         match self.change(is_there, delete, &mut claim.receipt, &call, deadline) {
             // Also where an earlier call doesn't know.
-            Err(error) if claim.receipt.is_used_up => {
+            Err(error) if claim.receipt.doubt.is_some() => {
                 lock(&self.state).in_doubt.push(claim);
                 Err(error.with_outcome(Outcome::Repeatable))
             }
@@ -180,7 +180,6 @@ impl WorkQueue {
             success: vec![operation, TxnOp::Put(note)],
             failure: vec![TxnOp::Range(RangeRequest::new(Keys::one(&receipt.key)))],
         };
-        let mut doubt: Option<Error> = None;
         loop {
             let error = match self.session.client.txn(&request, &bounds::until(call, deadline)) {
                 Ok(response) if response.succeeded => break,
@@ -192,28 +191,28 @@ impl WorkQueue {
                     match noted {
                         Some(noted) if noted == number.as_bytes() => break,
                         Some(_) => return Ok(false),
-                        None => return Err(doubt.unwrap_or_else(|| self.session.is_over())),
+                        None => return Err(receipt.doubt.clone().unwrap_or_else(|| self.session.is_over())),
                     }
                 }
                 Err(error) => error,
             };
             let is_wish = matches!(error, Error::Cancelled { .. } | Error::Closed { .. });
             // Once in doubt, always in doubt.
-            let error = match doubt.take() {
+            let error = match receipt.doubt.take() {
                 None => error,
-                Some(doubt) => {
-                    Some(error.with_outcome(Outcome::Unknown)).filter(Error::may_have_applied).unwrap_or(doubt)
-                }
+                Some(doubt) => error.in_doubt_since(doubt),
             };
-            receipt.is_used_up |= error.may_have_applied();
-            if !error.may_have_applied() || is_wish || deadline.has_passed() {
+            if !error.may_have_applied() {
                 return Err(error);
             }
-            doubt = Some(error);
+            let doubt = receipt.doubt.insert(error).clone();
+            if is_wish || deadline.has_passed() {
+                return Err(doubt);
+            }
             let control = self.session.client.control(&bounds::until(call, deadline));
             match self.session.client.shared.channel.pause(limits::RETRY_PAUSE_FIRST, &control) {
                 Ok(()) | Err(Error::Deadline { .. }) => {}
-                Err(stopped) => return Err(stopped.with_outcome(Outcome::Unknown)),
+                Err(stopped) => return Err(stopped.in_doubt_since(doubt)),
             }
         }
         receipt.number += 1;
@@ -229,14 +228,14 @@ impl WorkQueue {
         let put = PutRequest { key: (&*key).into(), lease: self.session.lease, ..PutRequest::default() };
         let request = TxnRequest { success: vec![TxnOp::Put(put)], ..TxnRequest::default() };
         match self.session.client.txn_repeatable(&request, call) {
-            Ok(_) => Ok(Receipt { key, number: 1, is_used_up: false }),
+            Ok(_) => Ok(Receipt { key, number: 1, doubt: None }),
             // Nobody's item depends on it.
             Err(error) => Err(error.with_outcome(Outcome::NotApplied)),
         }
     }
 
     fn give_back(&self, receipt: Receipt) {
-        if !receipt.is_used_up {
+        if receipt.doubt.is_none() {
             lock(&self.state).unused.push(receipt);
         }
     }

@@ -3,7 +3,7 @@
 use super::{Header, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
 
 const ALARM_LIST: Method = Method::new("maintenance/alarm", Kind::Read, Size::Plain).with_leader();
@@ -109,7 +109,8 @@ impl Client {
     }
 
     /// Disarms alarms: of this member, or with ID 0 of every one; of this type, or with [`AlarmType::None`] of every
-    /// one. Answers those that were disarmed. An error after the first of several leaves the rest armed.
+    /// one. Answers those that were disarmed. An error after the first of several leaves the rest armed, and says so by
+    /// [`Error::may_have_applied`].
     pub fn alarm_disarm(&self, alarm: Alarm, options: &CallOptions) -> Result<AlarmResponse> {
         if alarm.alarm_type == AlarmType::Unlisted {
             return Err(Error::invalid("alarm is none that can be named"));
@@ -131,8 +132,9 @@ impl Client {
                 && armed.alarm_type.name().is_some()
         });
         let mut disarmed = AlarmResponse { header: armed.header, alarms: Vec::new() };
-        for alarm in armed.alarms {
-            let answer = disarm(alarm)?;
+        for (before, alarm) in armed.alarms.into_iter().enumerate() {
+            let failed = |error: Error| if before == 0 { error } else { error.with_outcome(Outcome::Repeatable) };
+            let answer = disarm(alarm).map_err(failed)?;
             disarmed.header = answer.header;
             disarmed.alarms.extend(answer.alarms);
         }

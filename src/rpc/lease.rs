@@ -3,7 +3,7 @@
 use super::{Header, HeaderOnly, Namespace, NoFields, Response, headed};
 use crate::channel::{Channel, Kind, Method, Size};
 use crate::client::{CallOptions, Client};
-use crate::error::{Error, Outcome, Reason, Result};
+use crate::error::{Error, Reason, Result};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Span, Writer};
 use crate::net::Control;
 
@@ -172,14 +172,14 @@ impl Client {
     pub fn lease_grant_new(&self, ttl: i64, id: i64, options: &CallOptions) -> Result<Response<LeaseGrantResponse>> {
         let control = self.control(options);
         let channel = &self.shared.channel;
-        let (answer, may_exist) = channel.call_once(GRANT_NEW_ID, &GrantRequest { id, ttl }, &control);
-        match answer {
-            Err(error) if may_exist && error.reason() == Reason::LeaseExists => {}
-            answer => return answer,
-        }
+        let (answer, doubt) = channel.call_once(GRANT_NEW_ID, &GrantRequest { id, ttl }, &control);
+        let lost = match (answer, doubt) {
+            (Err(error), Some(lost)) if error.reason() == Reason::LeaseExists => lost,
+            (answer, _) => return answer,
+        };
         // The answer that got lost told the time granted.
         let found = channel.call::<LeaseTimeToLiveResponse>(TIME_TO_LIVE, &IdRequest { id, keys: false }, &control);
-        let (arena, lease) = found.map_err(|error| error.with_outcome(Outcome::Unknown))?.into_parts();
+        let (arena, lease) = found.map_err(|error| error.in_doubt_since(lost))?.into_parts();
         if lease.ttl < 0 {
             return Err(Error::LeaseExpired { id });
         }
@@ -189,11 +189,10 @@ impl Client {
     /// Ends a lease and deletes the keys attached to it.
     pub fn lease_revoke(&self, id: i64, options: &CallOptions) -> Result<()> {
         let request = IdRequest { id, keys: false };
-        let (answer, may_be_done) =
-            self.shared.channel.call_once::<HeaderOnly>(REVOKE, &request, &self.control(options));
+        let (answer, doubt) = self.shared.channel.call_once::<HeaderOnly>(REVOKE, &request, &self.control(options));
         match answer {
             // By the request whose answer got lost.
-            Err(error) if may_be_done && error.reason() == Reason::LeaseNotFound => Ok(()),
+            Err(error) if doubt.is_some() && error.reason() == Reason::LeaseNotFound => Ok(()),
             answer => answer.map(drop),
         }
     }

@@ -36,7 +36,7 @@ pub use sys::{resident_bytes, shrink_receive_buffer};
 pub use tagged::{Tag, Tagged, source_name};
 pub use websocket::{Frame, Socket};
 
-use etcdgw::client::{CallOptions, Client, TimeLimit};
+use etcdgw::client::{CallOptions, Client};
 use etcdgw::config::Config;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -148,7 +148,7 @@ pub fn plain() -> CallOptions {
 
 /// Options of a call that may take so long.
 pub fn within(limit: Duration) -> CallOptions {
-    CallOptions { timeout: TimeLimit::After(limit), cancel: None }
+    CallOptions::within(limit)
 }
 
 /// Runs something and tells how long it took.
