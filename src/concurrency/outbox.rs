@@ -99,22 +99,28 @@ impl Outbox {
         self.schedule(is_due);
     }
 
-    /// Tells nothing any more, and drops what belongs to the owner: foreign code may run inside.
+    /// Tells nothing any more, and drops what belongs to the owner: foreign code may run inside. Before the start the
+    /// consumer is gone when this returns.
     pub(crate) fn cancel(self: &Arc<Outbox>) {
-        let is_due = self.close();
-        self.schedule(is_due);
+        let (is_due, was_withheld) = self.close();
+        match &self.outlet {
+            Outlet::Callback { consumer, .. } if is_due && was_withheld => consumer.empty(),
+            _ => self.schedule(is_due),
+        }
     }
 
-    /// The same, but for telling the delivery thread.
-    fn close(&self) -> bool {
+    /// The same, but for telling the delivery thread: whether that must be, and whether it has never heard of this.
+    fn close(&self) -> (bool, bool) {
         let mut untold = (None, None);
+        let mut was_withheld = false;
         let is_due = self.change(|state| {
             state.is_over = true;
+            was_withheld = state.turn == Turn::Withheld;
             state.begin();
             untold = (state.latest.take(), state.last.take());
         });
         self.drop_tag();
-        is_due
+        (is_due, was_withheld)
     }
 
     /// Changes the state. True: the delivery thread must be told.

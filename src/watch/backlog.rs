@@ -108,6 +108,8 @@ pub(super) struct Cancelled {
     pub was_open: bool,
     /// The delivery thread must be told.
     pub is_due: bool,
+    /// It had not been started: the delivery thread has never heard of it.
+    pub was_withheld: bool,
 }
 
 /// An empty one that stays so is not to keep the room of a burst.
@@ -203,7 +205,7 @@ impl Backlog {
         let is_pulled = matches!(self.face, Face::Pull);
         let mut state = lock(&self.state);
         if state.phase == Phase::Over || (state.phase == Phase::Ending && is_pulled) {
-            return Cancelled { was_open: false, is_due: false };
+            return Cancelled { was_open: false, is_due: false, was_withheld: false };
         }
         let was_open = state.phase == Phase::Open;
         let dropped = std::mem::take(&mut state.responses);
@@ -218,14 +220,15 @@ impl Backlog {
             state.responses.push_back(Box::new(response));
             state.phase = Phase::Ending;
         }
-        if state.turn == Turn::Withheld {
+        let was_withheld = state.turn == Turn::Withheld;
+        if was_withheld {
             state.turn = Turn::Idle;
         }
         self.show(&mut state);
         let is_due = self.becomes_due(&mut state);
         self.changed.wake_all(state);
         drop(dropped);
-        Cancelled { was_open, is_due }
+        Cancelled { was_open, is_due, was_withheld }
     }
 
     /// The next response of a pull watch. `None`: waited in vain.

@@ -43,8 +43,14 @@ pub(super) trait Pastime: Send + Sync {
 pub(crate) struct DeliveryGuard(Arc<Delivery>);
 
 impl DeliveryGuard {
-    pub(super) fn new(delivery: Arc<Delivery>) -> DeliveryGuard {
-        DeliveryGuard(delivery)
+    /// Starts a thread.
+    pub(super) fn start() -> Result<DeliveryGuard> {
+        Delivery::start().map(DeliveryGuard)
+    }
+
+    /// Keeps a thread on that may be about to end. `None`: it has ended, or will.
+    pub(super) fn resume(delivery: Arc<Delivery>) -> Option<DeliveryGuard> {
+        if delivery.resume() { Some(DeliveryGuard(delivery)) } else { None }
     }
 
     pub(crate) fn delivery(&self) -> &Arc<Delivery> {
@@ -79,7 +85,9 @@ struct State {
     id: Option<ThreadId>,
     /// Foreign code runs, or may.
     is_busy: bool,
-    /// No client and no watch is left.
+    /// Those that are left. One may be on its way to the end already when the next comes.
+    guards: usize,
+    /// None is left.
     is_stopping: bool,
     /// No foreign code will run any more.
     has_ended: bool,
@@ -96,12 +104,13 @@ impl State {
 const LONGEST_FAREWELL: Duration = Duration::from_millis(100);
 
 impl Delivery {
-    /// Starts the thread.
-    pub(super) fn start() -> Result<Arc<Delivery>> {
+    /// Starts the thread, for one guard.
+    fn start() -> Result<Arc<Delivery>> {
         let delivery = Arc::new(Delivery::default());
         let on_thread = delivery.clone();
         let thread = net::spawn("etcdgw-deliver", move || on_thread.run())?;
         let mut state = lock(&delivery.state);
+        state.guards = 1;
         state.id = Some(thread.thread().id());
         state.thread = Some(thread);
         drop(state);
@@ -195,38 +204,48 @@ impl Delivery {
         self.changed.wait(state, Deadline::NEVER)
     }
 
-    /// Goes on for other watches, where the thread was to end and has not. False: it has, or is about to.
-    pub(super) fn resume(&self) -> bool {
+    /// Goes on for another guard, where the thread was to end and has not. False: it has, or is about to.
+    fn resume(&self) -> bool {
         let mut state = lock(&self.state);
-        if !state.has_ended {
-            state.is_stopping = false;
+        if state.has_ended {
+            return false;
         }
-        !state.has_ended
+        state.guards += 1;
+        state.is_stopping = false;
+        // Whoever stops it no longer waits for its end.
+        self.changed.wake_all(state);
+        true
     }
 
     /// Lets the thread end once nothing is due.
+    #[cfg(test)]
     pub(crate) fn finish(&self) {
         let mut state = lock(&self.state);
         state.is_stopping = true;
         self.alert(state);
     }
 
-    /// Lets the thread end once nothing is due, and waits for that, unless a callback keeps it.
-    pub(super) fn stop(&self) {
-        self.finish();
+    /// With the last guard, lets the thread end once nothing is due, and waits for that, unless a callback keeps it.
+    fn stop(&self) {
         let mut state = lock(&self.state);
-        if state.id == Some(std::thread::current().id()) {
+        state.guards = state.guards.saturating_sub(1);
+        if state.guards > 0 {
             return;
         }
-        if state.is_busy || !state.due.is_empty() {
-            let deadline = Deadline::after(LONGEST_FAREWELL);
-            while !state.has_ended && !deadline.has_passed() {
-                state = self.changed.wait(state, deadline);
-            }
-        } else {
-            state.has_ended = true;
+        let is_own = state.id == Some(std::thread::current().id());
+        state.is_stopping = true;
+        // Decided together with that: nobody resumes what is about to be joined.
+        state.has_ended |= !is_own && !state.is_busy && state.due.is_empty();
+        self.alert(state);
+        if is_own {
+            return;
         }
-        let thread = state.thread.take().filter(|_| state.has_ended);
+        let deadline = Deadline::after(LONGEST_FAREWELL);
+        let mut state = lock(&self.state);
+        while state.is_stopping && !state.has_ended && !deadline.has_passed() {
+            state = self.changed.wait(state, deadline);
+        }
+        let thread = if state.has_ended { state.thread.take() } else { None };
         drop(state);
         if let Some(thread) = thread {
             let _ = thread.join();

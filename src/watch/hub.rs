@@ -86,13 +86,10 @@ impl Hub {
         if let Some(guard) = state.guard.upgrade() {
             return Ok(guard);
         }
-        let running = match state.delivery.upgrade().filter(|earlier| earlier.resume()) {
-            Some(earlier) => earlier,
-            None => Delivery::start()?,
-        };
-        running.occupy(state.helm.clone());
-        state.delivery = Arc::downgrade(&running);
-        let guard = Arc::new(DeliveryGuard::new(running));
+        let resumed = state.delivery.upgrade().and_then(DeliveryGuard::resume);
+        let guard = Arc::new(resumed.map_or_else(DeliveryGuard::start, Ok)?);
+        guard.delivery().occupy(state.helm.clone());
+        state.delivery = Arc::downgrade(guard.delivery());
         state.guard = Arc::downgrade(&guard);
         Ok(guard)
     }

@@ -150,21 +150,29 @@ impl Mailbox {
         }
     }
 
-    /// Ends the watch on behalf of its owner.
+    /// Ends the watch on behalf of its owner. Before the start its consumer is gone when this returns.
     pub(super) fn cancel(self: &Arc<Mailbox>) {
-        let is_due = self.close();
-        self.schedule(is_due);
+        let Cancelled { is_due, was_withheld, .. } = self.close();
+        match &self.outlet {
+            Outlet::Callback(callback) if is_due && was_withheld => self.release(callback),
+            _ => self.schedule(is_due),
+        }
     }
 
     /// The same, but for telling the delivery thread.
-    fn close(&self) -> bool {
+    fn close(&self) -> Cancelled {
         // Before the feeder hears of it, which may report an end of its own.
-        let Cancelled { was_open, is_due } = self.backlog.cancel();
-        if was_open {
+        let cancelled = self.backlog.cancel();
+        if cancelled.was_open {
             self.feeder.is_over(self.watch);
         }
         self.drop_tag();
-        is_due
+        cancelled
+    }
+
+    fn release(&self, callback: &Callback) {
+        callback.consumer.empty();
+        self.backlog.release();
     }
 
     /// The next response of a watch that is asked. `None`: waited in vain.
@@ -226,8 +234,7 @@ impl Deliver for Mailbox {
             Work::Nothing => Delivered::All,
             Work::Deliver(popped) => self.call(callback, self.open(popped)),
             Work::Release => {
-                callback.consumer.empty();
-                self.backlog.release();
+                self.release(callback);
                 Delivered::All
             }
         }

@@ -1,9 +1,9 @@
 //! How responses get to their consumer: callbacks, `next`, the descriptor, and what a slow consumer costs.
 
-use crate::common::{FakeGateway, Gate, LONG, client, put, timed, wait_until};
+use crate::common::{FakeGateway, Gate, LONG, client, put, timed, wait_until, within};
 use crate::support::*;
 use etcdgw::error::Error;
-use etcdgw::watch::WatchKind;
+use etcdgw::watch::{WatchKind, WatchOptions};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,6 +32,35 @@ fn callbacks_begin_only_after_the_start() {
     withheld.start();
     withheld.start();
     early.wait_for_changes(1);
+}
+
+#[test]
+fn a_watch_that_fails_to_begin_has_dropped_its_consumer_whatever_other_callbacks_do() {
+    let gateway = watch_gateway(|number, _, reply| {
+        if number == 0 {
+            reply.stream_head();
+            reply.chunk(CREATED);
+            reply.chunk(puts(&[5]));
+        }
+        reply.hold();
+    });
+    let client = client(gateway.url());
+    let (entered, gate) = (Gate::new(), Gate::new());
+    let (inside, held) = (entered.clone(), gate.clone());
+    let consumer = Box::new(move |_| {
+        inside.open();
+        held.wait();
+    });
+    let slow = client.watch(one(b"k"), consumer).unwrap();
+    slow.start();
+    entered.wait();
+    let owned = Arc::new(());
+    let kept = owned.clone();
+    let options = WatchOptions { call: within(Duration::from_millis(50)), ..one(b"k") };
+    let failed = client.watch(options, Box::new(move |_| drop(kept.clone())));
+    assert!(matches!(failed, Err(Error::Deadline { .. })));
+    assert_eq!(Arc::strong_count(&owned), 1);
+    gate.open();
 }
 
 #[test]

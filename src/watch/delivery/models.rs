@@ -76,6 +76,32 @@ fn what_is_due_while_the_thread_passes_its_time_is_delivered() {
 }
 
 #[test]
+fn a_thread_that_is_resumed_while_its_last_guard_goes_lives_on_until_the_next_has_gone() {
+    loom::model(|| {
+        let (delivery, counted) = (Arc::<Delivery>::default(), Arc::<Counted>::default());
+        assert!(delivery.resume());
+        let delivering = delivery.clone();
+        let runs = thread::spawn(move || delivering.run());
+        let (resuming, counting) = (delivery.clone(), counted.clone());
+        let resumes = thread::spawn(move || {
+            let is_resumed = resuming.resume();
+            if is_resumed {
+                resuming.schedule(counting);
+                assert!(!lock(&resuming.state).has_ended);
+            }
+            is_resumed
+        });
+        delivery.stop();
+        let is_resumed = resumes.join().unwrap();
+        if is_resumed {
+            delivery.stop();
+        }
+        runs.join().unwrap();
+        assert_eq!(counted.0.load(Ordering::SeqCst), usize::from(is_resumed));
+    });
+}
+
+#[test]
 fn a_thread_that_was_refused_its_pastime_tries_it_again_when_it_is_invited() {
     loom::model(|| {
         let (delivery, occupied) = (Arc::<Delivery>::default(), Arc::<Occupied>::default());

@@ -54,11 +54,12 @@ impl Office {
         let clerk =
             Clerk { board: board.clone(), epoll, all_have_callbacks: all_have_callbacks.clone(), turns: sender };
         let helm = Arc::new(Helm::new(board.clone(), Box::new(clerk)));
-        let delivery = Delivery::start().unwrap();
+        let guard = DeliveryGuard::start().unwrap();
+        let delivery = guard.delivery().clone();
         let pastime: Weak<Helm> = Arc::downgrade(&helm);
         delivery.occupy(pastime);
         let thread = net::spawn("etcdgw-watch", move || helm.run()).unwrap();
-        Office { board, all_have_callbacks, turns, guard: DeliveryGuard::new(delivery), thread }
+        Office { board, all_have_callbacks, turns, guard, thread }
     }
 
     /// Leaves a message. Answers the thread that takes it.
