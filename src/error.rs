@@ -152,6 +152,8 @@ pub enum Error {
     VersionDiscovery {
         /// Its URL.
         endpoint: Arc<str>,
+        /// HTTP status of the answer.
+        http_status: u16,
         /// What it answered instead.
         what: String,
     },
@@ -327,7 +329,9 @@ impl Error {
     /// HTTP status of the answer; 0: there was none.
     pub fn http_status(&self) -> u16 {
         match self {
-            Error::Server { http_status, .. } | Error::Protocol { http_status, .. } => *http_status,
+            Error::Server { http_status, .. }
+            | Error::Protocol { http_status, .. }
+            | Error::VersionDiscovery { http_status, .. } => *http_status,
             _ => 0,
         }
     }
@@ -350,7 +354,9 @@ impl Error {
         }
         match self {
             Error::Connect { .. } | Error::Lost { .. } | Error::Deadline { .. } | Error::Conflict { .. } => true,
-            Error::Protocol { http_status, .. } => matches!(http_status, 502..=504),
+            Error::Protocol { http_status, .. } | Error::VersionDiscovery { http_status, .. } => {
+                matches!(http_status, 502..=504)
+            }
             Error::Server { code, reason, message, .. } => {
                 use Reason::{LeaderChanged, NoLeader, NotLeader, Timeout, TooManyRequests};
                 // Cancelled by the server, that is, since the caller's own wish is another error.

@@ -166,7 +166,7 @@ impl Attempt<'_> {
 
     pub(super) fn version_of(&self, http_status: u16, body: &mut [u8]) -> Result<ServerVersion> {
         let url = &self.endpoint.url;
-        let undiscovered = |what| Error::VersionDiscovery { endpoint: url.clone(), what };
+        let undiscovered = |what| Error::VersionDiscovery { endpoint: url.clone(), http_status, what };
         if http_status != 200 {
             let quoted = http::excerpt(body);
             return Err(undiscovered(format!("GET /version gives HTTP status {http_status}, {quoted}")));

@@ -99,18 +99,20 @@ impl Lock {
     pub fn release(&self, call: &CallOptions) -> Result<bool> {
         let until = self.client.deadline(call.timeout);
         let held = *lock(&self.held);
-        let released = self.delete(held, &Bounds::new(&self.client, until.remaining(), call))?;
+        let deleted = self.delete(held, &Bounds::new(&self.client, until.remaining(), call))?;
         let mut now_held = lock(&self.held);
         if *now_held == held {
             *now_held = None;
         }
         drop(now_held);
-        if let Some(held) = held {
+        // Taken here, or by another handle of this owner.
+        let lease = held.map(|held| held.lease).or(deleted.lease).filter(|lease| *lease != 0);
+        if let Some(lease) = lease {
             let left = until.remaining().map_or(limits::FAREWELL_TIMEOUT, |left| left.min(limits::FAREWELL_TIMEOUT));
             self.client
-                .give_lease_back(held.lease, &CallOptions { cancel: call.cancel.clone(), ..CallOptions::within(left) });
+                .give_lease_back(lease, &CallOptions { cancel: call.cancel.clone(), ..CallOptions::within(left) });
         }
-        Ok(released)
+        Ok(deleted.was_there)
     }
 
     /// Starts the time of the hold anew. Answers its seconds.
@@ -200,8 +202,8 @@ impl Lock {
     }
 
     /// Deletes the key of this owner. What became of a request without an answer is looked up.
-    fn delete(&self, held: Option<Held>, bounds: &Bounds<'_>) -> Result<bool> {
-        let delete = DeleteRangeRequest::new(Keys::one(&self.key));
+    fn delete(&self, held: Option<Held>, bounds: &Bounds<'_>) -> Result<Deleted> {
+        let delete = DeleteRangeRequest { prev_kv: true, ..DeleteRangeRequest::new(Keys::one(&self.key)) };
         let own = held.map(|held| self.condition(CompareTarget::CreateRevision(held.revision)));
         let value = self.condition(CompareTarget::Value(Cow::Borrowed(self.uuid.as_bytes())));
         let request = TxnRequest {
@@ -212,7 +214,13 @@ impl Lock {
         let mut doubt: Option<Error> = None;
         loop {
             let error = match self.client.txn(&request, &bounds.request()) {
-                Ok(response) => return Ok(response.succeeded || doubt.is_some()),
+                Ok(response) => {
+                    let lease = match response.results.first() {
+                        Some(TxnResult::DeleteRange(deleted)) => deleted.prev_kvs.first().map(|kv| kv.lease),
+                        _ => None,
+                    };
+                    return Ok(Deleted { was_there: response.succeeded || doubt.is_some(), lease });
+                }
                 Err(error) => error,
             };
             let error = match doubt.take() {
@@ -226,7 +234,7 @@ impl Lock {
             let lost = doubt.insert(error);
             match bounds.persist(|| self.is_acquired(&bounds.request())) {
                 Ok(true) => {}
-                Ok(false) => return Ok(true),
+                Ok(false) => return Ok(Deleted { was_there: true, lease: None }),
                 Err(error) => return Err(error.in_doubt_since(lost.clone())),
             }
             bounds.pause().map_err(|stopped| stopped.in_doubt_since(lost.clone()))?;
@@ -246,6 +254,13 @@ enum Attempt {
         revision: i64,
         at: i64,
     },
+}
+
+/// What a release has found.
+struct Deleted {
+    was_there: bool,
+    /// That the key hung on, as far as that was told.
+    lease: Option<i64>,
 }
 
 /// A random one, in Python's form. etcd3gw's are of version 1, which tells the machine and the time.

@@ -50,7 +50,8 @@ impl Decode for LeaseGrantResponse {
             }
             Ok(())
         })?;
-        Ok(response)
+        // With the ID 0 a key would be put on no lease.
+        if response.id == 0 { Err(reader.expected("the ID of a lease")) } else { Ok(response) }
     }
 }
 

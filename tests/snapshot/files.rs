@@ -4,6 +4,7 @@ use crate::common::{Gate, LONG, TempDir, client, plain, wait_until};
 use crate::support::*;
 use etcdgw::error::Error;
 use etcdgw::rpc::snapshot::SnapshotRequest;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -137,6 +138,12 @@ fn a_path_that_can_not_be_written_is_told_before_anything_is_asked_for() {
     let client = client(gateway.url());
     let dir = TempDir::new("snapshot");
     assert_file_error(&save(&client, dir.path()).unwrap_err(), dir.path(), "directory");
+    let socket = dir.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    assert_file_error(&save(&client, &socket).unwrap_err(), &socket, "no file");
+    assert!(UnixStream::connect(&socket).is_ok());
+    drop(listener);
+    fs::remove_file(&socket).unwrap();
     let missing = dir.path().join("missing/etcd.db");
     assert_file_error(&save(&client, &missing).unwrap_err(), &dir.path().join("missing/etcd.db.part"), "No such file");
     for none in ["", "/", "..", "folder/"] {

@@ -9,31 +9,31 @@ use std::path::Path;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// The certificates, at least one; `what` they are is for the error.
-pub(super) fn certificates(pem: &Pem, what: &str) -> Result<Vec<CertificateDer<'static>>> {
+/// The certificates, at least one; `what` they are, and how PEM in memory is named, is for the error.
+pub(super) fn certificates(pem: &Pem, what: &str, name: &str) -> Result<Vec<CertificateDer<'static>>> {
     let bytes = read(pem)?;
     let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<std::result::Result<Vec<_>, _>>();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) if bytes.is_empty() => Err(problem(pem, format!("it is empty, where {what} is wanted"))),
-        Ok(_) => Err(problem(pem, format!("no certificate in it, where {what} is wanted"))),
-        Err(error) => Err(problem(pem, format!("{what} can't be read: {error}"))),
+        Ok(_) if bytes.is_empty() => Err(problem(pem, name, format!("it is empty, where {what} is wanted"))),
+        Ok(_) => Err(problem(pem, name, format!("no certificate in it, where {what} is wanted"))),
+        Err(error) => Err(problem(pem, name, format!("{what} can't be read: {error}"))),
     }
 }
 
 /// A private key in PKCS#1, PKCS#8 or SEC1; wiped from memory when dropped.
-pub(super) fn private_key(pem: &Pem) -> Result<Zeroizing<PrivateKeyDer<'static>>> {
+pub(super) fn private_key(pem: &Pem, name: &str) -> Result<Zeroizing<PrivateKeyDer<'static>>> {
     let bytes = read(pem)?;
     if bytes.is_empty() {
-        return Err(problem(pem, "it is empty, where a private key is wanted".to_owned()));
+        return Err(problem(pem, name, "it is empty, where a private key is wanted".to_owned()));
     }
     // "BEGIN ENCRYPTED PRIVATE KEY", or "Proc-Type: 4,ENCRYPTED" in one that OpenSSL wrote in its old way.
     if memchr::memmem::find(&bytes, b"ENCRYPTED").is_some() {
         let what = "the private key is encrypted: decrypt it, for example with `openssl pkey -in … -out …`";
-        return Err(problem(pem, what.to_owned()));
+        return Err(problem(pem, name, what.to_owned()));
     }
     let key = PrivateKeyDer::from_pem_slice(&bytes);
-    key.map(Zeroizing::new).map_err(|error| problem(pem, format!("no private key can be read: {error}")))
+    key.map(Zeroizing::new).map_err(|error| problem(pem, name, format!("no private key can be read: {error}")))
 }
 
 fn read(pem: &Pem) -> Result<Zeroizing<Vec<u8>>> {
@@ -44,10 +44,10 @@ fn read(pem: &Pem) -> Result<Zeroizing<Vec<u8>>> {
     read.map(Zeroizing::new)
 }
 
-fn problem(pem: &Pem, what: String) -> Error {
+fn problem(pem: &Pem, name: &str, what: String) -> Error {
     match pem {
         Pem::File(path) => file_error(path, io::Error::new(io::ErrorKind::InvalidData, what)),
-        Pem::Memory(_) => Error::invalid(what),
+        Pem::Memory(_) => Error::invalid(format!("{name}: {what}")),
     }
 }
 

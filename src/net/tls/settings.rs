@@ -40,8 +40,8 @@ pub(super) fn build(config: &TlsConfig) -> Result<ClientConfig> {
 /// By hand, since rustls' own way leaves the key behind in memory.
 fn certified_key(cert: &Pem, key: &Pem) -> Result<CertifiedKey> {
     let problem = |error: &TlsError| Error::invalid(pair_problem(error, cert, key));
-    let chain = certificates(cert, "the client certificate")?;
-    let key_der = private_key(key)?;
+    let chain = certificates(cert, "the client certificate", "cert_pem")?;
+    let key_der = private_key(key, "key_pem")?;
     let signing = ring::sign::any_supported_type(&key_der).map_err(|error| problem(&error))?;
     let certified = CertifiedKey::new(chain, signing);
     match certified.keys_match() {
@@ -62,7 +62,7 @@ fn roots(ca_cert: Option<&Pem>) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     match ca_cert {
         Some(pem) => {
-            for certificate in certificates(pem, "the CA certificate")? {
+            for certificate in certificates(pem, "the CA certificate", "ca_cert_pem")? {
                 let added = roots.add(certificate);
                 added.map_err(|error| {
                     Error::invalid(format!("{} holds no usable CA certificate: {error}", name_of(pem, "ca_cert_pem")))

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::net;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -35,8 +35,8 @@ impl PartFile {
         let mut name = name.ok_or_else(|| Error::invalid(format!("path names no file: {path:?}")))?.to_owned();
         name.push(".part");
         let part = path.with_file_name(name);
-        if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-            return Err(failed(path, io::Error::from_raw_os_error(libc::EISDIR)));
+        if let Ok(found) = fs::symlink_metadata(path) {
+            check_replaceable(&found).map_err(|error| failed(path, error))?;
         }
         let file = open_locked(&part).map_err(|error| failed(&part, error))?;
         let created = PartFile { file, part, path: path.to_owned(), unsynced: 0, is_complete: false };
@@ -79,6 +79,15 @@ impl Drop for PartFile {
             // Still locked: nobody else has taken it over.
             let _ = fs::remove_file(&self.part);
         }
+    }
+}
+
+/// A device, a FIFO or a socket that got in the way by a slip, and for root so easily, would be lost.
+fn check_replaceable(found: &Metadata) -> io::Result<()> {
+    match found.file_type() {
+        kind if kind.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        kind if kind.is_file() || kind.is_symlink() => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::AlreadyExists, "something is there that is no file")),
     }
 }
 
