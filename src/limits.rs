@@ -98,6 +98,9 @@ pub const UPGRADE_PATIENCE: Duration = Duration::from_secs(3);
 /// WebSockets lost one after another before any of them has carried a message, until their endpoint is used without.
 pub const MAX_MUTE_SOCKETS: u32 = 5;
 
+/// How long a watch that could not keep up has a connection of its own after that.
+pub const WATCH_APART: Duration = Duration::from_secs(60);
+
 /// How long an endpoint without a WebSocket that works is used without one: it may be replaced by one that has it.
 pub const WEBSOCKET_RETRY: Duration = Duration::from_secs(300);
 

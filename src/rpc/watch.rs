@@ -211,11 +211,12 @@ impl WatchMessage {
     }
 
     /// The `watch_id` of a whole message that is decoded later, where nearly every server writes it: behind a header
-    /// without objects in it, which is all that is looked at. `None`: that is not how it is written.
+    /// without objects in it, which is all that is looked at. With it comes what follows it. `None`: that is not how it is
+    /// written.
     ///
     /// These bytes stand in no string, where quotes are escaped. A brace in a string of the header can't be taken for
     /// the header's end either: the next quote would end that string, and be followed by a name.
-    pub(crate) fn plain_id(message: &[u8]) -> Option<i64> {
+    pub(crate) fn plain_id(message: &[u8]) -> Option<(i64, &[u8])> {
         /// 64 bits hold every number of so many digits.
         const DIGITS: usize = 18;
         let header = message.strip_prefix(br#"{"result":{"header":{"#)?;
@@ -225,7 +226,7 @@ impl WatchMessage {
         for (count, byte) in rest.iter().take(DIGITS + 1).enumerate() {
             match byte {
                 b'0'..=b'9' if count < DIGITS => id = id * 10 + i64::from(byte - b'0'),
-                b'"' if count > 0 => return Some(id),
+                b'"' if count > 0 => return Some((id, rest.get(count + 1..)?)),
                 _ => return None,
             }
         }
@@ -257,7 +258,7 @@ mod tests {
         let mut arena = line.as_bytes().to_vec();
         let found = frames::peek(&mut arena, 0..line.len(), WatchMessage::peek_id);
         assert_eq!(arena, line.as_bytes(), "it can still be decoded");
-        if let Some(id) = WatchMessage::plain_id(line.as_bytes()) {
+        if let Some((id, _)) = WatchMessage::plain_id(line.as_bytes()) {
             assert_eq!(found.as_ref().ok(), Some(&Some(id)), "{line}");
         }
         found
@@ -304,7 +305,7 @@ mod tests {
             for replaced in [0, 1] {
                 let mut bytes = [&message[..at], &[byte], &message[at + replaced..]].concat();
                 let length = bytes.len();
-                let Some(id) = WatchMessage::plain_id(&bytes) else { continue };
+                let Some((id, _)) = WatchMessage::plain_id(&bytes) else { continue };
                 let decoded =
                     frames::message(&mut bytes, 0..length, |reader| WatchMessage::decode(reader, &mut Vec::new()));
                 let Ok(Ok(decoded)) = decoded else { continue };

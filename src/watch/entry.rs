@@ -11,6 +11,7 @@ use crate::gateway::frames::Frames;
 use crate::rpc::watch::WatchRequest;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
 
 /// What a watch begins with.
 pub(super) struct Start {
@@ -56,6 +57,11 @@ pub(super) struct Entry {
     pub requests_before: u64,
     /// How often a server has confirmed it.
     pub creations: u64,
+    /// Its consumer could not take all that came.
+    pub was_full: bool,
+    /// It has a stream although there is a WebSocket, since it is owed more than the others are to wait for: since when, or
+    /// since its consumer last could not take all.
+    pub apart_since: Option<Instant>,
 }
 
 /// How the messages of a watch get here.
@@ -94,8 +100,15 @@ impl Entry {
             asks_progress: false,
             requests_before: 0,
             creations: 0,
+            was_full: false,
+            apart_since: None,
         };
         (start.watch, entry)
+    }
+
+    /// Whether it may be owed what has happened before it is created.
+    pub(super) fn is_owed_history(&self) -> bool {
+        self.account.is_confirmed() || self.request.start_revision != 0
     }
 
     /// Whether the caller who started it hears of what goes wrong.

@@ -6,10 +6,11 @@ use crate::gateway::frames::{self, Frames};
 use crate::gateway::http::{ARENAS, Cause};
 use crate::gateway::json::{Encode, Reader, Writer};
 use crate::gateway::websocket::{Received, WebSocket};
+use crate::limits;
 use crate::rpc::Header;
 use crate::rpc::watch::{NO_WATCH, WatchCancel, WatchCreate, WatchMessage, WatchProgress};
 use crate::spare;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +32,12 @@ pub(super) struct SharedSocket {
     watches: HashMap<i64, u64>,
     /// Creates that the server has not answered yet, in their order, which is the order of its answers.
     unanswered: VecDeque<(i64, Instant)>,
-    /// When the last of them was answered; they may be so many that all take long.
+    /// Cancels that the server has not answered yet.
+    leaving: HashSet<i64>,
+    last_cancel: Instant,
+    /// More fragments of a message are to come, of a watch that is here or has left.
+    pub is_amid_fragments: bool,
+    /// When the last create was answered; they may be so many that all take long.
     last_answer: Instant,
     last_id: i64,
     /// Ticks between which nothing has arrived.
@@ -59,6 +65,8 @@ pub(super) struct Turn {
     pub progress: Option<Header>,
     /// There is more.
     pub has_more: bool,
+    /// The server is no longer [engaged](SharedSocket::is_engaged).
+    pub has_come_free: bool,
 }
 
 /// Where in a turn the messages of each `watch_id` are put.
@@ -97,6 +105,9 @@ impl SharedSocket {
             require_leader,
             watches: HashMap::new(),
             unanswered: VecDeque::new(),
+            leaving: HashSet::new(),
+            last_cancel: Instant::now(),
+            is_amid_fragments: false,
             last_answer: Instant::now(),
             last_id: 0,
             silent_ticks: 0,
@@ -137,7 +148,16 @@ impl SharedSocket {
         if self.watches.remove(&id).is_none() {
             return Ok(());
         }
+        self.leaving.insert(id);
+        self.last_cancel = Instant::now();
         self.send(&WatchCancel { watch_id: id })
+    }
+
+    /// Whether the server is in the midst of something large. It sends one thing after another, and what it finds for a watch
+    /// before it has told that this is created it keeps, and then sends as one message, whatever its size: it makes no
+    /// fragments of that (etcd's `sendLoop`, server/etcdserver/api/v3rpc/watch.go).
+    pub(super) fn is_engaged(&self) -> bool {
+        self.is_amid_fragments || !self.leaving.is_empty()
     }
 
     /// Asks how far the watches have come. The server answers once all of them have caught up, or not at all.
@@ -170,6 +190,10 @@ impl SharedSocket {
             let what = "it has stopped answering".to_owned();
             return Err(self.error(Cause::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))));
         }
+        // The cancel of a watch that it no longer knows it leaves unanswered.
+        if !self.is_amid_fragments && self.last_cancel.elapsed() > limits::DEFAULT_TIMEOUT {
+            self.leaving.clear();
+        }
         self.is_unsent = true;
         self.socket.ping().map_err(|cause| self.error(cause))
     }
@@ -183,6 +207,13 @@ impl SharedSocket {
 
     /// Takes what has arrived, up to a turn's worth. An error comes after what arrived before it.
     pub(super) fn receive(&mut self) -> (Turn, Result<()>) {
+        let was_engaged = self.is_engaged();
+        let (mut turn, received) = self.take_turn();
+        turn.has_come_free = was_engaged && !self.is_engaged();
+        (turn, received)
+    }
+
+    fn take_turn(&mut self) -> (Turn, Result<()>) {
         let (mut turn, mut places) = (Turn::default(), Places::default());
         let mut bytes = 0;
         while bytes < TURN_BYTES {
@@ -207,13 +238,17 @@ impl SharedSocket {
 
     /// Puts a message with the others of its watch.
     fn sort(&mut self, message: &[u8], turn: &mut Turn, places: &mut Places) -> Result<()> {
-        let id = match WatchMessage::plain_id(message) {
-            Some(id) => id,
+        let (id, follows) = match WatchMessage::plain_id(message) {
+            Some(plain) => plain,
             None => match self.addressee(message, turn)? {
-                Some(id) => id,
+                Some(id) => (id, &[][..]),
                 None => return Ok(()),
             },
         };
+        self.is_amid_fragments = follows.starts_with(br#","fragment":true"#);
+        if follows.starts_with(br#","canceled":true"#) {
+            self.leaving.remove(&id);
+        }
         let last = places.find(id).and_then(|place| turn.batches.get_mut(place)).map(|(_, frames)| frames);
         if let Some(frames) = last.filter(|frames| frames.arena.len() + message.len() <= MERGED_BYTES) {
             frames.push(message);
@@ -244,8 +279,12 @@ impl SharedSocket {
         if message.created && message.canceled {
             self.has_spoken = true;
             self.last_answer = Instant::now();
+            let refused = self.unanswered.pop_front().map(|(id, _)| id);
+            if let Some(id) = &refused {
+                self.leaving.remove(id);
+            }
             // It stays on the connection until it is taken off as any other.
-            return Ok(self.unanswered.pop_front().map(|(id, _)| id));
+            return Ok(refused);
         }
         if message.is_progress() {
             self.progress_answers += 1;

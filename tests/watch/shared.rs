@@ -88,6 +88,31 @@ fn a_refused_create_is_told_from_the_others_by_its_place() {
 }
 
 #[test]
+fn a_watch_that_may_be_owed_much_is_created_once_the_server_is_done_with_what_it_sends() {
+    let is_amid = Gate::new();
+    let amid = is_amid.clone();
+    let gateway = sharing(move |_, socket| {
+        let [first] = creates(socket);
+        socket.created(first, 9);
+        socket.fragment(first, &[5]);
+        socket.ping(b"read");
+        while socket.frame().is_some_and(|frame| frame.payload != b"read") {}
+        amid.open();
+        let early = socket.message_within(Duration::from_millis(100));
+        assert_eq!(early, None);
+        socket.puts(first, &[6]);
+        serve(socket);
+    });
+    let client = client(gateway.url());
+    let [first] = open(&client);
+    is_amid.wait();
+    let [second] = open(&client);
+    assert_eq!(take(&first, 2), ["5", "6"]);
+    assert_eq!(values(&next(&second).changes), ["5"]);
+    assert_eq!((upgrades(&gateway), streams(&gateway)), (1, 0));
+}
+
+#[test]
 fn a_watch_is_cancelled_while_its_create_is_unanswered_and_what_comes_of_it_is_ignored() {
     for is_refused in [false, true] {
         let are_there = Gate::new();

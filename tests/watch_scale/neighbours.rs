@@ -153,6 +153,38 @@ fn stop_one_of_many(version: &str) {
     wait_until(LONG, || seen.load(Ordering::SeqCst) == told(COUNT + 1));
 }
 
+/// What a server has found for a watch before it could tell that this is created comes as one message: here it is all
+/// that was written, with the JSON around it.
+fn pause_amid_a_long_history(version: &str) {
+    let etcd = Etcd::start(version);
+    let writing = client(&etcd.url());
+    let revisions = pile_up(&writing, |_| {});
+    let settings = Config { watch_buffer_bytes: BUFFER, ..config(&etcd.url()) };
+    let watching = Client::new(settings).unwrap();
+    let other = watching.watch_open(options(b"small/")).unwrap();
+    let before = resident_bytes(std::process::id());
+    let from_the_first = WatchRequest { start_revision: revisions[0], ..options(b"large/").request };
+    let paused = watching.watch_open(WatchOptions::new(from_the_first)).unwrap();
+    // By now it has all that it may hold; the server goes on sending what it had begun to.
+    wait_until(LONG, || etcd.metric("etcd_debugging_mvcc_watcher_total") as usize == 1);
+    let (mut told, mut peak) = (Vec::new(), before);
+    while told.len() < COUNT {
+        let response = paused.next(Some(LONG)).unwrap().expect("more is to come");
+        told.extend(response.events.iter().map(|event| event.kv.mod_revision));
+        peak = peak.max(resident_bytes(std::process::id()));
+    }
+    assert_eq!(told, revisions);
+    assert!(peak - before < ROOM, "etcd {version}: {} bytes more", peak - before);
+    let last = [put_revision(&writing, b"small/", b"")];
+    assert_eq!(read(&other, &last).0, last);
+}
+
+#[test]
+fn a_consumer_that_pauses_amid_a_long_history_costs_no_more_than_it_may() {
+    let _alone = alone();
+    sharing_versions().iter().for_each(|version| pause_amid_a_long_history(version));
+}
+
 #[test]
 fn one_of_two_hundred_watches_that_stops_is_cancelled_at_the_server_and_comes_back_exactly() {
     let _alone = alone();

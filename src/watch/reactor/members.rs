@@ -109,6 +109,8 @@ impl Reactor {
             let require_leader = socket.require_leader;
             self.distrust(&endpoint, require_leader);
             self.lose_socket(key, &self.silence_of(&endpoint));
+        } else if !socket.is_engaged() {
+            self.create_held_back(key);
         }
     }
 

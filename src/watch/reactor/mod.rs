@@ -97,6 +97,8 @@ enum Timer {
     },
     /// A watch that rests, or whose stream should have confirmed it by then.
     Watch(u64),
+    /// A watch that is apart from the others.
+    Apart(u64),
     /// The liveness of a socket.
     Socket(u64),
     /// Whether a progress request of a socket was answered, so long after it.
@@ -232,6 +234,7 @@ impl Reactor {
         match timer {
             Timer::Route { require_leader } => self.wake_route(require_leader),
             Timer::Watch(watch) => self.wake_watch(watch),
+            Timer::Apart(watch) => self.rejoin(watch),
             Timer::Socket(key) => self.tick_socket(key),
             Timer::Answer { socket, after } => self.repeat_progress_request(socket, after),
             Timer::Progress(key) => self.ask_progress_of(key),
@@ -282,6 +285,8 @@ impl Reactor {
         self.set_aside(watch);
         if let Some(entry) = self.watches.get_mut(&watch) {
             entry.link = Link::Full;
+            entry.was_full = true;
+            entry.apart_since = entry.apart_since.map(|_| Instant::now());
         }
     }
 

@@ -16,6 +16,7 @@ use crate::watch::socket::SharedSocket;
 use crate::watch::stream::OwnStream;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The ways of watches that require a leader, and of those that don't: these may stay with a member that the others
 /// leave, and share no connection with them.
@@ -64,9 +65,10 @@ impl Reactor {
     /// Puts a watch that is due on a connection, or sees to it that there will be one.
     pub(super) fn place(&mut self, watch: u64) {
         let Some(entry) = self.watches.get(&watch).filter(|entry| matches!(entry.link, Link::Due)) else { return };
-        let require_leader = entry.require_leader;
+        let (require_leader, is_apart) = (entry.require_leader, entry.apart_since.is_some());
         self.settle(require_leader);
         match self.routes.of(require_leader).state {
+            State::Socket(_) if is_apart => self.begin_stream(watch),
             State::Socket(key) => self.create(watch, key),
             State::Streams => self.begin_stream(watch),
             State::Unknown => self.open_socket(require_leader),
@@ -243,11 +245,11 @@ impl Reactor {
         }
     }
 
-    /// The confirmed watches of a route that have streams of their own.
+    /// The confirmed watches of a route that have streams of their own for want of a WebSocket.
     fn streams(&self, require_leader: bool) -> Vec<u64> {
         let streams = self.watches.iter().filter(|(_, entry)| {
             let is_confirmed = matches!(entry.link, Link::Own(_)) && entry.account.is_created();
-            is_confirmed && entry.require_leader == require_leader
+            is_confirmed && entry.require_leader == require_leader && entry.apart_since.is_none()
         });
         streams.map(|(watch, _)| *watch).collect()
     }
@@ -269,6 +271,20 @@ impl Reactor {
             return self.replace_socket(key);
         }
         let (Some(entry), Some(socket)) = (self.watches.get_mut(&watch), self.sockets.get_mut(&key)) else { return };
+        if entry.is_owed_history() && socket.is_engaged() {
+            if socket.is_idle() {
+                // Nobody needs it: its server is to stop what it sends to nobody.
+                return self.replace_socket(key);
+            }
+            // What the server sends may well be this one's own, and would be sent again as often as its consumer pauses.
+            if entry.was_full && socket.is_amid_fragments && self.settings.websocket != WebSocketUse::Always {
+                entry.apart_since = Some(Instant::now());
+                self.timers.set(limits::WATCH_APART, Timer::Apart(watch));
+                return self.begin_stream(watch);
+            }
+            entry.link = Link::Due;
+            return;
+        }
         entry.account.belong_to(self.channel.cluster_id());
         entry.backoff.begin();
         let (request, start_revision) = (&*entry.request, entry.account.next_revision());
@@ -280,6 +296,13 @@ impl Reactor {
                 self.unsent.push(key);
             }
             Err(error) => self.lose_socket(key, &error),
+        }
+    }
+
+    /// The server of a socket has time again for watches that are owed much.
+    pub(super) fn create_held_back(&mut self, key: u64) {
+        if let Some(socket) = self.sockets.get(&key) {
+            self.place_all(socket.require_leader);
         }
     }
 
@@ -416,6 +439,21 @@ impl Reactor {
             entry.link = Link::Resting;
             let pause = entry.backoff.pause();
             self.timers.set(pause, Timer::Watch(watch));
+        }
+    }
+
+    /// Lets a watch that is apart from the others be with them again, once its consumer has kept up for a while.
+    pub(super) fn rejoin(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        let Some(since) = entry.apart_since else { return };
+        let left = limits::WATCH_APART.saturating_sub(since.elapsed());
+        if !left.is_zero() {
+            return self.timers.set(left, Timer::Apart(watch));
+        }
+        (entry.apart_since, entry.was_full) = (None, false);
+        if matches!(entry.link, Link::Own(_)) {
+            self.set_aside(watch);
+            self.place(watch);
         }
     }
 

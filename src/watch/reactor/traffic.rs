@@ -36,6 +36,9 @@ impl Reactor {
         if let Some(header) = turn.progress {
             self.progress(key, header);
         }
+        if turn.has_come_free {
+            self.create_held_back(key);
+        }
         if let Err(error) = received {
             self.break_socket(key, &error);
         }
