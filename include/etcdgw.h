@@ -380,7 +380,7 @@
 /** The connection is lost; the watch goes on by itself. */
 #define ETCDGW_WATCH_DISCONNECTED 3
 
-/** The watch is connected again, and has missed nothing. */
+/** The watch is connected again. It has missed nothing, unless its end follows, which says what. */
 #define ETCDGW_WATCH_RESUMED 4
 
 /** The last response of a watch, with the reason. */
@@ -621,7 +621,10 @@ typedef struct etcdgw_client_options {
   const char *password;
   /** A token issued elsewhere, in place of user and password. It is used as it is and never refreshed. */
   const char *token;
-  /** PEM file with the authorities to trust for `https`; NULL: the system's. */
+  /**
+   * PEM file with the authorities to trust for `https`; NULL: the system's. Keys on P-256 and P-384, RSA and Ed25519 are
+   * known, those on P-521 are not.
+   */
   const char *ca_cert_file;
   /** PEM file with the client's certificate chain. */
   const char *cert_file;
@@ -666,7 +669,7 @@ typedef struct etcdgw_client_options {
   int64_t watch_liveness_ms;
   /** The largest answer taken; 0: 1 GiB. */
   int64_t max_response_bytes;
-  /** 1: takes any certificate of the server. For tests. */
+  /** 1: takes any certificate of the server, that of `etcd --auto-tls` too. For tests. */
   int32_t tls_insecure_skip_verify;
   /**
    * How often a call may be tried again; -1: never. 0: on each endpoint once, and as long as time is left where the
@@ -1073,7 +1076,10 @@ typedef struct etcdgw_watch_options {
   int32_t report_connection;
   /** 1: stays with a member that has lost its leader. */
   int32_t no_require_leader;
-  /** 1: the call returns at once, and a refusal comes as `ETCDGW_WATCH_ENDED`. */
+  /**
+   * 1: the call returns at once, and a refusal comes as `ETCDGW_WATCH_ENDED`. Nothing bounds the confirmation then: it
+   * comes when there is a server again.
+   */
   int32_t no_wait_created;
 } etcdgw_watch_options;
 
@@ -2539,7 +2545,7 @@ int64_t etcdgw_mirror_age_ms(const struct etcdgw_mirror *mirror);
 void etcdgw_mirror_free(struct etcdgw_mirror *mirror);
 
 /**
- * Keeps a lease alive: renews it now, and from then on whenever a third of the time granted has passed, over lost
+ * Keeps a lease alive: renews it now, unless this client has just been granted it, and from then on whenever a third of the time granted has passed, over lost
  * connections and on other members, until it is freed.
  *
  * `options` may be NULL. `callback`: told of every renewal and of the loss; NULL: `options.queue` is, or without one

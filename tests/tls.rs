@@ -89,6 +89,16 @@ fn a_certificate_for_another_name_is_refused_unless_that_name_is_the_one_asked_f
 }
 
 #[test]
+fn a_server_that_has_made_its_own_certificate_is_taken_where_any_is() {
+    for version in versions() {
+        let options = EtcdOptions { flags: vec!["--auto-tls".to_owned()], tls: true, host: None };
+        let etcd = Etcd::start_with(&version, options);
+        works(&etcd.url(), TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() });
+        tls_error(&etcd.url(), TlsConfig::default());
+    }
+}
+
+#[test]
 fn an_ipv6_literal_is_the_name_of_its_certificate() {
     let certificates = Certificates::new();
     let etcd = serve(versions().last().unwrap(), &certificates, &["::1", "127.0.0.1"], false, "[::1]");

@@ -42,7 +42,8 @@ pub struct etcdgw_client_options {
     pub password: *const c_char,
     /// A token issued elsewhere, in place of user and password. It is used as it is and never refreshed.
     pub token: *const c_char,
-    /// PEM file with the authorities to trust for `https`; NULL: the system's.
+    /// PEM file with the authorities to trust for `https`; NULL: the system's. Keys on P-256 and P-384, RSA and Ed25519 are
+    /// known, those on P-521 are not.
     pub ca_cert_file: *const c_char,
     /// PEM file with the client's certificate chain.
     pub cert_file: *const c_char,
@@ -77,7 +78,7 @@ pub struct etcdgw_client_options {
     pub watch_liveness_ms: i64,
     /// The largest answer taken; 0: 1 GiB.
     pub max_response_bytes: i64,
-    /// 1: takes any certificate of the server. For tests.
+    /// 1: takes any certificate of the server, that of `etcd --auto-tls` too. For tests.
     pub tls_insecure_skip_verify: i32,
     /// How often a call may be tried again; -1: never. 0: on each endpoint once, and as long as time is left where the
     /// trouble is one that passes. A write that may have been done is never sent again.

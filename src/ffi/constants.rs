@@ -158,7 +158,7 @@ pub const ETCDGW_WATCH_EVENTS: i32 = 1;
 pub const ETCDGW_WATCH_PROGRESS: i32 = 2;
 /// The connection is lost; the watch goes on by itself.
 pub const ETCDGW_WATCH_DISCONNECTED: i32 = 3;
-/// The watch is connected again, and has missed nothing.
+/// The watch is connected again. It has missed nothing, unless its end follows, which says what.
 pub const ETCDGW_WATCH_RESUMED: i32 = 4;
 /// The last response of a watch, with the reason.
 pub const ETCDGW_WATCH_ENDED: i32 = 5;

@@ -43,7 +43,8 @@ pub struct etcdgw_watch_options {
     pub report_connection: i32,
     /// 1: stays with a member that has lost its leader.
     pub no_require_leader: i32,
-    /// 1: the call returns at once, and a refusal comes as `ETCDGW_WATCH_ENDED`.
+    /// 1: the call returns at once, and a refusal comes as `ETCDGW_WATCH_ENDED`. Nothing bounds the confirmation then: it
+    /// comes when there is a server again.
     pub no_wait_created: i32,
 }
 option_struct!(etcdgw_watch_options {

@@ -159,7 +159,8 @@ impl Client {
         self.begin_watch(&options, &self.control(&options.call), None, Mailbox::pulled)
     }
 
-    /// Waits for the first changes, within the time that the call's options allow.
+    /// Waits for the first change, and gives it with the others of its revision, within the time that the call's options
+    /// allow.
     pub fn watch_once(&self, options: WatchOptions) -> Result<WatchResponse> {
         let options = WatchOptions { progress_notify: false, report_connection: false, wait_created: true, ..options };
         let control = self.control(&options.call);
@@ -168,7 +169,7 @@ impl Client {
             let response = watch.0.mailbox.next(until_next_look(&control))?;
             match response.map(|response| (response.error.clone(), response)) {
                 Some((Some(error), _)) => return Err(error),
-                Some((None, response)) => return Ok(response),
+                Some((None, response)) => return Ok(response.of_first_revision()),
                 None => check(&self.shared.channel, &control)?,
             }
         }
@@ -183,7 +184,7 @@ impl Client {
     ) -> Result<Watch> {
         options.check()?;
         let (channel, hub) = (&self.shared.channel, &self.shared.hub);
-        check(channel, control)?;
+        channel.check(control)?;
         let engine = hub.engine()?;
         let (watch, feeder) = (engine.next_watch(), engine.board.clone());
         let origin = Origin { feeder, watch, buffers: engine.buffers.clone() };

@@ -69,6 +69,17 @@ impl WatchResponse {
         WatchResponse { compact_revision, error: Some(error), ..response }
     }
 
+    /// The same with no more than its first revision.
+    pub(super) fn of_first_revision(mut self) -> WatchResponse {
+        let Some(first) = self.events.first().map(|event| event.kv.mod_revision) else { return self };
+        let count = self.events.iter().take_while(|event| event.kv.mod_revision == first).count();
+        if count < self.events.len() {
+            self.events.truncate(count);
+            self.resume_revision = first.saturating_add(1);
+        }
+        self
+    }
+
     /// The bytes of a key or value of this response.
     pub fn bytes(&self, span: Span) -> &[u8] {
         span.of(&self.arena)

@@ -232,6 +232,7 @@ fn once_is_the_first_change_or_the_end_of_the_time_limit() {
         let response = client.watch_once(from(prefix(b"events/once/"), revision)).unwrap();
         let said = Said::from(&response);
         assert_eq!((said.kind, &said.changes[0].value[..]), (WatchKind::Events, &b"first"[..]));
+        assert_eq!((said.changes.len(), response.resume_revision), (1, revision + 1), "what came later is left");
 
         let limit = Duration::from_millis(200);
         let options = WatchOptions { call: within(limit), ..prefix(b"events/once/") };
