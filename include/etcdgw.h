@@ -284,7 +284,7 @@
 /** The request is larger than the server takes. */
 #define ETCDGW_REASON_REQUEST_TOO_LARGE 9
 
-/** The database has reached its quota; see etcd's NOSPACE alarm. */
+/** The database has reached its quota; see etcd's NOSPACE alarm. A write that is told so may have been done. */
 #define ETCDGW_REASON_NO_SPACE 10
 
 /** The cluster has no leader. */

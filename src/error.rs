@@ -436,8 +436,8 @@ impl Code {
         Code::ALL.into_iter().find(|code| format!("{code:?}") == name)
     }
 
-    /// Whether the server refuses with this code before it proposes anything. The others are also given when a proposal
-    /// was made and its fate is not known: a timeout, a lost leader, a stopping server.
+    /// Whether the server refuses with this code before it proposes anything, but for [`Reason::NoSpace`]. The others are
+    /// also given when a proposal was made and its fate is not known: a timeout, a lost leader, a stopping server.
     pub(crate) fn refuses(self) -> bool {
         !matches!(
             self,

@@ -50,7 +50,7 @@ const CASES: &[(&str, Told)] = &[
     ("err-member-notfound", Server(Code::NotFound, Reason::MemberNotFound, false)),
     ("err-member-notlearner", Server(Code::FailedPrecondition, Reason::Learner, false)),
     ("err-moveleader", Server(Code::FailedPrecondition, Reason::Other, false)),
-    ("err-nospace", Server(Code::ResourceExhausted, Reason::NoSpace, false)),
+    ("err-nospace", Server(Code::ResourceExhausted, Reason::NoSpace, true)),
     ("err-permission-denied", Server(Code::PermissionDenied, Reason::Other, false)),
     ("err-proclaim", Server(Code::Unknown, Reason::NotLeader, true)),
     ("err-put-unknown-lease", Server(Code::NotFound, Reason::LeaseNotFound, false)),

@@ -11,6 +11,7 @@
 //! | a proxy's 502, 503 or 504                          | elsewhere                         | ends the call     |
 //! | no answer that is HTTP, as from a port for gRPC    | elsewhere                         | ends the call     |
 //! | an answer from another cluster                     | elsewhere                         | ends the call     |
+//! | no space, which may be said of what was executed   | ends the call                     | ends the call     |
 //! | refused for good; the call's own limit, its end    | ends the call                     | ends the call     |
 //!
 //! What the server does once only ([`Kind::Once`]) goes on as a read does, and later where that goes elsewhere: its

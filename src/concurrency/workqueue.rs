@@ -197,6 +197,8 @@ impl WorkQueue {
                 Err(error) => error,
             };
             let is_wish = matches!(error, Error::Cancelled { .. } | Error::Closed { .. });
+            // That lasts until somebody makes room.
+            let lacks_space = error.reason() == Reason::NoSpace;
             // Once in doubt, always in doubt.
             let error = match receipt.doubt.take() {
                 None => error,
@@ -206,7 +208,7 @@ impl WorkQueue {
                 return Err(error);
             }
             let doubt = receipt.doubt.insert(error).clone();
-            if is_wish || deadline.has_passed() {
+            if is_wish || lacks_space || deadline.has_passed() {
                 return Err(doubt);
             }
             let control = self.session.client.control(&bounds::until(call, deadline));

@@ -89,7 +89,7 @@ pub const ETCDGW_REASON_DUPLICATE_KEY: i32 = 7;
 pub const ETCDGW_REASON_TOO_MANY_OPS: i32 = 8;
 /// The request is larger than the server takes.
 pub const ETCDGW_REASON_REQUEST_TOO_LARGE: i32 = 9;
-/// The database has reached its quota; see etcd's NOSPACE alarm.
+/// The database has reached its quota; see etcd's NOSPACE alarm. A write that is told so may have been done.
 pub const ETCDGW_REASON_NO_SPACE: i32 = 10;
 /// The cluster has no leader.
 pub const ETCDGW_REASON_NO_LEADER: i32 = 11;

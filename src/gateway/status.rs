@@ -53,7 +53,10 @@ impl ServerStatus {
         let reason = reason_of(&self.message);
         let untranslated = UNTRANSLATED.iter().find(|(message, _)| *message == self.message);
         let code = untranslated.map_or(self.code, |(_, code)| *code);
-        let refused = code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part));
+        // etcd says so before a proposal, and also in place of the answer to what it has executed
+        // (server/etcdserver/apply/quota.go).
+        let may_be_late = reason == Reason::NoSpace;
+        let refused = !may_be_late && (code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part)));
         Error::Server {
             endpoint: endpoint.clone(),
             http_status,
