@@ -199,6 +199,28 @@ mod tests {
     }
 
     #[test]
+    fn a_name_whose_look_up_hangs_keeps_no_other_name_waiting() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let resolver = Resolver::asking(|name| {
+            if name == "etcd.example" {
+                thread::sleep(Duration::from_secs(60));
+            }
+            Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
+        });
+        let connector = connector(Duration::from_secs(60), resolver);
+        let start = Instant::now();
+        let share = Some(Duration::from_millis(50));
+        for _ in 0..2 {
+            let error = connector.connect(&target(port), share, &without_limit()).unwrap_err();
+            assert!(matches!(error, ConnectError::Unreachable(_)), "{error:?}");
+            let other = Target::Tcp { host: "other.example".to_owned(), port, tls: false };
+            connector.connect(&other, share, &without_limit()).unwrap();
+        }
+        assert!(start.elapsed() < Duration::from_millis(100) + LEEWAY, "{:?}", start.elapsed());
+    }
+
+    #[test]
     fn a_look_up_that_hangs_ends_with_its_cancel_token_and_with_the_client() {
         let connector = connector(Duration::from_secs(60), hanging());
         let token = Arc::new(CancelToken::new().unwrap());

@@ -11,11 +11,11 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// A client's look-ups, one at a time: a thread that hangs in the system's resolver can't be ended, and there is to be
-/// one of them at most. Who wants the same name waits for its answer, who wants another one for its turn, and each no
-/// longer than its call may take. Every new connection asks anew.
+/// A client's look-ups, one at a time of each name: a thread that hangs in the system's resolver can't be ended, so that
+/// no further call for its name starts another one, nor has a call for another name to wait for it. Who wants the same
+/// name waits for its answer, no longer than the call may take. Every new connection asks anew.
 pub(crate) struct Resolver {
-    under_way: Mutex<Option<Arc<Lookup>>>,
+    under_way: Mutex<Vec<Arc<Lookup>>>,
     ask: Ask,
 }
 
@@ -50,23 +50,20 @@ impl Resolver {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        loop {
-            let lookup = self.lookup(host)?;
-            let waited = wait_for(lookup.answered.as_raw_fd(), Ready::Read, lifeline, control);
-            waited.map_err(|error| lookup.explain(host, error))?;
-            self.finish(&lookup);
-            if lookup.host == host {
-                return lookup.addresses(port);
-            }
-        }
+        let lookup = self.lookup(host)?;
+        let waited = wait_for(lookup.answered.as_raw_fd(), Ready::Read, lifeline, control);
+        waited.map_err(|error| lookup.explain(error))?;
+        self.end_answered();
+        lookup.join();
+        lookup.addresses(port)
     }
 
-    /// The look-up under way, whatever name it is for, or else one for this name.
+    /// The look-up of this name that is under way, or else a new one.
     fn lookup(&self, host: &str) -> io::Result<Arc<Lookup>> {
-        let mut under_way = lock(&self.under_way);
         // An answer that nobody waited for may be of long ago.
-        let current = under_way.as_ref().filter(|lookup| lock(&lookup.answer).is_none());
-        if let Some(lookup) = current {
+        self.end_answered();
+        let mut under_way = lock(&self.under_way);
+        if let Some(lookup) = under_way.iter().find(|lookup| lookup.host == host) {
             return Ok(lookup.clone());
         }
         let lookup = Arc::new(Lookup {
@@ -82,30 +79,31 @@ impl Resolver {
             asked.answered.signal();
         })?;
         *lock(&lookup.thread) = Some(thread);
-        let previous = under_way.replace(lookup.clone());
-        drop(under_way);
-        previous.iter().for_each(|previous| previous.join());
+        under_way.push(lookup.clone());
         Ok(lookup)
     }
 
-    fn finish(&self, lookup: &Arc<Lookup>) {
+    /// Lets go of the look-ups that have been answered, and leaves none of their threads.
+    fn end_answered(&self) {
         let mut under_way = lock(&self.under_way);
-        if under_way.as_ref().is_some_and(|current| Arc::ptr_eq(current, lookup)) {
-            *under_way = None;
-        }
+        let (answered, open): (Vec<_>, Vec<_>) = under_way.drain(..).partition(|lookup| lookup.is_answered());
+        *under_way = open;
         drop(under_way);
-        lookup.join();
+        answered.iter().for_each(|lookup| lookup.join());
     }
 }
 
 impl Drop for Resolver {
     fn drop(&mut self) {
-        let left = lock(&self.under_way).take();
-        left.iter().filter(|lookup| lock(&lookup.answer).is_some()).for_each(|lookup| lookup.join());
+        self.end_answered();
     }
 }
 
 impl Lookup {
+    fn is_answered(&self) -> bool {
+        lock(&self.answer).is_some()
+    }
+
     /// Waits for the thread, which has answered and does nothing more.
     fn join(&self) {
         if let Some(thread) = lock(&self.thread).take() {
@@ -122,21 +120,17 @@ impl Lookup {
         }
     }
 
-    /// Why the wait of one who wants `host` ended.
-    fn explain(&self, host: &str, error: io::Error) -> io::Error {
+    /// Why a wait for it ended.
+    fn explain(&self, error: io::Error) -> io::Error {
         if Stop::of(&error) != Some(Stop::Deadline) {
             return error;
         }
-        let what = match self.host == host {
-            true => format!("looking up {host} takes too long"),
-            false => format!("looking up {} takes too long, and {host} has to wait for it", self.host),
-        };
-        io::Error::new(io::ErrorKind::TimedOut, what)
+        io::Error::new(io::ErrorKind::TimedOut, format!("looking up {} takes too long", self.host))
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::deadline::Deadline;
@@ -189,25 +183,24 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_that_hangs_holds_no_call_beyond_its_limit_and_one_thread_at_most() {
+    fn a_look_up_that_hangs_holds_no_call_beyond_its_limit_and_one_thread_of_its_name_at_most() {
         let (system, resolver) = Hanging::start();
         let lifeline = Lifeline::new().unwrap();
-        for host in ["a", "bb", "a", "ccc"] {
+        for host in ["a", "bb", "a", "bb", "a"] {
             let start = Instant::now();
             let error = resolver.resolve(host, 1, &lifeline, &within(Duration::from_millis(50))).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
             assert!(error.to_string().contains(host), "{error}");
             assert!(start.elapsed() < Duration::from_secs(5));
         }
-        assert_eq!((system.asked.load(Ordering::SeqCst), system.most_inside.load(Ordering::SeqCst)), (1, 1));
+        assert_eq!((system.asked.load(Ordering::SeqCst), system.most_inside.load(Ordering::SeqCst)), (2, 2));
         system.let_go();
         assert_eq!(resolver.resolve("ccc", 1, &lifeline, &within(LONG)).unwrap(), address(3));
         assert_eq!(resolver.resolve("a", 1, &lifeline, &within(LONG)).unwrap(), address(1));
-        assert_eq!(system.most_inside.load(Ordering::SeqCst), 1);
     }
 
     #[test]
-    fn who_waits_for_another_name_gets_its_turn() {
+    fn names_are_looked_up_side_by_side_and_calls_for_one_name_share_its_look_up() {
         let (system, resolver) = Hanging::start();
         let lifeline = Lifeline::new().unwrap();
         thread::scope(|scope| {
@@ -217,7 +210,7 @@ mod tests {
                 (host, scope.spawn(move || resolver.resolve(host, 1, lifeline, &within(LONG)).unwrap()))
             });
             let end = Instant::now() + LONG;
-            while system.inside.load(Ordering::SeqCst) == 0 && Instant::now() < end {
+            while system.inside.load(Ordering::SeqCst) < 3 && Instant::now() < end {
                 thread::yield_now();
             }
             system.let_go();
@@ -225,7 +218,7 @@ mod tests {
                 assert_eq!(call.join().unwrap(), address(host.len() as u8));
             }
         });
-        assert_eq!(system.most_inside.load(Ordering::SeqCst), 1);
+        assert_eq!(system.most_inside.load(Ordering::SeqCst), 3);
     }
 
     #[test]
@@ -234,7 +227,7 @@ mod tests {
         let lifeline = Lifeline::new().unwrap();
         resolver.resolve("a", 1, &lifeline, &within(Duration::from_millis(10))).unwrap_err();
         system.let_go();
-        let late = lock(&resolver.under_way).clone().unwrap();
+        let late = lock(&resolver.under_way)[0].clone();
         wait_for(late.answered.as_raw_fd(), Ready::Read, &lifeline, &within(LONG)).unwrap();
         assert_eq!(resolver.resolve("a", 1, &lifeline, &within(LONG)).unwrap(), address(1));
         assert_eq!(system.asked.load(Ordering::SeqCst), 2);
