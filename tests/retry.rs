@@ -134,7 +134,6 @@ fn table() -> Vec<Row> {
         moves(Grpc(503, 14, "etcdserver: unhealthy cluster")),
         moves(Grpc(500, 2, "raft proposal dropped")),
         moves(Grpc(503, 14, DIALING)),
-        moves(Grpc(499, 1, "grpc: the client connection is closing")),
         // The keep-alive is a stream, which may also be ended in its middle.
         moves(Grpc(503, 14, "etcdserver: no leader")),
         // Proposed, perhaps.
@@ -148,6 +147,9 @@ fn table() -> Vec<Row> {
         open(Grpc(500, 2, "context deadline exceeded")),
         open(Grpc(500, 2, "raft: stopped")),
         open(Grpc(500, 2, "lease: not a primary lessor")),
+        // The gateway's connection to its own server ends, under calls on their way as well as before new ones.
+        open(Grpc(499, 1, "grpc: the client connection is closing")),
+        open(Grpc(503, 14, "grpc: the client connection is closing")),
         open(Grpc(499, 1, "context canceled")),
         open(Grpc(408, 1, "context canceled")),
         open(Page(502)),

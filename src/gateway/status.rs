@@ -89,9 +89,9 @@ const REFUSALS: &[&str] = &[
     "etcdserver: corrupt cluster",
     // By the member's own Raft, in place of appending or forwarding, as while the leader hands over: raft.go.
     "raft proposal dropped",
-    // By the gateway, which has no connection to the server that it is part of: grpc-go, clientconn.go.
+    // By the gateway, which has no connection to the server that it is part of: grpc-go, clientconn.go. That the
+    // connection "is closing" is told to calls under way as well.
     "transport: Error while dialing",
-    "grpc: the client connection is closing",
 ];
 
 /// Parts of messages that another member may not give, and this one will give again: it lacks what is asked for. Of an
