@@ -2573,7 +2573,8 @@ etcdgw_status etcdgw_keepalive_start(struct etcdgw_client *client,
                                      struct etcdgw_error **err);
 
 /**
- * 1: the lease is lost: gone at the server, or not renewed for so long that it may be. 0 else, and of NULL.
+ * 1: the lease is lost: gone at the server, or not renewed for so long that it may be. Also in a child of fork, which
+ * doesn't keep it. 0 else, and of NULL.
  *
  * Right at any moment, whether or not the callback has been called. Any thread.
  */
@@ -2622,7 +2623,8 @@ etcdgw_status etcdgw_session_new(struct etcdgw_client *client,
 int64_t etcdgw_session_lease(const struct etcdgw_session *session);
 
 /**
- * 1: the lease is lost or the session closed: nothing that stood on it is to be relied on. 0 else, and of NULL.
+ * 1: the lease is lost or the session closed: nothing that stood on it is to be relied on. Also in a child
+ * of fork, which has no part in it. 0 else, and of NULL.
  *
  * Right at any moment, whether or not the callback has been called. Any thread.
  */

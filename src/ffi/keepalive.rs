@@ -143,13 +143,15 @@ pub unsafe extern "C" fn etcdgw_keepalive_start(
     }
 }
 
-/// 1: the lease is lost: gone at the server, or not renewed for so long that it may be. 0 else, and of NULL.
+/// 1: the lease is lost: gone at the server, or not renewed for so long that it may be. Also in a child of fork, which
+/// doesn't keep it. 0 else, and of NULL.
 ///
 /// Right at any moment, whether or not the callback has been called. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_keepalive_is_lost(keepalive: *const etcdgw_keepalive) -> i32 {
+    let lost = |keepalive: Option<&Calling<KeepAlive>>| i32::from(keepalive.is_some_and(|keepalive| keepalive.is_lost()));
     // SAFETY: NULL or a keep-alive, says the header.
-    infallible(0, || i32::from(unsafe { handle::peek(keepalive) }.is_some_and(|keepalive| keepalive.is_lost())))
+    infallible(0, || unsafe { handle::borrow_optional(keepalive, "keepalive") }.map_or(1, lost))
 }
 
 /// How many milliseconds the lease certainly lives on, even if it is never renewed again; 0 once it is lost, and of NULL.

@@ -105,13 +105,15 @@ pub unsafe extern "C" fn etcdgw_session_lease(session: *const etcdgw_session) ->
     infallible(0, || unsafe { handle::peek(session) }.map_or(0, |session| session.lease()))
 }
 
-/// 1: the lease is lost or the session closed: nothing that stood on it is to be relied on. 0 else, and of NULL.
+/// 1: the lease is lost or the session closed: nothing that stood on it is to be relied on. Also in a child
+/// of fork, which has no part in it. 0 else, and of NULL.
 ///
 /// Right at any moment, whether or not the callback has been called. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_session_is_lost(session: *const etcdgw_session) -> i32 {
+    let lost = |session: Option<&Calling<Session>>| i32::from(session.is_some_and(|session| session.is_lost()));
     // SAFETY: NULL or a session, says the header.
-    infallible(0, || i32::from(unsafe { handle::peek(session) }.is_some_and(|session| session.is_lost())))
+    infallible(0, || unsafe { handle::borrow_optional(session, "session") }.map_or(1, lost))
 }
 
 /// How many milliseconds the lease certainly lives on, even if it is never renewed again; 0 once it is lost, and of NULL.

@@ -1,6 +1,7 @@
 //! What every exported function does in a child of `fork` with the handles that the parent made: ETCDGW_FORKED at once,
 //! and freeing them takes nothing from the parent.
 
+use crate::coordinator::Coordinated;
 use crate::faults;
 use crate::probe::{Probe, Target, count_up};
 use crate::rows::rows;
@@ -84,6 +85,15 @@ fn a_token_from_before_a_fork_ends_no_call_in_a_child() {
         etcdgw_string_free(url);
         etcdgw_cancel_free(token);
     }
+}
+
+#[test]
+fn in_a_child_an_inherited_session_is_lost() {
+    let coordinated = Coordinated::new();
+    let session = coordinated.session;
+    let lost_and_left = || unsafe { (etcdgw_session_is_lost(session), etcdgw_session_remaining_ms(session)) };
+    in_a_child(|claim| claim(lost_and_left() == (1, 0), "lost"));
+    assert!(matches!(lost_and_left(), (0, 1..)));
 }
 
 #[test]

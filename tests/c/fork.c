@@ -175,6 +175,32 @@ static void a_child_of_a_quiet_parent_leaves_no_trace(void)
     check_nothing_is_left(before);
 }
 
+/* Whoever asks whether it still has the lease must not take the parent's for its own. */
+static void a_parents_lease_is_lost_to_a_child(void)
+{
+    etcdgw_error *err = NULL;
+    etcdgw_session *session = NULL;
+    etcdgw_keepalive *keepalive = NULL;
+    etcdgw_client *client = client_of_etcd();
+    OK(etcdgw_session_new(client, NULL, NULL, NULL, NULL, &session, &err));
+    OK(etcdgw_keepalive_start(client, etcdgw_session_lease(session), NULL, NULL, NULL, NULL, &keepalive, &err));
+    pid_t child = begin_child();
+    if (child == 0) {
+        CHECK(etcdgw_session_is_lost(session) == 1 && etcdgw_session_remaining_ms(session) == 0);
+        CHECK(etcdgw_keepalive_is_lost(keepalive) == 1 && etcdgw_keepalive_remaining_ms(keepalive) == 0);
+        etcdgw_keepalive_free(keepalive);
+        etcdgw_session_free(session);
+        etcdgw_client_free(client);
+        _exit(EXIT_SUCCESS);
+    }
+    check_child(child);
+    CHECK(!etcdgw_session_is_lost(session) && etcdgw_session_remaining_ms(session) > 0);
+    CHECK(!etcdgw_keepalive_is_lost(keepalive) && etcdgw_keepalive_remaining_ms(keepalive) > 0);
+    etcdgw_keepalive_free(keepalive);
+    etcdgw_session_free(session);
+    etcdgw_client_free(client);
+}
+
 /* A watch that counts every write of one thread. */
 struct watcher {
     etcdgw_watch_handle *watch;
@@ -470,6 +496,7 @@ static void a_daemon_makes_its_client_after_it_has_become_one(void)
 int main(int argc, char **argv)
 {
     a_child_of_a_quiet_parent_leaves_no_trace();
+    a_parents_lease_is_lost_to_a_child();
     a_callback_may_fork();
     a_child_that_returns_from_a_callback_ends();
     a_daemon_makes_its_client_after_it_has_become_one();
