@@ -1733,7 +1733,8 @@ etcdgw_status etcdgw_client_new(const struct etcdgw_client_options *options,
 void etcdgw_client_free(struct etcdgw_client *client);
 
 /**
- * Ends everything of a client: calls under way, later ones, and watches answer `ETCDGW_CLOSED`. NULL does nothing.
+ * Ends everything of a client: calls under way, later ones, and watches answer `ETCDGW_CLOSED`. What only makes or reads
+ * an object in memory still works: the base URL, statistics, a new transaction or lock. NULL does nothing.
  *
  * Any thread, any number of times, until the client is freed. Not async-signal-safe.
  */

@@ -5,7 +5,7 @@ use crate::channel::{Channel, Method};
 use crate::concurrency::keepalive::Keeper;
 use crate::config::{Config, Credentials};
 use crate::deadline::Deadline;
-use crate::error::Result;
+use crate::error::{Error, Outcome, Result};
 use crate::gateway::json::{Decode, Encode};
 use crate::net::{CancelToken, Control};
 use crate::rpc::raw::RawResponse;
@@ -59,6 +59,12 @@ impl CallOptions {
     pub fn within(limit: Duration) -> CallOptions {
         CallOptions { timeout: TimeLimit::After(limit), cancel: None }
     }
+
+    /// Whether a call may begin that waits for nothing, where it would hear of its token.
+    pub(crate) fn check(&self) -> Result<()> {
+        let is_cancelled = self.cancel.as_ref().is_some_and(|token| token.is_triggered());
+        if is_cancelled { Err(Error::Cancelled { outcome: Outcome::NotApplied }) } else { Ok(()) }
+    }
 }
 
 impl Client {
@@ -76,7 +82,8 @@ impl Client {
         Ok(Client { shared: Arc::new(Shared { auto_sync, channel, hub, keeper, namespace, timeout }) })
     }
 
-    /// Ends everything of this client: calls under way, later ones and watches.
+    /// Ends everything of this client: calls under way, later ones and watches. What only makes or reads something in
+    /// memory still works.
     pub fn close(&self) {
         self.shared.channel.close();
         self.shared.hub.close();
@@ -84,11 +91,13 @@ impl Client {
 
     /// Uses these endpoints from now on; comma-separated, as in [`Config::endpoints`].
     pub fn set_endpoints(&self, endpoints: &str) -> Result<()> {
+        self.check_open()?;
         self.shared.channel.set_endpoints(endpoints)
     }
 
     /// Makes requests in this name from now on; watches that run go on, and use it when they are created anew.
     pub fn set_credentials(&self, credentials: Credentials) -> Result<()> {
+        self.check_open()?;
         self.shared.channel.set_credentials(credentials)
     }
 
@@ -104,12 +113,18 @@ impl Client {
 
     /// The API path: `/v3/`. Asks the server where it isn't known yet.
     pub fn api_path(&self, options: &CallOptions) -> Result<Arc<str>> {
+        options.check()?;
         self.shared.channel.api_path(&self.control(options))
     }
 
     /// A lease ID that nobody else picks: random, positive.
     pub fn new_lease_id() -> Result<i64> {
         crate::net::random_id()
+    }
+
+    /// Whether it was not closed: for what has nothing to wait for, where that would be heard of.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.shared.channel.check(&Control::UNBOUNDED)
     }
 
     /// Begins to refresh the endpoints, where that was asked for and has not begun.

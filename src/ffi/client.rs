@@ -68,7 +68,8 @@ pub unsafe extern "C" fn etcdgw_client_free(client: *mut etcdgw_client) {
     infallible((), || unsafe { handle::free(client) });
 }
 
-/// Ends everything of a client: calls under way, later ones, and watches answer `ETCDGW_CLOSED`. NULL does nothing.
+/// Ends everything of a client: calls under way, later ones, and watches answer `ETCDGW_CLOSED`. What only makes or reads
+/// an object in memory still works: the base URL, statistics, a new transaction or lock. NULL does nothing.
 ///
 /// Any thread, any number of times, until the client is freed. Not async-signal-safe.
 #[unsafe(no_mangle)]
@@ -183,7 +184,7 @@ pub unsafe extern "C" fn etcdgw_client_base_url(
         fallible(err, || {
             let out = Output::cleared(base_url).required("base_url")?;
             let client = borrow(client)?;
-            options::read(options)?.call()?;
+            options::read(options)?.call()?.check()?;
             out.set(into_c(client.base_url().to_string()));
             Ok(())
         })

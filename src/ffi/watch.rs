@@ -270,7 +270,7 @@ pub unsafe extern "C" fn etcdgw_watch_request_progress(
     unsafe {
         fallible(err, || {
             let watch = handle::borrow(watch, "watch")?;
-            options::read(options)?.call()?;
+            options::read(options)?.call()?.check()?;
             watch.request_progress()?;
             Ok(())
         })

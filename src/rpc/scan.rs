@@ -48,6 +48,7 @@ pub struct Scan {
 impl Client {
     /// A scan; nothing is sent before its first page is asked for.
     pub fn scan(&self, request: ScanRequest) -> Result<Scan> {
+        self.check_open()?;
         let ScanRequest { keys, revision, page_size, keys_only } = request;
         if revision < 0 {
             return Err(Error::invalid(format!("revision is negative: {revision}")));
@@ -79,6 +80,7 @@ impl Scan {
 
     pub(crate) fn next_page_within(&mut self, control: &Control) -> Result<Response<RangeResponse>> {
         if self.has_ended {
+            self.client.shared.channel.check(control)?;
             let mut end = RangeResponse::default();
             end.header.revision = self.revision;
             return Ok(Response::new(Vec::new(), end));

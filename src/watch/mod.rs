@@ -282,6 +282,7 @@ impl Watch {
     /// Asks the server how far the watch has come; the answer comes as [`WatchKind::Progress`], once the server has sent
     /// all there is to every watch of the connection. A watch that is without a connection asks when it has one.
     pub fn request_progress(&self) -> Result<()> {
+        self.0.client.check_open()?;
         if !self.0.way.can_ask() {
             let what = "progress can be requested over a WebSocket to etcd 3.5.8 or newer only";
             return Err(Error::Unimplemented { what });

@@ -9,6 +9,7 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod coordination;
+mod ends;
 mod errors;
 mod mirrors;
 mod recipes;
