@@ -223,6 +223,30 @@ fn no_more_connections_are_kept_than_configured() {
 }
 
 #[test]
+fn a_connection_to_where_no_call_goes_any_more_is_not_kept() {
+    let (asked, may_answer) = (Gate::new(), Gate::new());
+    let (has_asked, answers) = (asked.clone(), may_answer.clone());
+    let old = FakeGateway::start(move |_, reply| {
+        has_asked.open();
+        answers.wait();
+        reply.json("{}");
+    });
+    let [new, stranger] = [FakeGateway::answering("{}"), FakeGateway::answering("{}")];
+    let client = common::client(old.url());
+    thread::scope(|scope| {
+        let call = scope.spawn(|| get(&client, b"key"));
+        asked.wait();
+        client.set_endpoints(new.url()).unwrap();
+        may_answer.open();
+        call.join().unwrap().unwrap();
+    });
+    client.status(Some(stranger.url()), &plain()).unwrap();
+    put(&client, b"key", b"value").unwrap();
+    common::wait_until(LONG, || old.open_connections() + stranger.open_connections() == 0);
+    assert_eq!(new.open_connections(), 1);
+}
+
+#[test]
 fn many_threads_share_a_client() {
     let gateway = FakeGateway::start(|request, reply| {
         let key = request.json()["key"].as_str().unwrap().to_owned();

@@ -289,7 +289,7 @@ impl Attempt<'_> {
             return Err(failed(cause, &self.endpoint.url, http_status, true));
         }
         if keeps_connection {
-            self.channel.pool.give(&self.endpoint.url, connection);
+            self.channel.keep(&self.endpoint.url, connection);
         }
         Ok(body)
     }
@@ -356,6 +356,11 @@ impl Attempt<'_> {
 }
 
 impl Channel {
+    /// Keeps a connection for the next call, where one may go there.
+    pub(super) fn keep(&self, url: &Arc<str>, connection: Connection) {
+        self.pool.give(url, connection, |url| self.endpoints.has(url));
+    }
+
     pub(super) fn failure(&self, failure: Failure, url: &Arc<str>) -> Error {
         match failure.cause {
             // With TLS 1.3 a server refuses a client's certificate only after the client's first request.

@@ -99,12 +99,12 @@ impl Attempt<'_> {
             match self.fitness(&mut connection, grant, insist)? {
                 Fitness::Fit(version) => self.upgrade(connection, method, grant, &version),
                 Fitness::Undecided => {
-                    self.channel.pool.give(&self.endpoint.url, connection);
+                    self.channel.keep(&self.endpoint.url, connection);
                     let (endpoint, retry) = (self.endpoint.url.clone(), limits::UNDECIDED_RETRY);
                     Ok(Upgrade::Unfit { endpoint, retry })
                 }
                 Fitness::Unfit(why) => {
-                    self.channel.pool.give(&self.endpoint.url, connection);
+                    self.channel.keep(&self.endpoint.url, connection);
                     Ok(self.unfit(why))
                 }
                 Fitness::Over => Ok(self.unfit(ENDS_CONNECTIONS)),

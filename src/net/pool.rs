@@ -27,9 +27,13 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for later.
-    pub(crate) fn give(&self, endpoint: &Arc<str>, connection: Connection) {
+    /// Keeps a connection for later, where it is to be kept: that is asked in turn with [`retain`](Pool::retain), so that
+    /// none comes back after it.
+    pub(crate) fn give(&self, endpoint: &Arc<str>, connection: Connection, keep: impl FnOnce(&str) -> bool) {
         let mut idle = lock(&self.idle);
+        if !keep(endpoint) {
+            return;
+        }
         if !idle.contains_key(endpoint) {
             idle.insert(endpoint.clone(), Vec::new());
         }
