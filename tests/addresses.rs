@@ -61,6 +61,16 @@ fn the_host_line_has_the_literal_in_brackets() {
 }
 
 #[test]
+fn the_zone_of_a_literal_means_nothing_to_the_server() {
+    let gateway = FakeGateway::start_at("[::1]:0", |_, reply| reply.json("{}"));
+    let with_zone = gateway.url().replace("::1", "::1%1");
+    let client = common::client(&with_zone);
+    put(&client, b"key", b"value").unwrap();
+    assert_eq!(gateway.last().header("host").unwrap(), gateway.url().strip_prefix("http://").unwrap());
+    assert_eq!(*client.base_url(), with_zone);
+}
+
+#[test]
 fn without_a_port_it_is_2379() {
     // An address of the loopback network that no server of anybody's listens on.
     let gateway = FakeGateway::start_at("127.0.0.99:2379", |_, reply| reply.json("{}"));

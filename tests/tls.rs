@@ -103,6 +103,7 @@ fn an_ipv6_literal_is_the_name_of_its_certificate() {
     let certificates = Certificates::new();
     let etcd = serve(versions().last().unwrap(), &certificates, &["::1", "127.0.0.1"], false, "[::1]");
     works(&etcd.url(), trusting(&certificates));
+    works(&etcd.url().replace("::1", "::1%1"), trusting(&certificates));
 }
 
 #[test]

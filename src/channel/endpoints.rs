@@ -2,7 +2,7 @@
 
 use super::health::Health;
 use crate::error::{Error, Result};
-use crate::net::{Target, jitter, lock};
+use crate::net::{Target, jitter, lock, without_zone};
 use crate::stats::{EndpointCounters, EndpointStats};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -50,10 +50,12 @@ impl Endpoint {
         if host.is_empty() || !host.chars().all(fits) {
             return Err(refused("no host name or address"));
         }
-        let shown = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let with_port =
+            |host: &str| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let scheme = if tls { "https" } else { "http" };
+        let url = format!("{scheme}://{}", with_port(host));
         let target = Target::Tcp { host: host.to_owned(), port, tls };
-        Ok(Endpoint::new(&format!("{scheme}://{shown}"), shown, target))
+        Ok(Endpoint::new(&url, with_port(without_zone(host)), target))
     }
 
     pub(crate) fn is_tls(&self) -> bool {

@@ -23,6 +23,11 @@ pub(crate) enum Target {
     Unix(PathBuf),
 }
 
+/// A host as the other side may be told of it: the zone of an IPv6 address names a link of this machine.
+pub(crate) fn without_zone(host: &str) -> &str {
+    host.split_once('%').map_or(host, |(address, _)| address)
+}
+
 /// Makes connections for a client.
 pub(crate) struct Connector {
     pub lifeline: Arc<Lifeline>,
@@ -139,7 +144,7 @@ mod tests {
     use crate::deadline::Deadline;
     use crate::log::Logger;
     use crate::net::CancelToken;
-    use std::net::{IpAddr, Ipv4Addr, TcpListener};
+    use std::net::TcpListener;
     use std::thread;
     use std::time::Instant;
 
@@ -176,7 +181,7 @@ mod tests {
         let count = asked.clone();
         let resolver = Resolver::asking(move |_| {
             count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            Ok([2, 3, 1].map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))).to_vec())
+            Ok([2, 3, 1].map(|last| SocketAddr::from(([127, 0, 0, last], 0))).to_vec())
         });
         let connector = connector(Duration::from_secs(10), resolver);
         for _ in 0..3 {
@@ -206,7 +211,7 @@ mod tests {
             if name == "etcd.example" {
                 thread::sleep(Duration::from_secs(60));
             }
-            Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
         });
         let connector = connector(Duration::from_secs(60), resolver);
         let start = Instant::now();

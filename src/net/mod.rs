@@ -13,7 +13,7 @@ mod tls;
 pub use control::{CancelToken, Control};
 pub use sys::EventFd;
 
-pub(crate) use connect::{ConnectError, Connector, Target};
+pub(crate) use connect::{ConnectError, Connector, Target, without_zone};
 pub(crate) use connection::Connection;
 pub(crate) use control::Stop;
 pub(crate) use lifeline::Lifeline;

@@ -19,12 +19,12 @@ pub(crate) struct Resolver {
     ask: Ask,
 }
 
-/// Whoever knows the addresses of a name.
-type Ask = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
+/// Whoever knows the addresses of a name; their ports mean nothing.
+type Ask = Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
 struct Lookup {
     host: String,
-    answer: Mutex<Option<Result<Vec<IpAddr>, String>>>,
+    answer: Mutex<Option<Result<Vec<SocketAddr>, String>>>,
     answered: EventFd,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -32,10 +32,10 @@ struct Lookup {
 impl Resolver {
     /// Asks the system.
     pub(crate) fn of_the_system() -> Resolver {
-        Resolver::asking(|name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+        Resolver::asking(|name| Ok((name, 0).to_socket_addrs()?.collect()))
     }
 
-    pub(super) fn asking(ask: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Resolver {
+    pub(super) fn asking(ask: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Resolver {
         Resolver { under_way: Mutex::default(), ask: Arc::new(ask) }
     }
 
@@ -114,7 +114,7 @@ impl Lookup {
     fn addresses(&self, port: u16) -> io::Result<Vec<SocketAddr>> {
         let host = &self.host;
         match &*lock(&self.answer) {
-            Some(Ok(addresses)) => Ok(addresses.iter().map(|address| SocketAddr::new(*address, port)).collect()),
+            Some(Ok(addresses)) => Ok(addresses.iter().map(|address| with_port(*address, port)).collect()),
             Some(Err(message)) => Err(io::Error::other(format!("looking up {host}: {message}"))),
             None => Err(io::Error::other(format!("looking up {host} was not finished"))),
         }
@@ -129,13 +129,19 @@ impl Lookup {
     }
 }
 
+/// The same address, zone included, with this port.
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::deadline::Deadline;
     use crate::net::CancelToken;
-    use std::net::Ipv4Addr;
+    use std::net::SocketAddrV6;
     use std::sync::Condvar;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
@@ -163,7 +169,7 @@ mod tests {
                 asked.most_inside.fetch_max(inside, Ordering::SeqCst);
                 drop(asked.gone.wait_timeout_while(lock(&asked.goes), LONG, |goes| !*goes).unwrap());
                 asked.inside.fetch_sub(1, Ordering::SeqCst);
-                Ok(vec![IpAddr::V4(Ipv4Addr::new(127, 0, 0, name.len() as u8))])
+                Ok(address(name.len() as u8))
             });
             (system, resolver)
         }
@@ -219,6 +225,14 @@ mod tests {
             }
         });
         assert_eq!(system.most_inside.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn the_zone_of_an_ipv6_literal_stays_with_its_address() {
+        let lifeline = Lifeline::new().unwrap();
+        let found = Resolver::of_the_system().resolve("fe80::1%1", 7, &lifeline, &within(LONG)).unwrap();
+        let wanted = SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, 1);
+        assert_eq!(found, [SocketAddr::V6(wanted)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod pem;
 mod problem;
 mod settings;
 
-use super::lock;
+use super::{lock, without_zone};
 use crate::config::{Pem, TlsConfig};
 use crate::error::Result;
 use crate::log::{Level, Logger};
@@ -90,7 +90,7 @@ impl Tls {
     /// A TLS session with a host, not begun.
     pub(crate) fn session(&self, host: &str) -> io::Result<ClientConnection> {
         let config = self.prepare().map_err(io::Error::other)?;
-        let name = self.config.server_name.as_deref().unwrap_or(host);
+        let name = self.config.server_name.as_deref().unwrap_or(without_zone(host));
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         ClientConnection::new(config, name).map_err(io::Error::other)
     }
