@@ -27,7 +27,8 @@
  * THREADS. etcdgw_client, etcdgw_watch_handle, etcdgw_queue, etcdgw_mirror, etcdgw_cancel, keep-alives, sessions,
  * mutexes, elections with their observers, locks, barriers and work queues may be used from any thread at the same time.
  * Transactions being built, optimistic ones, options, responses and events belong to one thread at a time; a response that nobody frees meanwhile may be read
- * by many. No thread is started before the first watch, keep-alive or name look-up.
+ * by many. No thread is started before the first watch, keep-alive, name look-up or, with auto_sync_ms, the first call,
+ * and none is left after the last handle is freed, but for a look-up that hangs in the system's resolver.
  *
  * CALLBACKS get a pointer that is valid during that call, and user_data last. They run on one thread of the client,
  * with all signals blocked and no lock held, one after another: a slow one delays the client's other callbacks and
