@@ -6,6 +6,7 @@ mod common;
 use common::*;
 use etcdgw::client::Client;
 use etcdgw::concurrency::lock::{Lock, LockOptions};
+use etcdgw::concurrency::mutex::Mutex;
 use etcdgw::concurrency::session::SessionOptions;
 use etcdgw::concurrency::workqueue::WorkQueue;
 use etcdgw::error::{Error, Reason};
@@ -69,6 +70,22 @@ fn a_lease_whose_grant_is_refused_for_want_of_space_is_revoked_where_nobody_coul
         of_path.map(|request| request.json()["ID"].clone()).collect::<Vec<_>>()
     };
     assert_eq!((ids("/v3/lease/grant").len(), ids("/v3/lease/revoke")), (2, ids("/v3/lease/grant")));
+}
+
+#[test]
+fn a_key_that_a_mutex_may_have_put_into_the_line_without_space_is_deleted() {
+    let gateway = FakeGateway::start(|request, reply| match request.path.as_str() {
+        "/v3/kv/txn" if request.json().to_string().contains("request_put") => {
+            reply.status("429 Too Many Requests", REFUSAL);
+        }
+        _ => reply.json(r#"{"ID":"7","TTL":"60","header":{"revision":"9"}}"#),
+    });
+    let client = common::client(gateway.url());
+    let session = client.session(&SessionOptions::default(), None).unwrap();
+    let error = Mutex::new(&session, b"name").lock(None, &plain()).unwrap_err();
+    assert_eq!((error.reason(), error.may_have_applied()), (Reason::NoSpace, true));
+    let deletes = |request: &Request| request.json().to_string().contains("request_delete_range");
+    assert!(gateway.requests().iter().any(|request| request.path == "/v3/kv/txn" && deletes(request)));
 }
 
 #[test]
