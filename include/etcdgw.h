@@ -2547,10 +2547,10 @@ int64_t etcdgw_mirror_age_ms(const struct etcdgw_mirror *mirror);
 void etcdgw_mirror_free(struct etcdgw_mirror *mirror);
 
 /**
- * Keeps a lease alive: renews it now, unless this client has just been granted it, and from then on whenever a third of the time granted has passed, over lost
+ * Keeps a lease alive: renews it now, and from then on whenever a third of the time granted has passed, over lost
  * connections and on other members, until it is freed.
  *
- * `options` may be NULL. `callback`: told of every renewal and of the loss; NULL: `options.queue` is, or without one
+ * `options` may be NULL. `callback`: told of every later renewal and of the loss; NULL: `options.queue` is, or without one
  * nobody, and `user_data_free` runs at once. `user_data`: given to the callback, or in each event of the queue.
  * `user_data_free`: runs once with `user_data` after the last call, and also when this function fails; NULL: nothing to
  * do. `out`: receives the keep-alive before the first call or event, owned by the caller: `etcdgw_keepalive_free`. Any

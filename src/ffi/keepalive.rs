@@ -149,7 +149,8 @@ pub unsafe extern "C" fn etcdgw_keepalive_start(
 /// Right at any moment, whether or not the callback has been called. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_keepalive_is_lost(keepalive: *const etcdgw_keepalive) -> i32 {
-    let lost = |keepalive: Option<&Calling<KeepAlive>>| i32::from(keepalive.is_some_and(|keepalive| keepalive.is_lost()));
+    let lost =
+        |keepalive: Option<&Calling<KeepAlive>>| i32::from(keepalive.is_some_and(|keepalive| keepalive.is_lost()));
     // SAFETY: NULL or a keep-alive, says the header.
     infallible(0, || unsafe { handle::borrow_optional(keepalive, "keepalive") }.map_or(1, lost))
 }
