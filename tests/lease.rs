@@ -166,6 +166,13 @@ fn a_lease_outlives_the_servers_restart() {
 }
 
 #[test]
+fn an_answer_without_a_lease_is_none_to_a_grant() {
+    let gateway = FakeGateway::answering("{}");
+    let error = common::client(gateway.url()).lease_grant(30, 0, &plain()).unwrap_err();
+    assert!(matches!(error, Error::Protocol { .. }) && error.may_have_applied(), "{error:?}");
+}
+
+#[test]
 fn a_grant_that_was_found_to_have_happened_says_so_although_nobody_is_left_to_tell_its_time() {
     let folder = TempDir::new("socket");
     let (socket, elsewhere) = (folder.path().join("gateway"), folder.path().join("elsewhere"));

@@ -189,6 +189,7 @@ fn table() -> Vec<Row> {
 fn good() -> FakeGateway {
     FakeGateway::start(|request, reply| match request.path.as_str() {
         "/v3/lease/keepalive" => reply.json("{\"result\":{\"ID\":\"5\",\"TTL\":\"9\"}}\n"),
+        "/v3/lease/grant" => reply.json(r#"{"ID":"5","TTL":"9"}"#),
         _ => reply.json("{}"),
     })
 }

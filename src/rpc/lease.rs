@@ -3,7 +3,7 @@
 use super::{Header, HeaderOnly, Namespace, NoFields, Response, headed};
 use crate::channel::{Channel, Kind, Method, Size};
 use crate::client::{CallOptions, Client};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Outcome, Reason, Result};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Span, Writer};
 use crate::net::Control;
 
@@ -50,8 +50,7 @@ impl Decode for LeaseGrantResponse {
             }
             Ok(())
         })?;
-        // With the ID 0 a key would be put on no lease.
-        if response.id == 0 { Err(reader.expected("the ID of a lease")) } else { Ok(response) }
+        Ok(response)
     }
 }
 
@@ -164,7 +163,7 @@ fn lease_id(reader: &mut Reader<'_>) -> Result<i64, JsonError> {
 impl Client {
     /// Grants a lease of `ttl` seconds under an ID of the caller's.
     pub fn lease_grant(&self, ttl: i64, id: i64, options: &CallOptions) -> Result<Response<LeaseGrantResponse>> {
-        self.call(GRANT, &GrantRequest { id, ttl }, options)
+        self.with_id(self.call(GRANT, &GrantRequest { id, ttl }, options)?)
     }
 
     /// Grants a lease of `ttl` seconds under an ID from [`Client::new_lease_id`]. Since nobody else picks that, a grant
@@ -176,7 +175,7 @@ impl Client {
         let (answer, doubt) = channel.call_once(GRANT_NEW_ID, &GrantRequest { id, ttl }, &control);
         let lost = match (answer, doubt) {
             (Err(error), Some(lost)) if error.reason() == Reason::LeaseExists => lost,
-            (answer, _) => return answer,
+            (answer, _) => return self.with_id(answer?),
         };
         // The answer that got lost told the time granted.
         let found = channel.call::<LeaseTimeToLiveResponse>(TIME_TO_LIVE, &IdRequest { id, keys: false }, &control);
@@ -185,6 +184,16 @@ impl Client {
             return Err(Error::LeaseExpired { id });
         }
         Ok(Response::new(arena, LeaseGrantResponse { header: lease.header, id, ttl: lease.granted_ttl }))
+    }
+
+    /// Refuses an answer without a lease: what is put on the lease 0 is put on none.
+    fn with_id(&self, granted: Response<LeaseGrantResponse>) -> Result<Response<LeaseGrantResponse>> {
+        if granted.id != 0 {
+            return Ok(granted);
+        }
+        let what = "the answer to a grant has no lease".to_owned();
+        let endpoint = self.shared.channel.base_url();
+        Err(Error::Protocol { endpoint, http_status: 200, what, outcome: Outcome::Unknown })
     }
 
     /// Ends a lease and deletes the keys attached to it.

@@ -268,10 +268,11 @@ mod tests {
     fn the_watch_that_a_message_is_of_is_found_without_decoding_it() {
         let header = r#""header":{"cluster_id":"14841639068965178418","member_id":"1","revision":"5","raft_term":"2"}"#;
         let events = r#""events":[{"kv":{"key":"aw==","mod_revision":"5","value":"fQ=="}}]"#;
-        let [plain, more] = ["5", "1234567890123456789"].map(|id| {
-            WatchMessage::plain_id(format!(r#"{{"result":{{{header},"watch_id":"{id}",{events}}}}}"#).as_bytes())
-        });
-        assert_eq!((plain, more), (Some(5), None));
+        let [plain, more] =
+            ["5", "1234567890123456789"].map(|id| format!(r#"{{"result":{{{header},"watch_id":"{id}",{events}}}}}"#));
+        let follows = format!(",{events}}}}}");
+        assert_eq!(WatchMessage::plain_id(plain.as_bytes()), Some((5, follows.as_bytes())));
+        assert_eq!(WatchMessage::plain_id(more.as_bytes()), None);
         for (line, watch_id) in [
             (format!(r#"{{"result":{{{header},"watch_id":"5",{events}}}}}"#), 5),
             // What follows the ID is not looked at.

@@ -143,10 +143,12 @@ fn in_a_child_an_inherited_queue_gives_nothing_and_its_events_free_nothing_of_th
     let user_data = ptr::from_ref(&freed).cast_mut().cast();
     let (key, free) = (faults::bytes(b"key"), Some(count_up as unsafe extern "C" fn(_)));
     unsafe {
-        let closed = target.closed();
+        let mut closed = ptr::null_mut();
+        assert_eq!(etcdgw_client_new(ptr::null(), &mut closed, ptr::null_mut()), ETCDGW_OK);
         let status = etcdgw_watch(closed, key, &options, None, user_data, free, &mut watch, ptr::null_mut());
         assert_eq!(status, ETCDGW_OK);
-        // That its client is closed.
+        etcdgw_client_close(closed);
+        etcdgw_client_free(closed);
         assert_eq!(etcdgw_queue_next(target.queue(), -1, &mut event, ptr::null_mut()), ETCDGW_OK);
         assert_eq!(((*event).source, (*event).user_data), (ETCDGW_SOURCE_WATCH, user_data));
         assert_eq!((*(*event).watch).kind, ETCDGW_WATCH_ENDED);
