@@ -170,6 +170,12 @@ pub const RENEWAL_PAUSE: Duration = Duration::from_millis(500);
 /// that failed or was cancelled has taken. Cancelled calls end within 100 ms.
 pub const TIDYING_TIMEOUT: Duration = Duration::from_millis(80);
 
+/// The longest time for the same where the caller has it: round the world and back, more than once.
+pub const TIDYING_LONGEST: Duration = Duration::from_secs(1);
+
+/// Keys that failed calls left behind, deleted in one request; servers take 128 operations.
+pub const LEFTOVERS_DELETED: usize = 64;
+
 /// How long a request that nobody waits for any more may take to reach the server and be done there: see
 /// [`DEFAULT_TIMEOUT`].
 pub const LATE_REQUEST: Duration = Duration::from_secs(10);

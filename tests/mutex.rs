@@ -326,3 +326,64 @@ fn who_is_cut_off_hears_of_its_loss_before_another_one_has_the_mutex() {
         nothing_is_left(&near);
     });
 }
+
+#[test]
+fn however_many_fail_to_lock_over_a_slow_network_the_session_is_kept_and_no_key_is_left() {
+    on_newest_leaving_no_lease(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (near, far) = (common::client(&etcd.url()), common::client(&proxy.url()));
+        let (theirs, mine) = (session(&near), session_of(&far, 5));
+        let names: Vec<String> = (0..16).map(|number| format!("m{number:02}")).collect();
+        let held: Vec<Mutex> = names.iter().map(|name| Mutex::new(&theirs, name.as_bytes())).collect();
+        held.iter().for_each(|mutex| assert!(mutex.lock(None, &plain()).unwrap()));
+        proxy.inject(Fault::Delay(Direction::Answer, Duration::from_millis(300)));
+        let end = std::time::Instant::now() + Duration::from_secs(8);
+        std::thread::scope(|scope| {
+            for name in &names {
+                let mine = &mine;
+                scope.spawn(move || {
+                    // Before it has joined, while it waits, and not waiting at all.
+                    for wait in [100, 450, 0].into_iter().cycle().map(Duration::from_millis) {
+                        assert!(!mine.is_lost());
+                        if std::time::Instant::now() > end {
+                            break;
+                        }
+                        let locked = Mutex::new(mine, name.as_bytes()).lock(Some(wait), &plain());
+                        assert!(!matches!(locked, Ok(true)), "{locked:?}");
+                    }
+                });
+            }
+        });
+        let holders: Vec<String> = names.iter().map(|name| format!("{name}/{:x}", theirs.lease())).collect();
+        wait_until(LONG, || keys(&near, &prefix(b"m")) == holders);
+        assert!(!mine.is_lost());
+        proxy.heal();
+        drop((theirs, mine));
+        nothing_is_left(&near);
+    });
+}
+
+#[test]
+fn a_lock_that_was_given_up_takes_nothing_from_the_next_handle_of_its_owner() {
+    on_newest_leaving_no_lease(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (near, far) = (common::client(&etcd.url()), common::client(&proxy.url()));
+        let session = session(&far);
+        get(&far, b"x").unwrap();
+        proxy.inject(Fault::After(Direction::Request, 0, End::Stall));
+        let given_up = Mutex::new(&session, b"m");
+        assert!(!matches!(given_up.lock(Some(Duration::from_millis(50)), &plain()), Ok(true)));
+        proxy.cut(End::Reset);
+        proxy.heal();
+        drop(given_up);
+        let mutex = Mutex::new(&session, b"m");
+        assert!(mutex.lock(Some(LONG), &plain()).unwrap());
+        let since = std::time::Instant::now();
+        while since.elapsed() < Duration::from_secs(3) {
+            std::thread::sleep(Duration::from_millis(20));
+            let kvs = get_with(&near, mutex.key(), &plain()).unwrap().kvs.clone();
+            assert_eq!(kvs.first().map(|kv| kv.create_revision), Some(mutex.revision()), "it is this one's");
+        }
+        mutex.unlock(&plain()).unwrap();
+    });
+}

@@ -18,9 +18,13 @@ pub(super) struct Bounds<'a> {
     client: &'a Client,
     /// When the wait is over; `None`: there is to be none.
     wait: Option<Deadline>,
+    /// When the call is to have ended: with the wait, and without one by its own limit.
+    end: Deadline,
     call: CallOptions,
     /// What is waited for had not happened when it was last looked at.
     has_waited: Cell<bool>,
+    /// When what it gives back is to be given back, once it does that.
+    tidying: Cell<Option<Deadline>>,
 }
 
 /// Why a wait is over.
@@ -41,7 +45,8 @@ impl<'a> Bounds<'a> {
             Some(limit) => Some(Deadline::after(limit)),
             None => Some(Deadline::NEVER),
         };
-        Bounds { client, wait, call: call.clone(), has_waited: Cell::new(false) }
+        let end = wait.unwrap_or_else(|| client.deadline(call.timeout));
+        Bounds { client, wait, end, call: call.clone(), has_waited: Cell::new(false), tidying: Cell::new(None) }
     }
 
     /// Those of a call that ends with the session, too.
@@ -65,10 +70,23 @@ impl<'a> Bounds<'a> {
         self.wait.is_none_or(Deadline::has_passed)
     }
 
-    /// For one request: within its own limit, and within the wait's where there is one.
+    /// For one request: within its own limit, and within the call's.
     pub(super) fn request(&self) -> CallOptions {
-        let own = self.client.deadline(self.call.timeout);
-        until(&self.call, self.wait.and_then(Deadline::remaining).map_or(own, |left| own.at_most(left)))
+        until(&self.call, self.client.deadline(self.call.timeout).earlier(self.end))
+    }
+
+    /// For giving back what the call has taken, all of it together: as long as the call may take, and where that is
+    /// over, or the call was cancelled, a little longer.
+    pub(super) fn tidying(&self) -> CallOptions {
+        let is_cancelled = self.call.cancel.as_ref().is_some_and(|token| token.is_triggered());
+        let deadline = self.tidying.get().unwrap_or_else(|| {
+            let left = if is_cancelled { Some(Duration::ZERO) } else { self.end.remaining() };
+            let limit = left.unwrap_or(Duration::MAX).clamp(limits::TIDYING_TIMEOUT, limits::TIDYING_LONGEST);
+            Deadline::after(limit)
+        });
+        self.tidying.set(Some(deadline));
+        let call = until(&self.call, deadline);
+        if is_cancelled { CallOptions { cancel: None, ..call } } else { call }
     }
 
     /// For what lasts as long as the wait.

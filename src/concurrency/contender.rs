@@ -6,12 +6,13 @@
 //! own: no herd.
 
 use super::bounds::{Bounds, Woken};
+use super::leftovers::{Leftover, deletion, has_deleted};
 use super::session::{Session, SessionState};
-use crate::client::{CallOptions, Client, TimeLimit};
+use crate::client::{CallOptions, Client};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::net::{Control, lock};
-use crate::rpc::kv::{DeleteRangeRequest, PutRequest, RangeRequest, SortOrder, SortTarget};
+use crate::net::lock;
+use crate::rpc::kv::{PutRequest, RangeRequest, SortOrder, SortTarget};
 use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResponse, TxnResult};
 use crate::rpc::watch::EventType;
 use crate::rpc::{Keys, Response};
@@ -36,8 +37,6 @@ pub(super) enum Place {
     Moving,
     /// First in the line, since its key was created at this revision.
     First(i64),
-    /// A failed call may have left a key behind, which is being deleted.
-    Leaving,
 }
 
 /// What a call that enters has done to the line.
@@ -99,18 +98,13 @@ impl Contender {
 
     /// Joins the line and waits to be first, at most so long. False: waited in vain, and left the line. Where the key
     /// is there already, from an earlier process with the same lease, it keeps its place.
-    pub(super) fn enter(
-        self: &Arc<Contender>,
-        value: &[u8],
-        wait: Option<Duration>,
-        call: &CallOptions,
-    ) -> Result<bool> {
+    pub(super) fn enter(&self, value: &[u8], wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
         self.enter_when(value, wait, call, None)
     }
 
     /// The same, but that it waits for something else than to be first.
     pub(super) fn enter_when(
-        self: &Arc<Contender>,
+        &self,
         value: &[u8],
         wait: Option<Duration>,
         call: &CallOptions,
@@ -146,14 +140,14 @@ impl Contender {
                 Err(self.session.explain(error))
             }
             (entered, joined) => {
-                self.leave_behind_nothing(joined);
+                self.leave_behind_nothing(joined, &bounds.tidying());
                 entered.map_err(|error| self.session.explain(error))
             }
         }
     }
 
     /// Leaves the line. `None`: it was not first. Some(false): it had lost its place before.
-    pub(super) fn leave(self: &Arc<Contender>, call: &CallOptions) -> Result<Option<bool>> {
+    pub(super) fn leave(&self, call: &CallOptions) -> Result<Option<bool>> {
         let Some(revision) = self.begin_to_leave()? else { return Ok(None) };
         match self.delete_key(Some(revision), call) {
             Ok(deleted) => {
@@ -199,17 +193,16 @@ impl Contender {
         loop {
             let mut place = lock(&self.place);
             match *place {
-                Place::Outside => {
+                Place::Outside if self.session.make_way_for(&self.key) => {
                     *place = Place::Moving;
                     return Ok(None);
                 }
+                Place::Outside => {}
                 Place::First(revision) => {
                     *place = Place::Moving;
                     return Ok(Some(revision));
                 }
                 Place::Moving => return Err(Error::FailedPrecondition { what: BUSY }),
-                // Not before the key is deleted, which would be the new one else.
-                Place::Leaving => {}
             }
             drop(place);
             let channel = &self.client().shared.channel;
@@ -226,7 +219,7 @@ impl Contender {
                 Ok(Some(revision))
             }
             Place::Outside => Ok(None),
-            Place::Moving | Place::Leaving => Err(Error::FailedPrecondition { what: BUSY }),
+            Place::Moving => Err(Error::FailedPrecondition { what: BUSY }),
         }
     }
 
@@ -339,55 +332,21 @@ impl Contender {
     /// Deletes its key after a call that failed; later, on the thread that renews the lease, where that doesn't succeed
     /// at once. A key that is left would keep everybody behind it waiting. So would one that a request creates which
     /// reaches the server after all: it is looked for as long as that may be.
-    fn leave_behind_nothing(self: &Arc<Contender>, joined: Option<i64>) {
-        let call = CallOptions { timeout: TimeLimit::After(limits::TIDYING_TIMEOUT), cancel: None };
+    fn leave_behind_nothing(&self, joined: Option<i64>, call: &CallOptions) {
         // With the session goes its key.
         let is_lost = self.session.is_lost();
-        let deleted = if is_lost { Ok(true) } else { self.delete_key(joined, &call) };
-        self.move_to(if deleted.is_ok() { Place::Outside } else { Place::Leaving });
-        if joined.is_some() && deleted.is_ok() || matches!(deleted, Ok(true)) {
-            return;
+        let deleted = if is_lost { Ok(true) } else { self.delete_key(joined, call) };
+        if !(joined.is_some() && deleted.is_ok() || matches!(deleted, Ok(true))) {
+            let gone = deleted.is_ok().then(Instant::now);
+            self.session.tidy_later(Leftover { key: self.key.clone(), revision: joined, gone });
         }
-        let mut answered = deleted.is_ok().then(Instant::now);
-        let tidying = Tidying(self.clone());
-        self.session.keeping().add_chore(Box::new(move |control: &Control| {
-            // Who enters again meanwhile finds the key.
-            if answered.is_some() && !tidying.0.begin_to_tidy() {
-                return true;
-            }
-            let left = control.deadline.remaining().map_or(TimeLimit::Default, TimeLimit::After);
-            let call = CallOptions { timeout: left, cancel: control.cancel.clone() };
-            let deleted = tidying.0.delete_key(joined, &call);
-            if deleted.is_ok() {
-                answered = answered.or_else(|| Some(Instant::now()));
-            }
-            if answered.is_some() {
-                tidying.0.move_to(Place::Outside);
-            }
-            let is_over = answered.is_some_and(|at| joined.is_some() || at.elapsed() >= limits::LATE_REQUEST);
-            is_over || matches!(deleted, Ok(true))
-        }));
-    }
-
-    fn begin_to_tidy(&self) -> bool {
-        let mut place = lock(&self.place);
-        let is_outside = *place == Place::Outside;
-        if is_outside {
-            *place = Place::Leaving;
-        }
-        is_outside
+        self.move_to(Place::Outside);
     }
 
     /// Deletes its key, if it was created at this revision. False: there is no such key.
     pub(super) fn delete_key(&self, revision: Option<i64>, call: &CallOptions) -> Result<bool> {
-        let delete = DeleteRangeRequest::new(Keys::one(&self.key));
-        let request = TxnRequest {
-            compare: revision.map(|revision| self.has_create_revision(revision)).into_iter().collect(),
-            success: vec![TxnOp::DeleteRange(delete)],
-            failure: Vec::new(),
-        };
-        let response = self.client().txn_repeatable(&request, call)?;
-        Ok(matches!(response.results.first(), Some(TxnResult::DeleteRange(delete)) if delete.deleted > 0))
+        let response = self.client().txn_repeatable(&deletion(self.key.clone(), revision), call)?;
+        Ok(has_deleted(&response))
     }
 
     fn put_op<'a>(&'a self, value: &'a [u8]) -> TxnOp<'a> {
@@ -414,18 +373,6 @@ impl Contender {
 }
 
 const BUSY: &str = "another call on this handle is on its way in or out";
-
-/// A key that is to be deleted. It is outside once that is done, and also where nobody needs it any more.
-struct Tidying(Arc<Contender>);
-
-impl Drop for Tidying {
-    fn drop(&mut self) {
-        let mut place = lock(&self.0.place);
-        if *place == Place::Leaving {
-            *place = Place::Outside;
-        }
-    }
-}
 
 /// As Go's `%x`: a negative number has a sign.
 fn hexadecimal(lease: i64) -> String {

@@ -3,9 +3,11 @@
 //! One thread renews all leases of a client. It never waits for a callback, and a member that hangs keeps it for no
 //! longer than a third of what the lease that is lost soonest has left.
 
+mod chores;
 mod keeper;
 mod schedule;
 
+pub(crate) use chores::{Again, Chore};
 pub(crate) use keeper::Keeper;
 
 use super::outbox::{Addressee, Consumer, Outbox, OutboxHandle, Queued};
@@ -13,7 +15,7 @@ use crate::client::{CallOptions, Client};
 use crate::error::{Error, Result};
 use crate::event_queue::{Content, EventQueue, SourceKind};
 use crate::net::BootTime;
-use keeper::{Chore, Kept};
+use keeper::Kept;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,9 +193,14 @@ impl Keeping {
         self.kept.remaining()
     }
 
-    /// Does something on the keeper's thread, again and again until it is done or the lease is kept no longer.
+    /// Has this done on the keeper's thread, whenever it is called, as long as the lease is kept.
     pub(crate) fn add_chore(&self, chore: Chore) {
         self.client.shared.keeper.add_chore(self.number, chore);
+    }
+
+    /// Calls the chore.
+    pub(crate) fn call_chore(&self) {
+        self.client.shared.keeper.call_chore(self.number);
     }
 
     /// Takes it for lost, and tells nobody: its owner has given it up.

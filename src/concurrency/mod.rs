@@ -6,6 +6,7 @@ mod contender;
 pub mod double_barrier;
 pub mod election;
 pub mod keepalive;
+mod leftovers;
 pub mod lock;
 pub mod mirror;
 pub mod mutex;

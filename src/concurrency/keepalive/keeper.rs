@@ -1,6 +1,7 @@
 //! The thread that renews the leases of a client.
 
 use super::Listener;
+use super::chores::{Again, Chore, Chores};
 use super::schedule::Schedule;
 use crate::channel::Channel;
 use crate::deadline::Deadline;
@@ -69,9 +70,6 @@ impl Kept {
     }
 }
 
-/// Something to be done soon, within these bounds; true: it is done.
-pub(crate) type Chore = Box<dyn FnMut(&Control) -> bool + Send>;
-
 /// The kept leases of a client.
 ///
 /// Its lock is never held while a request is made, a listener is told or anything of another's is dropped.
@@ -86,9 +84,8 @@ struct State {
     schedule: Schedule,
     /// Those that have an owner, lost or not: the thread ends with the last.
     kept: HashMap<u64, Arc<Kept>>,
-    chores: Vec<(u64, Chore)>,
-    /// Nothing is done about chores before.
-    next_chores: BootTime,
+    /// Those of kept leases.
+    chores: Chores,
     last_number: u64,
     /// Why the last renewal failed, if it did.
     trouble: Option<String>,
@@ -102,6 +99,8 @@ struct Running {
     interrupt: Arc<CancelToken>,
     /// When it will look again by itself.
     looks_at: BootTime,
+    /// It waits for its time, and for no answer.
+    is_asleep: bool,
     /// Shared with the thread, which ends when it finds that the state has another one or none.
     badge: Arc<()>,
     thread: JoinHandle<()>,
@@ -132,24 +131,33 @@ impl Keeper {
         let mut state = lock(&self.state);
         let Some(kept) = state.kept.remove(&number) else { return };
         state.schedule.remove(number);
-        let chores = state.take_chores_of(number);
+        let chore = state.chores.remove(number);
         let running = if state.kept.is_empty() { state.running.take() } else { None };
         drop(state);
         if let Some(running) = running {
             running.end();
         }
-        drop((kept, chores));
+        drop((kept, chore));
     }
 
+    /// Has this done on the thread, whenever it is called, as long as the lease is kept.
     pub(super) fn add_chore(&self, number: u64, chore: Chore) {
         let mut state = lock(&self.state);
-        if state.schedule.deadline(number).is_none() {
+        if !state.kept.contains_key(&number) {
             drop(state);
             return drop(chore);
         }
-        state.chores.push((number, chore));
-        state.next_chores = BootTime::default();
-        state.look_at(BootTime::default());
+        state.chores.add(number, chore);
+    }
+
+    /// Has a lease's chore done in the thread's next turn. A renewal under way goes on, as does another chore: who calls
+    /// often enough would else end each before its answer comes.
+    pub(super) fn call_chore(&self, number: u64) {
+        let mut state = lock(&self.state);
+        let now = BootTime::now();
+        if state.chores.call(number, now) && state.running.as_ref().is_some_and(|running| running.is_asleep) {
+            state.look_at(now);
+        }
     }
 }
 
@@ -159,12 +167,6 @@ impl State {
         if let Some(running) = self.running.as_ref().filter(|running| moment < running.looks_at) {
             running.interrupt.trigger();
         }
-    }
-
-    fn take_chores_of(&mut self, number: u64) -> Vec<(u64, Chore)> {
-        let (of_it, others) = std::mem::take(&mut self.chores).into_iter().partition(|chore| chore.0 == number);
-        self.chores = others;
-        of_it
     }
 
     /// What is lost by now.
@@ -179,11 +181,10 @@ impl State {
         if !batch.is_empty() {
             return (Work::Renew(batch), Some(now + self.patience(now)));
         }
-        if !self.chores.is_empty() && now >= self.next_chores {
-            return (Work::Chores(std::mem::take(&mut self.chores)), Some(now + self.patience(now)));
+        if let Some((number, chore)) = self.chores.take_due(now) {
+            return (Work::Chore(number, chore), Some(now + self.patience(now)));
         }
-        let chores = Some(self.next_chores).filter(|_| !self.chores.is_empty());
-        (Work::Nothing, self.schedule.wakes().into_iter().chain(chores).min())
+        (Work::Nothing, self.schedule.wakes().into_iter().chain(self.chores.wakes()).min())
     }
 
     /// How long one request may take: however it ends, there is time for others for the lease that is lost soonest.
@@ -205,7 +206,8 @@ enum Work {
     Nothing,
     /// These, in one request: numbers and leases.
     Renew(Vec<(u64, i64)>),
-    Chores(Vec<(u64, Chore)>),
+    /// Of the lease of this number.
+    Chore(u64, Chore),
 }
 
 impl Running {
@@ -215,7 +217,7 @@ impl Running {
         let badge = Arc::new(());
         let worker = Worker { state: state.clone(), channel: channel.clone(), timer, badge: badge.clone() };
         let thread = net::spawn("etcdgw-keepalive", move || worker.run())?;
-        Ok(Running { interrupt, looks_at: BootTime::default(), badge, thread })
+        Ok(Running { interrupt, looks_at: BootTime::default(), is_asleep: false, badge, thread })
     }
 
     /// Waits for the end of the thread, which has come to it once the state has it no more. It waits for nobody else.
@@ -260,7 +262,7 @@ impl Worker {
             let now = BootTime::now();
             let lost = state.take_lost(now);
             let (work, until) = state.next_work(now);
-            let interrupt = state.interrupt(until);
+            let interrupt = state.interrupt(until, matches!(work, Work::Nothing));
             let trouble = state.trouble.clone().filter(|_| !lost.is_empty());
             drop(state);
             self.tell_lost(lost, trouble);
@@ -281,8 +283,8 @@ impl Worker {
         let control = Control { deadline: Deadline::after(limit), cancel: Some(interrupt) };
         match work {
             Work::Renew(batch) => self.renew(&batch, &control),
-            Work::Chores(chores) => {
-                self.do_chores(chores, &control);
+            Work::Chore(number, chore) => {
+                self.do_chore(number, chore, &control);
                 Ok(())
             }
             Work::Nothing => self.sleep(until, &Control { deadline: Deadline::NEVER, ..control }),
@@ -293,12 +295,14 @@ impl Worker {
     fn do_later(&self, work: Work, error: Error) -> Result<()> {
         let mut state = lock(&self.state);
         let next = BootTime::now() + state.pause(BootTime::now());
+        let mut dead = None;
         match work {
             Work::Renew(batch) => batch.iter().for_each(|(number, _)| state.schedule.failed(*number, next)),
-            Work::Chores(chores) => state.chores.extend(chores),
+            Work::Chore(number, chore) => dead = state.chores.give_back(number, chore, Some(next)),
             Work::Nothing => {}
         }
         drop(state);
+        drop(dead);
         std::thread::sleep(SHORTEST_PATIENCE);
         Err(error)
     }
@@ -380,19 +384,21 @@ impl Worker {
         self.log(level, &format!("{} leases are not renewed yet: {why}", batch.len()));
     }
 
-    fn do_chores(&self, chores: Vec<(u64, Chore)>, control: &Control) {
-        let mut undone: Vec<(u64, Chore)> = Vec::new();
-        for (number, mut chore) in chores {
-            if !chore(control) {
-                undone.push((number, chore));
-            }
-        }
+    fn do_chore(&self, number: u64, mut chore: Chore, control: &Control) {
+        let again = chore(control);
         let mut state = lock(&self.state);
         let now = BootTime::now();
-        state.next_chores = now + state.pause(now);
-        let (pending, dead): (Vec<_>, Vec<_>) =
-            undone.into_iter().partition(|(number, _)| state.schedule.deadline(*number).is_some());
-        state.chores.extend(pending);
+        let next = match again {
+            Again::WhenCalled => None,
+            Again::Later => Some(now + state.pause(now)),
+            Again::Next => Some(now),
+        };
+        // Lost meanwhile, or kept no longer.
+        let dead = if state.schedule.deadline(number).is_none() {
+            (state.chores.remove(number), Some(chore))
+        } else {
+            (None, state.chores.give_back(number, chore, next))
+        };
         drop(state);
         drop(dead);
     }
@@ -413,12 +419,13 @@ impl Worker {
 
 impl State {
     /// What ends the thread's next wait, which lasts until then.
-    fn interrupt(&mut self, until: Option<BootTime>) -> Result<Arc<CancelToken>> {
+    fn interrupt(&mut self, until: Option<BootTime>, is_asleep: bool) -> Result<Arc<CancelToken>> {
         let Some(running) = &mut self.running else { return new_token().map(Arc::new) };
         if running.interrupt.is_triggered() {
             running.interrupt = Arc::new(new_token()?);
         }
         running.looks_at = until.unwrap_or(FAR_AWAY);
+        running.is_asleep = is_asleep;
         Ok(running.interrupt.clone())
     }
 }

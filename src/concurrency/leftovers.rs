@@ -1,0 +1,165 @@
+//! Keys that failed calls have left in lines, until they are deleted: who is behind one would wait for it.
+
+use super::keepalive::{Again, Chore};
+use crate::client::{CallOptions, Client, TimeLimit};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::net::{Control, lock};
+use crate::rpc::Keys;
+use crate::rpc::kv::DeleteRangeRequest;
+use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResponse, TxnResult};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// A key that a failed call may have left behind.
+pub(super) struct Leftover {
+    pub key: Vec<u8>,
+    /// That created the key; `None`: a request that had no answer did, or may do so still.
+    pub revision: Option<i64>,
+    /// When there was no such key, for the first time.
+    pub gone: Option<Instant>,
+}
+
+impl Leftover {
+    /// After an answer, which tells whether the key was deleted. A request that creates it may come as long as requests
+    /// are under way at all.
+    fn is_over(&mut self, deleted: bool) -> bool {
+        let gone = *self.gone.get_or_insert_with(Instant::now);
+        deleted || self.revision.is_some() || gone.elapsed() >= limits::LATE_REQUEST
+    }
+}
+
+/// Those of a session, deleted by its chore: many in one request, so that they don't pile up behind a slow network.
+#[derive(Default)]
+pub(super) struct Leftovers(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    /// Those that nobody has found gone so far stand first.
+    all: Vec<Leftover>,
+    /// What the request under way deletes.
+    under_way: Vec<Leftover>,
+    /// A request for several was refused.
+    one_by_one: bool,
+    /// The session has no chore any more.
+    is_closed: bool,
+}
+
+/// Closes the list with the chore.
+struct OfChore {
+    leftovers: Arc<Leftovers>,
+    client: Client,
+}
+
+impl Drop for OfChore {
+    fn drop(&mut self) {
+        *lock(&self.leftovers.0) = List { is_closed: true, ..List::default() };
+    }
+}
+
+impl Leftovers {
+    /// What deletes them.
+    pub(super) fn chore(self: &Arc<Leftovers>, client: &Client) -> Chore {
+        let chore = OfChore { leftovers: self.clone(), client: client.clone() };
+        Box::new(move |control| chore.leftovers.tidy(&chore.client, control))
+    }
+
+    /// The chore is to be called then.
+    pub(super) fn add(&self, leftover: Leftover) {
+        let mut list = lock(&self.0);
+        if !list.is_closed {
+            list.put(leftover);
+        }
+    }
+
+    /// Whether somebody may enter with this key now, and if so, nobody deletes it from now on. While it is to be deleted
+    /// a request that enters would find it, and lose it.
+    pub(super) fn make_way_for(&self, key: &[u8]) -> bool {
+        let mut list = lock(&self.0);
+        let is_there = |leftover: &Leftover| leftover.key == key && leftover.gone.is_none();
+        if list.under_way.iter().any(|leftover| leftover.key == key) || list.all.iter().any(is_there) {
+            return false;
+        }
+        list.all.retain(|leftover| leftover.key != key);
+        true
+    }
+
+    fn tidy(&self, client: &Client, control: &Control) -> Again {
+        let requests = lock(&self.0).next_requests();
+        let request = match <[TxnRequest<'static>; 1]>::try_from(requests) {
+            Ok([only]) => only,
+            Err(none) if none.is_empty() => return Again::WhenCalled,
+            Err(several) => {
+                TxnRequest { success: several.into_iter().map(TxnOp::Txn).collect(), ..TxnRequest::default() }
+            }
+        };
+        let left = control.deadline.remaining().map_or(TimeLimit::Default, TimeLimit::After);
+        let call = CallOptions { timeout: left, cancel: control.cancel.clone() };
+        let answer = client.txn_repeatable(&request, &call);
+        lock(&self.0).take_in(answer.as_deref())
+    }
+}
+
+impl List {
+    fn put(&mut self, leftover: Leftover) {
+        let place = match leftover.gone {
+            None => self.all.partition_point(|other| other.gone.is_none()),
+            Some(_) => self.all.len(),
+        };
+        self.all.insert(place, leftover);
+    }
+
+    /// To delete each of those that are under way then.
+    fn next_requests(&mut self) -> Vec<TxnRequest<'static>> {
+        let most = if self.one_by_one { 1 } else { limits::LEFTOVERS_DELETED };
+        self.under_way = self.all.drain(..self.all.len().min(most)).collect();
+        self.under_way.iter().map(|leftover| deletion(leftover.key.clone(), leftover.revision)).collect()
+    }
+
+    fn take_in(&mut self, answer: Result<&TxnResponse, &Error>) -> Again {
+        let mut asked = std::mem::take(&mut self.under_way);
+        let is_one = asked.len() == 1;
+        let again = match answer {
+            Ok(response) => {
+                let each = |place| match response.results.get(place) {
+                    Some(TxnResult::Txn(response)) => has_deleted(response),
+                    _ => is_one && has_deleted(response),
+                };
+                let mut places = 0..;
+                asked.retain_mut(|leftover| !leftover.is_over(places.next().is_some_and(each)));
+                self.one_by_one &= !self.all.is_empty();
+                Again::Next
+            }
+            Err(Error::Cancelled { .. }) => Again::Next,
+            Err(error) => {
+                // What is refused of one must not keep the others.
+                self.one_by_one |= matches!(error, Error::Server { .. }) && !error.is_retryable();
+                if self.one_by_one && !is_one { Again::Next } else { Again::Later }
+            }
+        };
+        // At the end: others have their turn before one that is refused.
+        asked.into_iter().for_each(|leftover| self.put(leftover));
+        match self.all.first() {
+            None => Again::WhenCalled,
+            Some(first) if first.gone.is_none() => again,
+            Some(_) => Again::Later,
+        }
+    }
+}
+
+/// Deletes a key, if it was created at this revision where one is given.
+pub(super) fn deletion(key: Vec<u8>, revision: Option<i64>) -> TxnRequest<'static> {
+    let is_same = |revision| Compare {
+        keys: Keys::One(key.clone().into()),
+        op: CompareOp::Equal,
+        target: CompareTarget::CreateRevision(revision),
+    };
+    let compare = revision.map(is_same).into_iter().collect();
+    let delete = DeleteRangeRequest::new(Keys::One(key.into()));
+    TxnRequest { compare, success: vec![TxnOp::DeleteRange(delete)], failure: Vec::new() }
+}
+
+/// Whether that has deleted it.
+pub(super) fn has_deleted(response: &TxnResponse) -> bool {
+    matches!(response.results.first(), Some(TxnResult::DeleteRange(delete)) if delete.deleted > 0)
+}
