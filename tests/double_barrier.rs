@@ -231,3 +231,62 @@ fn a_prefix_goes_on_the_name_and_a_count_is_positive() {
     drop(session);
     nothing_is_left(&bare);
 }
+
+#[test]
+fn a_wait_that_is_over_is_no_error_whatever_was_asked_just_then() {
+    let etcd = Etcd::start(&versions().pop().unwrap());
+    let proxy = Proxy::start(&etcd.url());
+    let (near, far) = (common::client(&etcd.url()), common::client(&proxy.url()));
+    let (theirs, mine) = (session(&near), session(&far));
+    let (mut ended, mut in_vain) = (0, 0);
+    let mut count = |is_done: bool| -> bool {
+        ended += i32::from(is_done);
+        in_vain += i32::from(!is_done);
+        is_done
+    };
+    for limit in (5..160).step_by(10) {
+        let name = format!("d{limit:03}");
+        let of = |session| DoubleBarrier::new(session, name.as_bytes(), 2).unwrap();
+        let limit = Some(Duration::from_millis(limit));
+        let delayed = || proxy.inject(Fault::Delay(Direction::Answer, Duration::from_millis(20)));
+        // As the one that waits for the other, and as the one that opens the barrier and closes it.
+        for is_first in [true, false] {
+            let (one, other) = (of(&mine), of(&theirs));
+            delayed();
+            std::thread::scope(|scope| {
+                let pause = Duration::from_millis(if is_first { 40 } else { 0 });
+                let enters = scope.spawn(move || {
+                    std::thread::sleep(pause);
+                    let entered = other.enter(Some(Duration::from_millis(300)), &plain()).unwrap();
+                    (entered, other)
+                });
+                if !is_first {
+                    wait_until(LONG, || !keys(&near, &prefix(format!("{name}/waiters/").as_bytes())).is_empty());
+                }
+                let entered = one.enter(limit, &plain());
+                // But where nobody knows what became of its first request.
+                assert!(!matches!(&entered, Err(error) if !error.may_have_applied()), "{entered:?}");
+                let entered = entered.is_ok_and(&mut count);
+                proxy.heal();
+                let (other_entered, other) = enters.join().unwrap();
+                let leaves = scope.spawn(move || !other_entered || other.leave(Some(LONG), &plain()).unwrap());
+                assert!(!entered || one.leave(Some(LONG), &plain()).unwrap());
+                assert!(leaves.join().unwrap());
+            });
+            let both = [&mine, &theirs].map(|session| DoubleBarrier::new(session, b"left", 2).unwrap());
+            std::thread::scope(|scope| {
+                let enters = scope.spawn(|| both[1].enter(Some(LONG), &plain()).unwrap());
+                assert!(both[0].enter(Some(LONG), &plain()).unwrap() && enters.join().unwrap());
+                delayed();
+                let leaves = scope.spawn(|| both[1].leave(Some(LONG), &plain()).unwrap());
+                let has_left = count(both[0].leave(limit, &plain()).unwrap());
+                proxy.heal();
+                assert!(has_left || both[0].leave(Some(LONG), &plain()).unwrap());
+                assert!(leaves.join().unwrap());
+            });
+        }
+    }
+    assert!(ended > 0 && in_vain > 0, "{ended} and {in_vain}: times that show nothing");
+    drop((theirs, mine));
+    nothing_is_left(&near);
+}

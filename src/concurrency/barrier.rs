@@ -65,12 +65,10 @@ impl Barrier {
     pub fn wait(&self, wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
         let bounds = Bounds::new(&self.client, wait, call);
         loop {
-            let found = match bounds.persist(|| self.look(&bounds.request())) {
-                Ok(found) if found.kvs.is_empty() => return Ok(true),
-                Ok(found) => found,
-                Err(error) if bounds.is_in_vain(&error) => return Ok(false),
-                Err(error) => return Err(error),
-            };
+            let Some(found) = bounds.persist(|| self.look(&bounds.request()))? else { return Ok(false) };
+            if found.kvs.is_empty() {
+                return Ok(true);
+            }
             // Who was there when it was released goes on, although it may be held again by now.
             match bounds.wait_for(self.keys(), EventType::Delete, found.header.revision + 1)? {
                 Woken::Event => return Ok(true),

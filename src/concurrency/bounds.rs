@@ -95,12 +95,13 @@ impl<'a> Bounds<'a> {
     }
 
     /// Asks until there is an answer, as long as the wait lasts: a cluster that is away for a while is no reason to
-    /// give up.
-    pub(super) fn persist<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    /// give up. None: the wait is over.
+    pub(super) fn persist<T>(&self, mut ask: impl FnMut() -> Result<T>) -> Result<Option<T>> {
         loop {
             match ask() {
+                Err(error) if self.is_in_vain(&error) => return Ok(None),
                 Err(error) => self.outlast(error)?,
-                answered => return answered,
+                Ok(answer) => return Ok(Some(answer)),
             }
         }
     }
@@ -110,9 +111,20 @@ impl<'a> Bounds<'a> {
         if error.is_retryable() && !self.has_ended() { self.pause() } else { Err(error) }
     }
 
-    /// Whether an error means no more than that the wait is over.
+    /// Whether an error means no more than that the wait is over: by its time, whatever was asked just then, or while
+    /// nobody could be asked whether what was waited for has happened meanwhile. Where there is to be no wait there is
+    /// none that could be over.
     pub(super) fn is_in_vain(&self, error: &Error) -> bool {
-        matches!(error, Error::Deadline { .. }) && self.has_waited.get() && self.has_ended()
+        let is_over = self.wait.is_some() && self.has_ended();
+        is_over && (matches!(error, Error::Deadline { .. }) || self.has_waited.get() && error.is_retryable())
+    }
+
+    /// How a call ended that waits: in vain where an error means no more than that.
+    pub(super) fn or_in_vain(&self, ended: Result<bool>) -> Result<bool> {
+        match ended {
+            Err(error) if self.is_in_vain(&error) => Ok(false),
+            ended => ended,
+        }
     }
 
     /// Waits until one of these keys is written or deleted, in this revision or a later one.

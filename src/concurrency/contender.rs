@@ -111,39 +111,40 @@ impl Contender {
         may_enter: Option<MayEnter<'_>>,
     ) -> Result<bool> {
         let bounds = Bounds::of_session(&self.session, wait, call)?;
-        if let Some(revision) = self.begin_to_enter(&bounds)? {
-            match self.is_mine(revision, &bounds) {
-                Ok(true) => {
-                    self.move_to(Place::First(revision));
-                    return Ok(true);
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    self.move_to(Place::First(revision));
-                    return Err(self.session.explain(error));
-                }
+        let entered = self.enter_within(&bounds, value, may_enter);
+        entered.map_err(|error| self.session.explain(error))
+    }
+
+    fn enter_within(&self, bounds: &Bounds<'_>, value: &[u8], may_enter: Option<MayEnter<'_>>) -> Result<bool> {
+        let first = match self.begin_to_enter(bounds) {
+            Err(error) => return bounds.or_in_vain(Err(error)),
+            Ok(first) => first,
+        };
+        if let Some(revision) = first {
+            let is_mine = self.is_mine(revision, bounds);
+            if !matches!(is_mine, Ok(false)) {
+                self.move_to(Place::First(revision));
+                return bounds.or_in_vain(is_mine);
             }
         }
         let mut joined = Joined::default();
-        let entered = match (self.join(value, &bounds, &mut joined), joined.revision, may_enter) {
-            (Ok(_), Some(revision), Some(may_enter)) => may_enter(&bounds, revision),
-            (Ok(false), Some(revision), None) => self.wait_to_be_first(&bounds, revision),
-            (at_once, ..) => at_once,
+        let at_once = self.join(value, bounds, &mut joined);
+        let entered = match (at_once, joined.revision, may_enter) {
+            (Ok(_), Some(revision), Some(may_enter)) => may_enter(bounds, revision),
+            (Ok(false), Some(revision), None) => bounds.or_in_vain(self.wait_to_be_first(bounds, revision)),
+            // Others may go by its key already.
+            (Err(error @ Error::Deadline { .. }), None, Some(may_enter)) if joined.may_have => {
+                joined.revision = self.find(&bounds.tidying()).ok().flatten();
+                joined.revision.map_or(Err(error), |revision| may_enter(bounds, revision))
+            }
+            (at_once, ..) => bounds.or_in_vain(at_once),
         };
-        match (entered, joined.revision) {
-            (Ok(true), Some(revision)) => {
-                self.move_to(Place::First(revision));
-                Ok(true)
-            }
-            (Err(error), None) if !joined.may_have => {
-                self.move_to(Place::Outside);
-                Err(self.session.explain(error))
-            }
-            (entered, joined) => {
-                self.leave_behind_nothing(joined, &bounds.tidying());
-                entered.map_err(|error| self.session.explain(error))
-            }
+        match (&entered, joined.revision) {
+            (Ok(true), Some(revision)) => self.move_to(Place::First(revision)),
+            (_, None) if !joined.may_have => self.move_to(Place::Outside),
+            (_, revision) => self.leave_behind_nothing(revision, &bounds.tidying()),
         }
+        entered
     }
 
     /// Leaves the line. `None`: it was not first. Some(false): it had lost its place before.
@@ -206,7 +207,7 @@ impl Contender {
             }
             drop(place);
             let channel = &self.client().shared.channel;
-            channel.pause(limits::RETRY_PAUSE_FIRST, &control).map_err(|error| self.session.explain(error))?;
+            channel.pause(limits::RETRY_PAUSE_FIRST, &control)?;
         }
     }
 
@@ -290,22 +291,19 @@ impl Contender {
     /// Waits until all who joined before are gone. False: waited in vain.
     fn wait_to_be_first(&self, bounds: &Bounds<'_>, revision: i64) -> Result<bool> {
         loop {
-            match bounds.persist(|| self.last_before(revision, bounds)) {
-                Ok(Some((key, seen_at))) => {
-                    // Whether it is gone for good is looked at next.
-                    let key = Keys::One(Cow::Owned(key));
-                    if bounds.wait_for(key, EventType::Delete, seen_at + 1)? == Woken::InVain {
-                        return Ok(false);
-                    }
-                }
-                Ok(None) => break,
-                // Somebody was before it when it was last told.
-                Err(error) if bounds.is_in_vain(&error) => return Ok(false),
-                Err(error) => return Err(error),
+            let Some(last) = bounds.persist(|| self.last_before(revision, bounds))? else { return Ok(false) };
+            let Some((key, seen_at)) = last else { break };
+            // Whether it is gone for good is looked at next.
+            let key = Keys::One(Cow::Owned(key));
+            if bounds.wait_for(key, EventType::Delete, seen_at + 1)? == Woken::InVain {
+                return Ok(false);
             }
         }
         // Its own key may be gone by now, with its lease.
-        if bounds.persist(|| self.is_mine(revision, bounds))? { Ok(true) } else { Err(self.session.is_over()) }
+        match bounds.persist(|| self.is_mine(revision, bounds))? {
+            Some(false) => Err(self.session.is_over()),
+            is_first => Ok(is_first.is_some()),
+        }
     }
 
     /// The last key that was created before this revision, and the store's revision then.
@@ -324,9 +322,14 @@ impl Contender {
     }
 
     fn is_mine(&self, revision: i64, bounds: &Bounds<'_>) -> Result<bool> {
+        Ok(self.find(&bounds.request())? == Some(revision))
+    }
+
+    /// The revision that created its key; None: there is no such key.
+    fn find(&self, call: &CallOptions) -> Result<Option<i64>> {
         let request = RangeRequest { keys_only: true, ..RangeRequest::new(Keys::one(&self.key)) };
-        let response = self.client().range(&request, &bounds.request())?;
-        Ok(response.kvs.first().is_some_and(|kv| kv.create_revision == revision))
+        let response = self.client().range(&request, call)?;
+        Ok(response.kvs.first().map(|kv| kv.create_revision))
     }
 
     /// Deletes its key after a call that failed; later, on the thread that renews the lease, where that doesn't succeed

@@ -83,12 +83,14 @@ impl DoubleBarrier {
         let opened = match self.wait_until_open(bounds, revision) {
             Ok(Some(opened)) => opened,
             Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => return Err(error),
-            in_vain => {
+            ended => {
                 // The others may have begun just now, counting on this one.
                 let call = CallOptions { timeout: TimeLimit::After(limits::WITHDRAWAL_TIMEOUT), cancel: None };
-                match self.while_closed(revision, Vec::new(), delete(self.waiter.key()), &call) {
-                    Ok((false, opened)) if opened > revision => opened,
-                    _ => return in_vain.map(|_| false),
+                let withdrawn = self.while_closed(revision, Vec::new(), delete(self.waiter.key()), &call);
+                match (withdrawn, bounds.or_in_vain(ended.map(|_| false))) {
+                    (Ok((false, opened)), _) if opened > revision => opened,
+                    (Err(unknown), Ok(_)) => return Err(unknown),
+                    (_, ended) => return ended,
                 }
             }
         };
@@ -99,11 +101,7 @@ impl DoubleBarrier {
     /// Answers the revision that opened the barrier. None: waited in vain.
     fn wait_until_open(&self, bounds: &Bounds<'_>, revision: i64) -> Result<Option<i64>> {
         loop {
-            let seen = match bounds.persist(|| self.look(bounds)) {
-                Ok(seen) => seen,
-                Err(error) if bounds.is_in_vain(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            };
+            let Some(seen) = bounds.persist(|| self.look(bounds))? else { return Ok(None) };
             if seen.opened > revision {
                 return Ok(Some(seen.opened));
             }
@@ -114,10 +112,11 @@ impl DoubleBarrier {
                 return Err(FULL);
             }
             if own + 1 == self.count {
-                if let (true, opened) = bounds.persist(|| self.open(&seen, revision, bounds))? {
-                    return Ok(Some(opened));
+                match bounds.persist(|| self.open(&seen, revision, bounds))? {
+                    Some((true, opened)) => return Ok(Some(opened)),
+                    Some((false, _)) => continue,
+                    None => return Ok(None),
                 }
-                continue;
             }
             let ready = Keys::one(&self.ready);
             if bounds.wait_for(ready, EventType::Put, seen.at + 1)? == Woken::InVain {
@@ -161,25 +160,20 @@ impl DoubleBarrier {
     fn wait_until_all_leave(&self, bounds: &Bounds<'_>, revision: i64) -> Result<bool> {
         let round = self.round.load(Ordering::SeqCst);
         loop {
-            let mut seen = match bounds.persist(|| self.look(bounds)) {
-                Ok(seen) => seen,
-                Err(error) if bounds.is_in_vain(&error) => return Ok(false),
-                Err(error) => return Err(error),
-            };
+            let Some(mut seen) = bounds.persist(|| self.look(bounds))? else { return Ok(false) };
             // Some may have left and entered again by now.
             seen.waiters.retain(|(_, created)| *created < round);
             let own = seen.position(revision);
             let awaited = match (own, &*seen.waiters) {
                 (Some(_), [_]) | (_, []) => {
-                    if own.is_some() || seen.opened == round {
-                        bounds.persist(|| self.close(round, bounds))?;
-                    }
-                    return Ok(true);
+                    let is_last = own.is_some() || seen.opened == round;
+                    return Ok(!is_last || bounds.persist(|| self.close(round, bounds))?.is_some());
                 }
                 (Some(0), [.., (highest, _)]) => highest,
                 (_, [(lowest, _), ..]) => {
-                    if own.is_some() {
-                        bounds.persist(|| self.waiter.delete_key(Some(revision), &bounds.request()))?;
+                    let delete = || self.waiter.delete_key(Some(revision), &bounds.request());
+                    if own.is_some() && bounds.persist(delete)?.is_none() {
+                        return Ok(false);
                     }
                     lowest
                 }
