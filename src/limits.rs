@@ -180,9 +180,6 @@ pub const LEFTOVERS_DELETED: usize = 64;
 /// [`DEFAULT_TIMEOUT`].
 pub const LATE_REQUEST: Duration = Duration::from_secs(10);
 
-/// For leaving a double barrier that others may be counting on: who gives up sooner may leave them with one too few.
-pub const WITHDRAWAL_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Participants in a double barrier that are known to be there when it opens; servers take 128 conditions.
 pub const BARRIER_CONDITIONS: usize = 100;
 

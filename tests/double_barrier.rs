@@ -290,3 +290,43 @@ fn a_wait_that_is_over_is_no_error_whatever_was_asked_just_then() {
     drop((theirs, mine));
     nothing_is_left(&near);
 }
+
+#[test]
+fn a_server_that_stops_keeps_nobody_beyond_its_time_and_puts_nobody_out_who_is_inside() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let session = session(&client);
+        let (inside, alone) = (DoubleBarrier::new(&session, b"i", 1).unwrap(), barrier_of(&session, 2));
+        assert!(inside.enter(NOT, &plain()).unwrap());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| timed(|| alone.enter(Some(Duration::from_millis(600)), &plain())));
+            wait_until(LONG, || keys(&client, &prefix(b"d/waiters/")).len() == 1);
+            etcd.stop();
+            let (entered, took) = waits.join().unwrap();
+            assert!(!matches!(entered, Ok(true)) && took < Duration::from_millis(1200), "{entered:?} {took:?}");
+        });
+        let (entered, took) = timed(|| inside.enter(Some(Duration::from_millis(300)), &plain()));
+        assert!(matches!(entered, Ok(false)) && took < Duration::from_millis(900), "{entered:?} {took:?}");
+        etcd.cont();
+        wait_until(LONG, || keys(&client, &prefix(b"d/waiters/")).is_empty());
+        assert!(inside.leave(Some(LONG), &plain()).unwrap(), "it is inside");
+        drop(session);
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
+fn over_a_slow_network_who_waits_in_vain_knows_that_nobody_counts_on_it_when_its_time_is_over() {
+    let etcd = Etcd::start(&versions().pop().unwrap());
+    let proxy = Proxy::start(&etcd.url());
+    let (near, far) = (common::client(&etcd.url()), common::client(&proxy.url()));
+    let session = session(&far);
+    let alone = barrier_of(&session, 2);
+    proxy.inject(Fault::Delay(Direction::Answer, Duration::from_millis(200)));
+    let (entered, took) = timed(|| alone.enter(Some(Duration::from_millis(1500)), &plain()));
+    assert!(matches!(entered, Ok(false)) && took < Duration::from_millis(2000), "{entered:?} {took:?}");
+    proxy.heal();
+    wait_until(LONG, || keys(&near, &prefix(b"d/waiters/")).is_empty());
+    drop(session);
+    nothing_is_left(&near);
+}

@@ -129,7 +129,14 @@ impl<'a> Bounds<'a> {
 
     /// Waits until one of these keys is written or deleted, in this revision or a later one.
     pub(super) fn wait_for(&self, keys: Keys<'_>, event: EventType, from: i64) -> Result<Woken> {
-        if self.has_ended() {
+        self.wait_sparing(Duration::ZERO, keys, event, from)
+    }
+
+    /// The same, but that so much of the time is left for something else.
+    pub(super) fn wait_sparing(&self, time: Duration, keys: Keys<'_>, event: EventType, from: i64) -> Result<Woken> {
+        let wait = self.wait.map(|wait| wait.sooner_by(time));
+        let has_ended = || wait.is_none_or(Deadline::has_passed);
+        if has_ended() {
             return Ok(Woken::InVain);
         }
         self.has_waited.set(true);
@@ -139,10 +146,11 @@ impl<'a> Bounds<'a> {
             no_delete: event == EventType::Put,
             ..WatchRequest::new(keys.into_owned())
         };
-        match self.client.watch_once(WatchOptions { call: self.wait(), ..WatchOptions::new(request) }) {
+        let call = until(&self.call, wait.unwrap_or(Deadline::NEVER));
+        match self.client.watch_once(WatchOptions { call, ..WatchOptions::new(request) }) {
             Ok(_) => Ok(Woken::Event),
             Err(Error::Compacted { .. }) => Ok(Woken::Perhaps),
-            Err(Error::Deadline { .. }) if self.has_ended() => Ok(Woken::InVain),
+            Err(Error::Deadline { .. }) if has_ended() => Ok(Woken::InVain),
             Err(error) if error.is_retryable() => self.pause().map(|()| Woken::Perhaps),
             Err(error) => Err(error),
         }

@@ -8,7 +8,7 @@
 use super::bounds::{Bounds, Woken};
 use super::contender::{Contender, Place};
 use super::session::Session;
-use crate::client::{CallOptions, Client, TimeLimit};
+use crate::client::{CallOptions, Client};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::rpc::Keys;
@@ -18,7 +18,7 @@ use crate::rpc::watch::EventType;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One participant's view of a double barrier. It stands on a session, and each value is a participant of its own.
 ///
@@ -62,8 +62,9 @@ impl DoubleBarrier {
     /// Enters, waiting until as many are there as the barrier is for, at most so long, or without a limit as long as it
     /// takes. `call` bounds each request, and its token ends the wait. False: waited in vain.
     ///
-    /// Who is inside stays so. After an error it isn't inside, and its key is deleted, now or as soon as a member
-    /// answers.
+    /// Who is inside stays so, whatever becomes of another call. Else it isn't inside after an error, and its key is
+    /// deleted, now or as soon as a member answers. [`Error::Deadline`]: nobody said in time whether the others have
+    /// begun, counting on this one.
     pub fn enter(&self, wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
         self.waiter.enter_when(b"", wait, call, Some(&|bounds, revision| self.wait_for_others(bounds, revision)))
     }
@@ -85,8 +86,7 @@ impl DoubleBarrier {
             Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => return Err(error),
             ended => {
                 // The others may have begun just now, counting on this one.
-                let call = CallOptions { timeout: TimeLimit::After(limits::WITHDRAWAL_TIMEOUT), cancel: None };
-                let withdrawn = self.while_closed(revision, Vec::new(), delete(self.waiter.key()), &call);
+                let withdrawn = self.while_closed(revision, Vec::new(), delete(self.waiter.key()), &bounds.tidying());
                 match (withdrawn, bounds.or_in_vain(ended.map(|_| false))) {
                     (Ok((false, opened)), _) if opened > revision => opened,
                     (Err(unknown), Ok(_)) => return Err(unknown),
@@ -101,7 +101,10 @@ impl DoubleBarrier {
     /// Answers the revision that opened the barrier. None: waited in vain.
     fn wait_until_open(&self, bounds: &Bounds<'_>, revision: i64) -> Result<Option<i64>> {
         loop {
+            let asked = Instant::now();
             let Some(seen) = bounds.persist(|| self.look(bounds))? else { return Ok(None) };
+            // Withdrawing takes as long, and must have its answer soon after the end of the wait.
+            let spared = (2 * asked.elapsed()).saturating_sub(limits::TIDYING_TIMEOUT).min(limits::TIDYING_LONGEST);
             if seen.opened > revision {
                 return Ok(Some(seen.opened));
             }
@@ -119,7 +122,7 @@ impl DoubleBarrier {
                 }
             }
             let ready = Keys::one(&self.ready);
-            if bounds.wait_for(ready, EventType::Put, seen.at + 1)? == Woken::InVain {
+            if bounds.wait_sparing(spared, ready, EventType::Put, seen.at + 1)? == Woken::InVain {
                 return Ok(None);
             }
         }

@@ -24,8 +24,8 @@ impl Mutex {
     /// Locks it, waiting in the order of arrival, at most so long, or without a limit as long as it takes. `call`
     /// bounds each request, and its token ends the wait. False: waited in vain.
     ///
-    /// A mutex that is locked by this owner stays so. After an error it is not locked, and the key is deleted, now or as
-    /// soon as a member answers.
+    /// A mutex that is locked by this owner stays so, whatever becomes of another call. Else it is not locked after an
+    /// error, and the key is deleted, now or as soon as a member answers.
     pub fn lock(&self, wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
         self.0.enter(b"", wait, call)
     }

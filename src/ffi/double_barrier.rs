@@ -50,11 +50,12 @@ pub unsafe extern "C" fn etcdgw_double_barrier_new(
 /// `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. `options`: bounds each request to
 /// the server; its token ends the wait; may be NULL. Any thread.
 ///
-/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when the others didn't come in time,
-/// `ETCDGW_FAILED_PRECONDITION` when as many as it is for are inside, or have not all left yet, and while another thread
-/// is on its way in or out with this handle, `ETCDGW_LEASE_EXPIRED` when the session is lost or closed. A server that is
-/// away while the call waits is waited for. Whatever else than `ETCDGW_OK` comes back, this one isn't inside, and no key
-/// is left behind: it is deleted at once, or as soon as a member answers.
+/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when the others didn't come in time, and with an error when no
+/// member said in time whether they did: they may have begun, counting on this one. `ETCDGW_FAILED_PRECONDITION` when as
+/// many as it is for are inside, or have not all left yet, and while another thread is on its way in or out with this
+/// handle, `ETCDGW_LEASE_EXPIRED` when the session is lost or closed. A server that is away while the call waits is
+/// waited for. Whatever else than `ETCDGW_OK` comes back, this one isn't inside by this call, and no key is left behind:
+/// it is deleted at once, or as soon as a member answers. Who was inside before is so still.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_double_barrier_enter(
     double_barrier: *mut etcdgw_double_barrier,

@@ -53,6 +53,7 @@ pub unsafe extern "C" fn etcdgw_mutex_new(
 /// session is lost or closed, `ETCDGW_FAILED_PRECONDITION` while another thread is on its way in or out with this
 /// handle. A server that is away while the call waits is waited for. Whatever else than `ETCDGW_OK` comes back, the
 /// mutex isn't locked by this call, and no key is left behind: it is deleted at once, or as soon as a member answers.
+/// One that this owner had locked before is so still.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_mutex_lock(
     mutex: *mut etcdgw_mutex,
