@@ -2708,7 +2708,8 @@ etcdgw_status etcdgw_mutex_try_lock(struct etcdgw_mutex *mutex,
  * Unlocks a mutex. `options` may be NULL. Any thread.
  *
  * Returns `ETCDGW_FAILED_PRECONDITION` when it isn't locked, `ETCDGW_LEASE_EXPIRED` when it had been lost before, with
- * the session: others may have had it meanwhile. After another error it may still be locked, and can be unlocked again.
+ * the session, or with its key, which somebody else has deleted, or this owner by another handle: others may have had it
+ * meanwhile. After another error it may still be locked, and can be unlocked again.
  */
 etcdgw_status etcdgw_mutex_unlock(struct etcdgw_mutex *mutex,
                                   const struct etcdgw_call_options *options,

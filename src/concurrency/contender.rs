@@ -17,6 +17,7 @@ use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnR
 use crate::rpc::watch::EventType;
 use crate::rpc::{Keys, Response};
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub(super) struct Contender {
     prefix: Vec<u8>,
     key: Vec<u8>,
     place: Mutex<Place>,
+    /// A request without an answer may have deleted the key by which it is first.
+    may_have_left: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +64,8 @@ impl Contender {
     /// One with this key, which waits for those before it whose keys have this prefix.
     pub(super) fn with_key(session: &Session, prefix: Vec<u8>, key: Vec<u8>) -> Arc<Contender> {
         let session = session.state().clone();
-        Arc::new(Contender { session, prefix, key, place: Mutex::new(Place::Outside) })
+        let place = Mutex::new(Place::Outside);
+        Arc::new(Contender { session, prefix, key, place, may_have_left: AtomicBool::new(false) })
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -140,7 +144,10 @@ impl Contender {
             (at_once, ..) => bounds.or_in_vain(at_once),
         };
         match (&entered, joined.revision) {
-            (Ok(true), Some(revision)) => self.move_to(Place::First(revision)),
+            (Ok(true), Some(revision)) => {
+                self.may_have_left.store(false, Ordering::SeqCst);
+                self.move_to(Place::First(revision));
+            }
             (_, None) if !joined.may_have => self.move_to(Place::Outside),
             (_, revision) => self.leave_behind_nothing(revision, &bounds.tidying()),
         }
@@ -150,12 +157,17 @@ impl Contender {
     /// Leaves the line. `None`: it was not first. Some(false): it had lost its place before.
     pub(super) fn leave(&self, call: &CallOptions) -> Result<Option<bool>> {
         let Some(revision) = self.begin_to_leave()? else { return Ok(None) };
-        match self.delete_key(Some(revision), call) {
-            Ok(deleted) => {
+        let (answer, may_have_left) = self.client().txn_repeated(&deletion(self.key.clone(), Some(revision)), call);
+        let may_have_left = self.may_have_left.fetch_or(may_have_left, Ordering::SeqCst) || may_have_left;
+        match answer {
+            Ok(response) => {
                 self.move_to(Place::Outside);
-                Ok(Some(deleted || !self.session.is_lost()))
+                // Where the key is gone before anything can have deleted it here, it was lost.
+                let may_be_own = may_have_left && !self.session.is_lost();
+                Ok(Some(has_deleted(&response) || may_be_own))
             }
             Err(error) => {
+                self.may_have_left.fetch_or(error.may_have_applied(), Ordering::SeqCst);
                 self.move_to(Place::First(revision));
                 Err(error)
             }

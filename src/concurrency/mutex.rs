@@ -35,8 +35,8 @@ impl Mutex {
         self.lock(Some(Duration::ZERO), call)
     }
 
-    /// Unlocks it. [`Error::LeaseExpired`]: it had been lost before, with the session. After another error it may still
-    /// be locked.
+    /// Unlocks it. [`Error::LeaseExpired`]: it had been lost before, with the session, or with its key, which somebody
+    /// else has deleted, or this owner by another value. After another error it may still be locked.
     pub fn unlock(&self, call: &CallOptions) -> Result<()> {
         match self.0.leave(call)? {
             None => Err(Error::FailedPrecondition { what: "the mutex is not locked" }),

@@ -96,7 +96,8 @@ pub unsafe extern "C" fn etcdgw_mutex_try_lock(
 /// Unlocks a mutex. `options` may be NULL. Any thread.
 ///
 /// Returns `ETCDGW_FAILED_PRECONDITION` when it isn't locked, `ETCDGW_LEASE_EXPIRED` when it had been lost before, with
-/// the session: others may have had it meanwhile. After another error it may still be locked, and can be unlocked again.
+/// the session, or with its key, which somebody else has deleted, or this owner by another handle: others may have had it
+/// meanwhile. After another error it may still be locked, and can be unlocked again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_mutex_unlock(
     mutex: *mut etcdgw_mutex,

@@ -240,7 +240,7 @@ impl Client {
             (false, true) => READING_TXN,
             (false, false) => TXN,
         };
-        self.txn_by(method, request, options)
+        self.txn_by(method, request, options).0
     }
 
     /// Runs a transaction that leaves the same behind whether it is done once or twice: without an answer it is made
@@ -250,6 +250,15 @@ impl Client {
         request: &TxnRequest<'_>,
         options: &CallOptions,
     ) -> Result<Response<TxnResponse>> {
+        self.txn_repeated(request, options).0
+    }
+
+    /// The same, and whether an earlier attempt of this call may have been executed before the one that was answered.
+    pub(crate) fn txn_repeated(
+        &self,
+        request: &TxnRequest<'_>,
+        options: &CallOptions,
+    ) -> (Result<Response<TxnResponse>>, bool) {
         self.txn_by(REPEATABLE_TXN, request, options)
     }
 
@@ -258,12 +267,17 @@ impl Client {
         method: Method<'_>,
         request: &TxnRequest<'_>,
         options: &CallOptions,
-    ) -> Result<Response<TxnResponse>> {
-        request.check(self)?;
-        let mut response: Response<TxnResponse> =
-            self.call(method, &InNamespace(request, self.namespace()), options)?;
-        strip(self.namespace(), response.message_mut());
-        Ok(response)
+    ) -> (Result<Response<TxnResponse>>, bool) {
+        if let Err(error) = request.check(self) {
+            return (Err(error), false);
+        }
+        let request = InNamespace(request, self.namespace());
+        let channel = &self.shared.channel;
+        let (mut answer, may_have_run) = channel.call_once::<TxnResponse>(method, &request, &self.control(options));
+        if let Ok(response) = &mut answer {
+            strip(self.namespace(), response.message_mut());
+        }
+        (answer, may_have_run)
     }
 }
 
