@@ -2724,7 +2724,8 @@ struct etcdgw_bytes etcdgw_mutex_key(const struct etcdgw_mutex *mutex);
 
 /**
  * The revision that created the owner's key, while the mutex is locked: a number that no other owner has and that
- * grows from owner to owner, for fencing. 0: it isn't locked; 0 of NULL, too. Any thread.
+ * grows from owner to owner, for fencing. 0: it isn't locked, or its session is lost or closed; 0 of NULL, too. Any
+ * thread.
  *
  * It says what this process knows; `etcdgw_txn_if_owner` asks the server.
  */
@@ -3147,8 +3148,8 @@ void etcdgw_workqueue_free(struct etcdgw_workqueue *workqueue);
  *
  * `mutex` stays the caller's; what becomes of it later doesn't change the condition. One thread at a time for `txn`.
  *
- * Returns `ETCDGW_FAILED_PRECONDITION` when it isn't locked, `ETCDGW_INVALID_ARGUMENT` when the clients of the two have
- * different prefixes.
+ * Returns `ETCDGW_FAILED_PRECONDITION` when it isn't locked, or its session is known to be lost or closed,
+ * `ETCDGW_INVALID_ARGUMENT` when the clients of the two have different prefixes.
  */
 etcdgw_status etcdgw_txn_if_owner(struct etcdgw_txn *txn,
                                   const struct etcdgw_mutex *mutex,

@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use etcdgw::client::Client;
+use etcdgw::concurrency::election::Election;
 use etcdgw::concurrency::mutex::Mutex;
 use etcdgw::concurrency::rwlock::RwLock;
 use etcdgw::concurrency::session::{Session, SessionOptions};
@@ -187,6 +188,28 @@ fn who_unlocks_and_has_no_answer_at_first_has_unlocked_what_it_finds_unlocked() 
         let unlocked = unlock(&proxy.url(), End::Stall, Duration::from_millis(500));
         assert!(matches!(unlocked, Err(Error::Deadline { .. })), "{unlocked:?}");
         mutex.unlock(&plain()).unwrap();
+        drop(session);
+        nothing_is_left(&client);
+    });
+}
+
+#[test]
+fn with_its_session_what_was_had_is_had_no_longer() {
+    on_newest_leaving_no_lease(|etcd| {
+        let client = client(&etcd.url());
+        let session = session(&client);
+        let (mutex, election) = (Mutex::new(&session, b"m"), Election::new(&session, b"e"));
+        let locks = [(); 2].map(|()| RwLock::new(&session, b"rw").unwrap());
+        assert!(mutex.lock(None, &plain()).unwrap() && election.campaign(b"me", None, &plain()).unwrap());
+        assert!(locks.iter().all(|lock| lock.read(None, &plain()).unwrap() && lock.revision() != 0));
+        session.close(&plain()).unwrap();
+        assert!(mutex.revision() == 0 && mutex.is_owner().is_none());
+        assert!(election.revision() == 0 && election.is_leader().is_none());
+        assert!(locks.iter().all(|lock| lock.revision() == 0));
+        assert!(matches!(locks[0].unlock(&plain()), Err(Error::LeaseExpired { .. })), "it was locked");
+        assert!(matches!(locks[1].write(None, &plain()), Err(Error::LeaseExpired { .. })));
+        assert!(matches!(mutex.unlock(&plain()), Err(Error::LeaseExpired { .. })));
+        assert!(matches!(mutex.unlock(&plain()), Err(Error::FailedPrecondition { .. })));
         drop(session);
         nothing_is_left(&client);
     });

@@ -77,8 +77,13 @@ impl Contender {
         &self.key
     }
 
-    /// The revision that created its key, while it is first; 0: it isn't.
+    /// The revision that created its key, while it is first; 0: it isn't, or its session is lost.
     pub(super) fn revision(&self) -> i64 {
+        if self.session.is_lost() { 0 } else { self.entered_at() }
+    }
+
+    /// The same, also with a session that is lost: who has not left yet is to be told.
+    pub(super) fn entered_at(&self) -> i64 {
         match *lock(&self.place) {
             Place::First(revision) => revision,
             _ => 0,

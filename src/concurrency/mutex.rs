@@ -50,7 +50,8 @@ impl Mutex {
         self.0.key()
     }
 
-    /// The revision that created the key, which no other owner ever has: a fencing token. 0: it is not locked.
+    /// The revision that created the key, which no other owner ever has: a fencing token. 0: it is not locked, or its
+    /// session is lost.
     pub fn revision(&self) -> i64 {
         self.0.revision()
     }

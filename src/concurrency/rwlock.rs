@@ -45,7 +45,8 @@ impl RwLock {
 
     /// Unlocks it, however it is locked. Else as [`Mutex::unlock`](super::mutex::Mutex::unlock).
     pub fn unlock(&self, call: &CallOptions) -> Result<()> {
-        match self.locked().leave(call)? {
+        let entered = if self.reader.entered_at() != 0 { &self.reader } else { &self.writer };
+        match entered.leave(call)? {
             None => Err(Error::FailedPrecondition { what: "the lock is not locked" }),
             Some(false) => Err(Error::LeaseExpired { id: self.reader.session.lease }),
             Some(true) => Ok(()),

@@ -37,8 +37,8 @@ unsafe fn add(
 ///
 /// `mutex` stays the caller's; what becomes of it later doesn't change the condition. One thread at a time for `txn`.
 ///
-/// Returns `ETCDGW_FAILED_PRECONDITION` when it isn't locked, `ETCDGW_INVALID_ARGUMENT` when the clients of the two have
-/// different prefixes.
+/// Returns `ETCDGW_FAILED_PRECONDITION` when it isn't locked, or its session is known to be lost or closed,
+/// `ETCDGW_INVALID_ARGUMENT` when the clients of the two have different prefixes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_txn_if_owner(
     txn: *mut etcdgw_txn,

@@ -126,7 +126,8 @@ pub unsafe extern "C" fn etcdgw_mutex_key(mutex: *const etcdgw_mutex) -> etcdgw_
 }
 
 /// The revision that created the owner's key, while the mutex is locked: a number that no other owner has and that
-/// grows from owner to owner, for fencing. 0: it isn't locked; 0 of NULL, too. Any thread.
+/// grows from owner to owner, for fencing. 0: it isn't locked, or its session is lost or closed; 0 of NULL, too. Any
+/// thread.
 ///
 /// It says what this process knows; `etcdgw_txn_if_owner` asks the server.
 #[unsafe(no_mangle)]
