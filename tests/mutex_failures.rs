@@ -64,6 +64,37 @@ fn however_many_fail_to_lock_over_a_slow_network_the_session_is_kept_and_no_key_
 }
 
 #[test]
+fn keys_that_many_calls_leave_at_once_are_deleted_together() {
+    for_each_version_leaving_no_lease(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (near, far) = (client(&etcd.url()), client(&proxy.url()));
+        let (theirs, mine) = (session(&near), session(&far));
+        let names: Vec<String> = (0..20).map(|number| format!("m{number:02}")).collect();
+        let held: Vec<Mutex> = names.iter().map(|name| Mutex::new(&theirs, name.as_bytes())).collect();
+        held.iter().for_each(|mutex| assert!(mutex.lock(None, &plain()).unwrap()));
+        std::thread::scope(|scope| {
+            for name in &names {
+                let mine = &mine;
+                scope.spawn(move || {
+                    let mutex = Mutex::new(mine, name.as_bytes());
+                    assert!(!mutex.lock(Some(Duration::from_secs(5)), &plain()).unwrap());
+                });
+            }
+            wait_until(LONG, || keys(&near, &prefix(b"m")).len() == 2 * names.len());
+            proxy.inject(Fault::Hole);
+        });
+        assert_eq!(keys(&near, &prefix(b"m")).len(), 2 * names.len());
+        proxy.cut(End::Reset);
+        proxy.inject(Fault::Delay(Direction::Answer, Duration::from_millis(500)));
+        // One by one they would take half a second each.
+        wait_until(Duration::from_secs(6), || keys(&near, &prefix(b"m")).len() == names.len());
+        proxy.heal();
+        drop((theirs, mine));
+        nothing_is_left(&near);
+    });
+}
+
+#[test]
 fn a_lock_that_was_given_up_takes_nothing_from_the_next_handle_of_its_owner() {
     on_newest_leaving_no_lease(|etcd| {
         let proxy = Proxy::start(&etcd.url());

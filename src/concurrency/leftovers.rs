@@ -163,3 +163,53 @@ pub(super) fn deletion(key: Vec<u8>, revision: Option<i64>) -> TxnRequest<'stati
 pub(super) fn has_deleted(response: &TxnResponse) -> bool {
     matches!(response.results.first(), Some(TxnResult::DeleteRange(delete)) if delete.deleted > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Code, Outcome, Reason};
+
+    fn leftover(key: &[u8], revision: Option<i64>) -> Leftover {
+        Leftover { key: key.to_vec(), revision, gone: None }
+    }
+
+    fn refused() -> Error {
+        let (endpoint, message) = ("http://here".into(), "no".to_owned());
+        let (code, reason, outcome) = (Code::PermissionDenied, Reason::Other, Outcome::NotApplied);
+        Error::Server { endpoint, http_status: 403, code, message, reason, outcome }
+    }
+
+    #[test]
+    fn a_key_keeps_out_who_would_enter_with_it_until_it_was_found_gone_and_then_makes_way() {
+        let leftovers = Leftovers::default();
+        leftovers.add(leftover(b"late", None));
+        assert!(leftovers.make_way_for(b"other") && !leftovers.make_way_for(b"late"));
+        assert_eq!(lock(&leftovers.0).next_requests().len(), 1);
+        assert!(!leftovers.make_way_for(b"late"), "a request is under way");
+        assert_eq!(lock(&leftovers.0).take_in(Ok(&TxnResponse::default())), Again::Later);
+        assert_eq!(lock(&leftovers.0).next_requests().len(), 1, "it may come late");
+        assert!(!leftovers.make_way_for(b"late"), "a request is under way");
+        lock(&leftovers.0).take_in(Ok(&TxnResponse::default()));
+        assert!(leftovers.make_way_for(b"late"));
+        assert!(lock(&leftovers.0).next_requests().is_empty(), "it is another one's now");
+    }
+
+    #[test]
+    fn many_are_deleted_at_once_and_one_by_one_after_a_refusal() {
+        let mut list = List::default();
+        (0..100).for_each(|number: i64| list.put(leftover(&number.to_be_bytes(), Some(number))));
+        assert_eq!(list.next_requests().len(), limits::LEFTOVERS_DELETED);
+        assert_eq!(list.take_in(Ok(&TxnResponse::default())), Again::Next);
+        assert_eq!(list.next_requests().len(), 100 - limits::LEFTOVERS_DELETED);
+        assert_eq!(list.take_in(Err(&refused())), Again::Next);
+        assert_eq!(list.next_requests().len(), 1);
+        assert_eq!(list.take_in(Err(&refused())), Again::Later, "it is this one");
+        for left in (1..100 - limits::LEFTOVERS_DELETED).rev() {
+            assert_eq!(list.next_requests().len(), 1);
+            assert_eq!((list.take_in(Ok(&TxnResponse::default())), list.all.len()), (Again::Next, left));
+        }
+        let of_refused = list.next_requests();
+        assert_eq!((of_refused.len(), list.take_in(Ok(&TxnResponse::default()))), (1, Again::WhenCalled));
+        assert!(!list.one_by_one);
+    }
+}
