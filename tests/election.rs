@@ -70,8 +70,7 @@ fn a_leader_that_cannot_change_its_value_in_time_gives_up_and_is_gone_once_a_mem
         proxy.inject(Fault::After(Direction::Answer, 0, End::Stall));
         let limit = Some(Duration::from_millis(200));
         let (campaigned, time) = timed(|| election.campaign(b"two", limit, &plain()));
-        let error = campaigned.unwrap_err();
-        assert!(error.may_have_applied() && time < Duration::from_secs(1), "{error:?} after {time:?}");
+        assert!(!campaigned.unwrap() && time < Duration::from_secs(1), "after {time:?}");
         assert_eq!(election.revision(), 0);
         proxy.heal();
         proxy.cut(End::Close);

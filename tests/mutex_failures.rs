@@ -245,3 +245,37 @@ fn with_its_session_what_was_had_is_had_no_longer() {
         nothing_is_left(&client);
     });
 }
+
+#[test]
+fn a_handle_that_fails_takes_nothing_from_another_of_its_owner() {
+    for_each_version_leaving_no_lease(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (near, far) = (client(&etcd.url()), client(&proxy.url()));
+        let (theirs, kept) = (session(&near), session(&near));
+        // Kept alive past the proxy.
+        let mine = far.session(&SessionOptions { lease: kept.lease(), ..SessionOptions::default() }, None).unwrap();
+        let (holding, failing) = (Mutex::new(&mine, b"name"), Mutex::new(&mine, b"name"));
+        let other = Mutex::new(&theirs, b"name");
+        assert!(holding.lock(None, &plain()).unwrap());
+        proxy.inject(Fault::After(Direction::Answer, 0, End::Stall));
+        assert!(!failing.lock(Some(Duration::from_millis(300)), &plain()).unwrap());
+        proxy.heal();
+        proxy.cut(End::Close);
+        // What may be put off until there is an answer is done in turn, which this comes behind.
+        let late = Mutex::new(&mine, b"late");
+        assert!(late.lock(None, &plain()).unwrap() && late.unlock(&plain()).is_ok());
+        assert!(!other.lock(Some(Duration::from_millis(300)), &plain()).unwrap());
+        assert!(holding.revision() != 0 && holding.unlock(&plain()).is_ok());
+        assert!(other.lock(None, &plain()).unwrap());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| holding.lock(Some(LONG), &plain()).unwrap());
+            wait_until(LONG, || keys(&near, &prefix(b"name")).len() == 2);
+            assert!(!failing.lock(Some(Duration::ZERO), &plain()).unwrap());
+            other.unlock(&plain()).unwrap();
+            assert!(waits.join().unwrap());
+        });
+        holding.unlock(&plain()).unwrap();
+        drop((mine, kept, theirs));
+        nothing_is_left(&near);
+    });
+}

@@ -75,6 +75,11 @@ impl<'a> Bounds<'a> {
         until(&self.call, self.client.deadline(self.call.timeout).earlier(self.end))
     }
 
+    /// For what may take as long as the call.
+    pub(super) fn whole(&self) -> CallOptions {
+        until(&self.call, self.end)
+    }
+
     /// For giving back what the call has taken, all of it together: as long as the call may take, and where that is
     /// over, or the call was cancelled, a little longer.
     pub(super) fn tidying(&self) -> CallOptions {

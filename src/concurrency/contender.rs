@@ -30,6 +30,8 @@ pub(super) struct Contender {
     place: Mutex<Place>,
     /// A request without an answer may have deleted the key by which it is first.
     may_have_left: AtomicBool,
+    /// The revision of the key, while it is in the line, as it is told to the other handles of its session.
+    claimed: Mutex<Option<i64>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +67,14 @@ impl Contender {
     pub(super) fn with_key(session: &Session, prefix: Vec<u8>, key: Vec<u8>) -> Arc<Contender> {
         let session = session.state().clone();
         let place = Mutex::new(Place::Outside);
-        Arc::new(Contender { session, prefix, key, place, may_have_left: AtomicBool::new(false) })
+        Arc::new(Contender {
+            session,
+            prefix,
+            key,
+            place,
+            may_have_left: AtomicBool::new(false),
+            claimed: Mutex::new(None),
+        })
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -138,6 +147,9 @@ impl Contender {
         }
         let mut joined = Joined::default();
         let at_once = self.join(value, bounds, &mut joined);
+        if let Some(revision) = joined.revision {
+            self.claim(revision);
+        }
         let entered = match (at_once, joined.revision, may_enter) {
             (Ok(_), Some(revision), Some(may_enter)) => may_enter(bounds, revision),
             (Ok(false), Some(revision), None) => bounds.or_in_vain(self.wait_to_be_first(bounds, revision)),
@@ -186,28 +198,23 @@ impl Contender {
         Ok(self.client().txn_repeatable(&request, call)?.succeeded)
     }
 
-    /// Puts another value into its key while it is first. False: it is not first any more. After an error it has left the
-    /// line, as after one of [`enter`](Contender::enter).
-    pub(super) fn stay(
-        self: &Arc<Contender>,
-        value: &[u8],
-        wait: Option<Duration>,
-        call: &CallOptions,
-    ) -> Result<bool> {
-        let Some(revision) = self.begin_to_leave()? else { return Ok(false) };
-        let put = Bounds::of_session(&self.session, wait, call)
-            .and_then(|bounds| bounds.persist(|| self.replace_value(revision, value, &bounds)));
+    /// Puts another value into its key while it is first. False: it is not first any more. None: waited in vain. After that
+    /// and after an error it has left the line, as after [`enter`](Contender::enter).
+    pub(super) fn stay(&self, value: &[u8], wait: Option<Duration>, call: &CallOptions) -> Result<Option<bool>> {
+        let bounds = Bounds::of_session(&self.session, wait, call)?;
+        let Some(revision) = self.begin_to_leave()? else { return Ok(Some(false)) };
+        let put = bounds.persist(|| self.replace_value(revision, value, &bounds));
         match put {
-            Ok(true) => self.move_to(Place::First(revision)),
-            Ok(false) => self.move_to(Place::Outside),
-            Err(_) => self.leave_behind_nothing(Some(revision)),
+            Ok(Some(true)) => self.move_to(Place::First(revision)),
+            Ok(Some(false)) => self.move_to(Place::Outside),
+            Ok(None) | Err(_) => self.leave_behind_nothing(Some(revision), &bounds.tidying()),
         }
         put.map_err(|error| self.session.explain(error))
     }
 
     /// Takes the place of the one that moves; with the revision, where it is first already.
     fn begin_to_enter(&self, bounds: &Bounds<'_>) -> Result<Option<i64>> {
-        let control = self.client().control(&bounds.request());
+        let control = self.client().control(&bounds.whole());
         loop {
             let mut place = lock(&self.place);
             match *place {
@@ -242,7 +249,24 @@ impl Contender {
     }
 
     pub(super) fn move_to(&self, place: Place) {
+        if place == Place::Outside {
+            self.disclaim();
+        }
         *lock(&self.place) = place;
+    }
+
+    /// Says to the other handles of its session that the key with this revision is this one's, too.
+    fn claim(&self, revision: i64) {
+        self.disclaim();
+        *lock(&self.claimed) = Some(revision);
+        self.session.claims.add(&self.key, revision);
+    }
+
+    fn disclaim(&self) {
+        let claimed = lock(&self.claimed).take();
+        if let Some(revision) = claimed {
+            self.session.claims.remove(&self.key, revision);
+        }
     }
 
     /// Creates the key, or finds it. Made once more it finds what it has created, so that a lost answer costs nothing.
@@ -353,9 +377,10 @@ impl Contender {
     /// at once. A key that is left would keep everybody behind it waiting. So would one that a request creates which
     /// reaches the server after all: it is looked for as long as that may be.
     fn leave_behind_nothing(&self, joined: Option<i64>, call: &CallOptions) {
-        // With the session goes its key.
-        let is_lost = self.session.is_lost();
-        let deleted = if is_lost { Ok(true) } else { self.delete_key(joined, call) };
+        self.disclaim();
+        // With the session goes its key; and it stays where another handle of this owner has it.
+        let is_settled = self.session.is_lost() || self.session.claims.has(&self.key, joined);
+        let deleted = if is_settled { Ok(true) } else { self.delete_key(joined, call) };
         if !(joined.is_some() && deleted.is_ok() || matches!(deleted, Ok(true))) {
             let gone = deleted.is_ok().then(Instant::now);
             self.session.tidy_later(Leftover { key: self.key.clone(), revision: joined, gone });

@@ -233,8 +233,9 @@ impl Lock {
             }
             let lost = doubt.insert(error);
             match bounds.persist(|| self.is_acquired(&bounds.request())) {
-                Ok(true) => {}
-                Ok(false) => return Ok(Deleted { was_there: true, lease: None }),
+                Ok(Some(true)) => {}
+                Ok(Some(false)) => return Ok(Deleted { was_there: true, lease: None }),
+                Ok(None) => return Err(lost.clone()),
                 Err(error) => return Err(error.in_doubt_since(lost.clone())),
             }
             bounds.pause().map_err(|stopped| stopped.in_doubt_since(lost.clone()))?;

@@ -2,6 +2,7 @@
 
 pub mod barrier;
 mod bounds;
+mod claims;
 mod contender;
 pub mod double_barrier;
 pub mod election;

@@ -1,5 +1,6 @@
 //! Sessions: a lease that is kept alive, on which mutexes and elections stand, as in Go's `concurrency.Session`.
 
+use super::claims::Claims;
 use super::keepalive::{KeepAliveEvent, Keeping, Listener, calling, queued};
 use super::leftovers::{Leftover, Leftovers};
 use super::outbox::{Addressee, Consumer, Outbox, OutboxHandle};
@@ -44,6 +45,7 @@ pub(super) struct SessionState {
     pub over: Arc<CancelToken>,
     keeping: Keeping,
     leftovers: Arc<Leftovers>,
+    pub(super) claims: Claims,
     outbox: Option<OutboxHandle>,
     phase: Mutex<Phase>,
 }
@@ -109,7 +111,16 @@ impl Client {
         let leftovers = Arc::<Leftovers>::default();
         keeping.add_chore(leftovers.chore(self));
         let (client, phase) = (self.clone(), Mutex::new(Phase::Kept));
-        Ok(Session(Arc::new(SessionState { client, lease, over, keeping, leftovers, outbox, phase })))
+        Ok(Session(Arc::new(SessionState {
+            client,
+            lease,
+            over,
+            keeping,
+            leftovers,
+            claims: Claims::default(),
+            outbox,
+            phase,
+        })))
     }
 
     /// A new lease, or the one to adopt, and its seconds.

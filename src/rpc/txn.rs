@@ -273,11 +273,11 @@ impl Client {
         }
         let request = InNamespace(request, self.namespace());
         let channel = &self.shared.channel;
-        let (mut answer, may_have_run) = channel.call_once::<TxnResponse>(method, &request, &self.control(options));
+        let (mut answer, doubt) = channel.call_once::<TxnResponse>(method, &request, &self.control(options));
         if let Ok(response) = &mut answer {
             strip(self.namespace(), response.message_mut());
         }
-        (answer, may_have_run)
+        (answer, doubt.is_some())
     }
 }
 
