@@ -98,6 +98,10 @@ pub const UPGRADE_PATIENCE: Duration = Duration::from_secs(3);
 /// WebSockets lost one after another before any of them has carried a message, until their endpoint is used without.
 pub const MAX_MUTE_SOCKETS: u32 = 5;
 
+/// What a server may send over a shared connection to a watch that has left, while the others wait: no more is kept from
+/// being sent by a cancel.
+pub const WATCH_UNWANTED_BYTES: usize = 4 << 20;
+
 /// How long a watch that could not keep up has a connection of its own after that.
 pub const WATCH_APART: Duration = Duration::from_secs(60);
 

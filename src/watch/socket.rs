@@ -37,6 +37,8 @@ pub(super) struct SharedSocket {
     last_cancel: Instant,
     /// More fragments of a message are to come, of a watch that is here or has left.
     pub is_amid_fragments: bool,
+    /// Bytes of such fragments that came for watches that have left.
+    pub unwanted_bytes: usize,
     /// When the last create was answered; they may be so many that all take long.
     last_answer: Instant,
     last_id: i64,
@@ -108,6 +110,7 @@ impl SharedSocket {
             leaving: HashSet::new(),
             last_cancel: Instant::now(),
             is_amid_fragments: false,
+            unwanted_bytes: 0,
             last_answer: Instant::now(),
             last_id: 0,
             silent_ticks: 0,
@@ -256,7 +259,10 @@ impl SharedSocket {
         }
         self.take_answer(id);
         // What nobody waits for comes from a watch that was cancelled.
-        let Some(watch) = self.watches.get(&id) else { return Ok(()) };
+        let Some(watch) = self.watches.get(&id) else {
+            self.unwanted_bytes = if self.is_amid_fragments { self.unwanted_bytes + message.len() } else { 0 };
+            return Ok(());
+        };
         let mut arena = Vec::new();
         spare::make_room(&ARENAS, &mut arena, message.len());
         arena.extend_from_slice(message);

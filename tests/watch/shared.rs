@@ -113,6 +113,42 @@ fn a_watch_that_may_be_owed_much_is_created_once_the_server_is_done_with_what_it
 }
 
 #[test]
+fn what_goes_on_and_on_for_a_watch_that_was_full_keeps_no_other_waiting_and_comes_over_a_connection_of_its_own() {
+    let sockets = |number, socket: &mut Socket<'_>| {
+        if number > 0 {
+            return serve(socket);
+        }
+        let [slow, other] = creates(socket);
+        socket.created(slow, 9);
+        socket.created(other, 9);
+        let revisions: Vec<i64> = (5..10_000).collect();
+        socket.fragment(slow, &revisions);
+        assert_eq!(socket.cancel(), Some(slow));
+        while socket.is_open() {
+            socket.fragment(slow, &revisions);
+        }
+    };
+    let rest = |_: &Request, reply: &mut Reply<'_>| {
+        reply.stream_head();
+        reply.chunk("{\"result\":{\"header\":{\"revision\":\"9999\"},\"created\":true}}\n");
+        reply.chunk(puts(&[9999]));
+        reply.hold();
+    };
+    let gateway = EtcdFace::of("3.6.16").start(sockets, rest);
+    let client = Client::new(Config { watch_buffer_bytes: 1000, ..config(gateway.url()) }).unwrap();
+    let [slow] = open(&client);
+    let reporting = WatchOptions { report_connection: true, ..unconfirmed(from(one(b"k"), 5)) };
+    let other = client.watch_open(reporting).unwrap();
+    assert_eq!(values(&next(&other).changes), ["5"]);
+    assert_eq!((upgrades(&gateway), streams(&gateway)), (2, 0));
+    let first = next(&slow);
+    assert_eq!(values(&first.changes).last().unwrap(), "9998", "the next one was not whole");
+    let second = next(&slow);
+    assert_eq!(values(&second.changes), ["9999"], "{second:?}");
+    assert_eq!((upgrades(&gateway), streams(&gateway)), (2, 1));
+}
+
+#[test]
 fn a_watch_is_cancelled_while_its_create_is_unanswered_and_what_comes_of_it_is_ignored() {
     for is_refused in [false, true] {
         let are_there = Gate::new();

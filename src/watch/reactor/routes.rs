@@ -278,8 +278,7 @@ impl Reactor {
             }
             // What the server sends may well be this one's own, and would be sent again as often as its consumer pauses.
             if entry.was_full && socket.is_amid_fragments && self.settings.websocket != WebSocketUse::Always {
-                entry.apart_since = Some(Instant::now());
-                self.timers.set(limits::WATCH_APART, Timer::Apart(watch));
+                self.set_apart(watch);
                 return self.begin_stream(watch);
             }
             entry.link = Link::Due;
@@ -439,6 +438,14 @@ impl Reactor {
             entry.link = Link::Resting;
             let pause = entry.backoff.pause();
             self.timers.set(pause, Timer::Watch(watch));
+        }
+    }
+
+    /// Gives a watch a stream of its own from the next time on that it is put on a connection.
+    pub(super) fn set_apart(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        if entry.apart_since.replace(Instant::now()).is_none() {
+            self.timers.set(limits::WATCH_APART, Timer::Apart(watch));
         }
     }
 

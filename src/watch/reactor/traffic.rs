@@ -39,9 +39,22 @@ impl Reactor {
         if turn.has_come_free {
             self.create_held_back(key);
         }
+        self.leave_behind_unwanted(key);
         if let Err(error) = received {
             self.break_socket(key, &error);
         }
+    }
+
+    /// Moves the watches of a socket to another one where its server goes on and on sending to one that has left.
+    fn leave_behind_unwanted(&mut self, key: u64) {
+        let Some(socket) = self.sockets.get(&key) else { return };
+        if socket.unwanted_bytes <= limits::WATCH_UNWANTED_BYTES || self.settings.websocket == WebSocketUse::Always {
+            return;
+        }
+        let is_full = |entry: &Entry| matches!(entry.link, Link::Full) && entry.was_full;
+        let full = self.watches.iter().filter(|(_, entry)| is_full(entry)).map(|(watch, _)| *watch);
+        full.collect::<Vec<_>>().into_iter().for_each(|watch| self.set_apart(watch));
+        self.replace_socket(key);
     }
 
     fn is_on(&self, watch: u64, key: u64) -> bool {
