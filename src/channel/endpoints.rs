@@ -110,6 +110,8 @@ pub(super) struct Choice {
     pub endpoint: Arc<Endpoint>,
     /// It failed last time: a success is to be reported.
     pub is_trial: bool,
+    /// It was another cluster's: only what is sure to change nothing there may be asked of it.
+    pub is_foreign: bool,
     /// How many there are to go to.
     pub count: usize,
 }
@@ -117,10 +119,6 @@ pub(super) struct Choice {
 impl Member {
     fn new(endpoint: Arc<Endpoint>) -> Member {
         Member { endpoint, health: Health::default() }
-    }
-
-    fn may_serve(&self, may_meet_foreign: bool) -> bool {
-        may_meet_foreign || self.health.foreign_cluster().is_none()
     }
 }
 
@@ -138,41 +136,34 @@ impl State {
     }
 
     /// The endpoint to try: a good one, else one that is due again, else the one that is due first. The one in use wins,
-    /// then those after it. `None`: there are none that `may_serve`.
-    fn best(&self, now: Instant, may_serve: impl Fn(&Member) -> bool) -> Option<Arc<Endpoint>> {
-        let fitting = || self.ring().filter(|member| may_serve(member));
+    /// then those after it. `None`: there are none that are `wanted`.
+    fn best(&self, now: Instant, wanted: impl Fn(&Member) -> bool) -> Option<Arc<Endpoint>> {
+        let fitting = || self.ring().filter(|member| wanted(member));
         let good = fitting().find(|member| member.health.is_good());
         let due = || fitting().find(|member| member.health.is_due(now));
         let first_due = || fitting().min_by_key(|member| member.health.due());
         good.or_else(due).or_else(first_due).map(|member| member.endpoint.clone())
     }
 
-    fn choose(
-        &mut self,
-        tried: &[Arc<str>],
-        may_meet_foreign: bool,
-        now: Instant,
-        jitter: f64,
-    ) -> Result<Choice, (Arc<str>, u64)> {
-        let may_serve = |member: &Member| member.may_serve(may_meet_foreign);
+    fn choose(&mut self, tried: &[Arc<str>], now: Instant, jitter: f64) -> Choice {
         let is_new = |member: &Member| !tried.contains(&member.endpoint.url);
-        let best = self.best(now, |member| may_serve(member) && is_new(member));
-        let Some(endpoint) = best.or_else(|| self.best(now, may_serve)) else {
-            return Err(self.a_foreign_one());
-        };
-        let member = self.find(&endpoint.url);
-        let is_trial = member.is_some_and(|member| {
+        let best = self.best(now, is_new).or_else(|| self.best(now, |_| true));
+        self.current = best.unwrap_or_else(|| self.current.clone());
+        let current = self.current.clone();
+        let health = self.find(&current.url).map(|member| {
             member.health.begin_trial(now, jitter);
-            !member.health.is_good()
+            member.health.clone()
         });
-        self.current = endpoint.clone();
-        Ok(Choice { endpoint, is_trial, count: self.list.len() })
+        self.choice_of_current(&health.unwrap_or_default())
     }
 
-    fn a_foreign_one(&self) -> (Arc<str>, u64) {
-        let foreign = self.list.iter().find_map(|member| Some((&member.endpoint, member.health.foreign_cluster()?)));
-        let (endpoint, cluster_id) = foreign.unwrap_or((&self.current, 0));
-        (endpoint.url.clone(), cluster_id)
+    fn choice_of_current(&self, health: &Health) -> Choice {
+        Choice {
+            endpoint: self.current.clone(),
+            is_trial: !health.is_good(),
+            is_foreign: health.is_foreign(),
+            count: self.list.len(),
+        }
     }
 
     fn find(&mut self, url: &str) -> Option<&mut Member> {
@@ -226,11 +217,9 @@ impl Endpoints {
         lock(&self.state).current.clone()
     }
 
-    /// Whether each of them that [`choose`](Endpoints::choose) may give is among these.
-    pub(super) fn are_all_in(&self, urls: &[Arc<str>], may_meet_foreign: bool) -> bool {
-        let state = lock(&self.state);
-        let mut members = state.list.iter().filter(|member| member.may_serve(may_meet_foreign));
-        members.all(|member| urls.contains(&member.endpoint.url))
+    /// Whether each of them is among these.
+    pub(super) fn are_all_in(&self, urls: &[Arc<str>]) -> bool {
+        lock(&self.state).list.iter().all(|member| urls.contains(&member.endpoint.url))
     }
 
     pub(crate) fn urls(&self) -> Vec<Arc<str>> {
@@ -255,16 +244,14 @@ impl Endpoints {
         lock(&self.state).list.iter().any(|member| &*member.endpoint.url == url)
     }
 
-    /// The endpoint for the next attempt of a call that has `tried` these in vain. It is in use from here on. An
-    /// endpoint of another cluster is given only to what `may_meet_foreign`. `Err`: only such ones are left, as this
-    /// one is.
-    pub(super) fn choose(&self, tried: &[Arc<str>], may_meet_foreign: bool) -> Result<Choice, (Arc<str>, u64)> {
+    /// The endpoint for the next attempt of a call that has `tried` these in vain. It is in use from here on.
+    pub(super) fn choose(&self, tried: &[Arc<str>]) -> Choice {
         let mut state = lock(&self.state);
         let in_use = state.ring().next().filter(|member| tried.is_empty() && member.health.is_good());
         if let Some(member) = in_use {
-            return Ok(Choice { endpoint: member.endpoint.clone(), is_trial: false, count: state.list.len() });
+            return state.choice_of_current(&member.health);
         }
-        state.choose(tried, may_meet_foreign, Instant::now(), jitter())
+        state.choose(tried, Instant::now(), jitter())
     }
 
     /// A call failed at this endpoint: the next ones go elsewhere for a while. Answers where, if that is news.
@@ -273,8 +260,8 @@ impl Endpoints {
     }
 
     /// This endpoint answered as another cluster's. As [`fail`](Endpoints::fail).
-    pub(super) fn be_foreign(&self, url: &str, cluster_id: u64) -> Option<Arc<str>> {
-        self.update(url, |health, now, jitter| health.be_foreign(cluster_id, now, jitter))
+    pub(super) fn be_foreign(&self, url: &str) -> Option<Arc<str>> {
+        self.update(url, |health, now, jitter| health.be_foreign(now, jitter))
     }
 
     /// A call succeeded at an endpoint that had failed.
@@ -390,7 +377,7 @@ mod tests {
     /// Which endpoint is chosen at a moment, after these were tried.
     fn chosen(endpoints: &Endpoints, tried: &[&str], now: Instant) -> (String, bool) {
         let tried: Vec<Arc<str>> = tried.iter().map(|url| Arc::from(*url)).collect();
-        let choice = lock(&endpoints.state).choose(&tried, true, now, 0.0).unwrap();
+        let choice = lock(&endpoints.state).choose(&tried, now, 0.0);
         (choice.endpoint.url.to_string(), choice.is_trial)
     }
 
@@ -403,12 +390,12 @@ mod tests {
         let endpoints = three();
         assert_eq!(endpoints.urls().len(), 3);
         for _ in 0..3 {
-            assert_eq!(&*endpoints.choose(&[], false).unwrap().endpoint.url, "http://a:2379");
+            assert_eq!(&*endpoints.choose(&[]).endpoint.url, "http://a:2379");
         }
         endpoints.fail("http://a:2379");
         endpoints.fail("http://a:2379");
         assert_eq!(&*endpoints.current().url, "http://b:2379");
-        assert_eq!(&*endpoints.choose(&[], false).unwrap().endpoint.url, "http://b:2379");
+        assert_eq!(&*endpoints.choose(&[]).endpoint.url, "http://b:2379");
     }
 
     #[test]
@@ -446,15 +433,16 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_of_another_cluster_is_met_by_reads_alone() {
-        let endpoints = Endpoints::new(Endpoints::parse("http://a,http://b").unwrap(), false).unwrap();
-        endpoints.be_foreign("http://a:2379", 7);
-        endpoints.fail("http://b:2379");
-        assert_eq!(&*endpoints.choose(&[], false).unwrap().endpoint.url, "http://b:2379");
-        assert_eq!(&*endpoints.choose(&[Arc::from("http://b:2379")], false).unwrap().endpoint.url, "http://b:2379");
-        assert_eq!(&*endpoints.choose(&[Arc::from("http://b:2379")], true).unwrap().endpoint.url, "http://a:2379");
-        endpoints.be_foreign("http://b:2379", 8);
-        assert_eq!(endpoints.choose(&[], false).unwrap_err(), (Arc::from("http://a:2379"), 7));
+    fn an_endpoint_of_another_cluster_is_told_as_such_until_it_recovers() {
+        let endpoints = three();
+        endpoints.be_foreign("http://a:2379");
+        let choice = endpoints.choose(&[]);
+        assert_eq!((&*choice.endpoint.url, choice.is_foreign), ("http://b:2379", false));
+        let choice = endpoints.choose(&["http://b:2379", "http://c:2379"].map(Arc::from));
+        assert_eq!((&*choice.endpoint.url, choice.is_foreign, choice.is_trial), ("http://a:2379", true, true));
+        endpoints.recover(&choice.endpoint.url);
+        let choice = endpoints.choose(&[]);
+        assert_eq!((&*choice.endpoint.url, choice.is_foreign, choice.is_trial), ("http://a:2379", false, false));
     }
 
     #[test]

@@ -10,8 +10,8 @@ pub(super) struct Health {
     failures: u32,
     /// When it may be tried again.
     due: Option<Instant>,
-    /// It belongs to this other cluster, by its own account.
-    foreign: Option<u64>,
+    /// It belongs to another cluster, by its own account.
+    is_foreign: bool,
 }
 
 impl Health {
@@ -19,9 +19,9 @@ impl Health {
         self.failures == 0
     }
 
-    /// The cluster that it belongs to in place of the client's.
-    pub(super) fn foreign_cluster(&self) -> Option<u64> {
-        self.foreign
+    /// Whether it answered last as one of another cluster than the client's. It is not good then.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.is_foreign
     }
 
     /// Whether it may be tried.
@@ -50,8 +50,8 @@ impl Health {
     }
 
     /// It answered, and not as one of this cluster.
-    pub(super) fn be_foreign(&mut self, cluster_id: u64, now: Instant, jitter: f64) {
-        self.foreign = Some(cluster_id);
+    pub(super) fn be_foreign(&mut self, now: Instant, jitter: f64) {
+        self.is_foreign = true;
         self.fail(now, jitter);
     }
 
@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn a_success_makes_up_for_everything() {
         let (mut health, now) = (Health::default(), Instant::now());
-        health.be_foreign(7, now, 0.0);
-        assert_eq!((health.is_good(), health.foreign_cluster()), (false, Some(7)));
+        health.be_foreign(now, 0.0);
+        assert_eq!((health.is_good(), health.is_foreign()), (false, true));
         health.recover();
         assert_eq!(health, Health::default());
         health.begin_trial(now, 0.0);

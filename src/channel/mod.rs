@@ -5,6 +5,7 @@ mod auth;
 mod endpoints;
 mod guard;
 mod health;
+mod identity;
 mod login;
 mod patience;
 mod retry;
@@ -223,7 +224,7 @@ impl Channel {
     /// The next call goes to another endpoint than this one, where a call or a stream ended so.
     pub(crate) fn leave(&self, endpoint: &Arc<str>, error: &Error) {
         let next = match error {
-            Error::ClusterMismatch { theirs, .. } => self.endpoints.be_foreign(endpoint, *theirs),
+            Error::ClusterMismatch { .. } => self.endpoints.be_foreign(endpoint),
             _ => self.endpoints.fail(endpoint),
         };
         if let Some(next) = next {

@@ -83,18 +83,23 @@ pub(super) fn leaves_endpoint(error: &Error) -> bool {
 }
 
 /// The error to end with after an earlier one: a request that may have been executed stays one that may, whatever
-/// became of the next; and what a server said tells more than that another one can't be reached.
+/// became of the next; and what a server said tells more than that another one is not of this cluster, or can't be
+/// reached.
 pub(super) fn end(earlier: Option<Error>, error: Error) -> Error {
     match earlier {
         Some(earlier) if earlier.may_have_applied() => error.in_doubt_since(earlier),
-        Some(earlier) if is_unreached(&error) && !is_unreached(&earlier) => earlier,
+        Some(earlier) if distance(&error) < distance(&earlier) => earlier,
         _ => error,
     }
 }
 
-/// Whether an endpoint has not even been asked.
-fn is_unreached(error: &Error) -> bool {
-    matches!(error, Error::Connect { .. } | Error::Tls { .. } | Error::VersionDiscovery { .. })
+/// How far a request that was not executed has come.
+fn distance(error: &Error) -> u8 {
+    match error {
+        Error::Connect { .. } | Error::Tls { .. } | Error::VersionDiscovery { .. } => 0,
+        Error::ClusterMismatch { .. } => 1,
+        _ => 2,
+    }
 }
 
 /// Whether nothing came back.

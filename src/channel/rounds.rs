@@ -18,7 +18,7 @@ pub(super) struct Call<'a> {
     pub control: &'a Control,
     /// It goes where the caller says and not to one of the client's endpoints: the token is none of its business.
     pub is_for_stranger: bool,
-    /// Its answers have headers, so that a read may go where the cluster is in doubt.
+    /// Its answers have headers, from which they are judged.
     pub is_judged: bool,
     /// It only asks whether a member is there.
     pub is_probe: bool,
@@ -53,7 +53,7 @@ impl<'a> Call<'a> {
         Call { is_probe: true, ..Call::new(Kind::Read, control) }
     }
 
-    /// Whether it may go to an endpoint that was another cluster's: only so is it found out that it is no more.
+    /// Whether it finds out by itself of what cluster a member is, and does no harm where that is another one.
     fn may_meet_foreign(&self) -> bool {
         self.is_judged && self.kind == Kind::Read
     }
@@ -77,14 +77,12 @@ impl Channel {
         let mut way = Way::default();
         let mut behind = None;
         loop {
-            let choice = match self.endpoints.choose(&way.tried, call.may_meet_foreign()) {
-                Ok(choice) => choice,
-                Err((endpoint, cluster_id)) => return Err(way.end(self.mismatch(endpoint, cluster_id))),
-            };
+            let choice = self.endpoints.choose(&way.tried);
             let url = &choice.endpoint.url;
             let share = way.share(choice.count, self, call);
             let attempt = Attempt { channel: self, endpoint: &choice.endpoint, call, endpoints: choice.count, share };
-            let next = match run(&attempt) {
+            let is_met = if choice.is_foreign && !call.may_meet_foreign() { attempt.reclaim() } else { Ok(()) };
+            let next = match is_met.and_then(|()| run(&attempt)) {
                 Ok(answer) if !answer.is_behind => {
                     if choice.is_trial {
                         self.endpoints.recover(url);
@@ -114,10 +112,6 @@ impl Channel {
                 };
             }
         }
-    }
-
-    fn mismatch(&self, endpoint: Arc<str>, theirs: u64) -> Error {
-        Error::ClusterMismatch { endpoint, ours: self.guard.cluster_id(), theirs, outcome: Outcome::NotApplied }
     }
 }
 
@@ -181,7 +175,7 @@ impl Way {
         self.tried.push(url.clone());
         self.may_pass |= next == Next::Later || channel.max_retries.is_some();
         let control = call.control;
-        let is_round = channel.endpoints.are_all_in(&self.tried, call.may_meet_foreign());
+        let is_round = channel.endpoints.are_all_in(&self.tried);
         if next == Next::Nowhere || self.attempts >= self.most(channel) || is_round && !self.may_pass {
             return Err(self.last());
         }
