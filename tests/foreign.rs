@@ -3,9 +3,14 @@
 
 mod common;
 
-use common::{EtcdFace, FakeGateway, Reply, Request, get, plain, put};
+use common::{EtcdFace, FakeGateway, LONG, Reply, Request, config, get, plain, put, wait_until};
 use etcdgw::client::Client;
+use etcdgw::config::{Config, WebSocketUse};
 use etcdgw::error::{Error, Result};
+use etcdgw::rpc::Keys;
+use etcdgw::rpc::watch::WatchRequest;
+use etcdgw::watch::{Watch, WatchOptions};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,12 +18,17 @@ const OURS: u64 = 0xa;
 const THEIRS: u64 = 0xb;
 
 const PUT: &str = "/v3/kv/put";
+const WATCH: &str = "/v3/watch";
 
 fn header(cluster_id: u64) -> String {
-    format!(r#""header":{{"cluster_id":"{cluster_id}","member_id":"1","revision":"10","raft_term":"2"}}"#)
+    header_at(cluster_id, "10")
 }
 
-/// What a member of a cluster says.
+fn header_at(cluster_id: u64, revision: &str) -> String {
+    format!(r#""header":{{"cluster_id":"{cluster_id}","member_id":"1","revision":"{revision}","raft_term":"2"}}"#)
+}
+
+/// What a member of a cluster says to everything but watches.
 fn answer(cluster_id: u64, request: &Request, reply: &mut Reply<'_>) {
     match (&*request.verb, &*request.path) {
         ("GET", _) => EtcdFace::of("3.6.16").answer(request, reply),
@@ -37,14 +47,47 @@ struct Site {
 
 impl Site {
     fn of(cluster_id: u64) -> Site {
+        Site::at("127.0.0.1:0", cluster_id)
+    }
+
+    /// Confirms each watch, and tells it of its next revision.
+    fn at(address: &str, cluster_id: u64) -> Site {
         let cluster_id = Arc::new(AtomicU64::new(cluster_id));
         let now = cluster_id.clone();
-        let gateway = FakeGateway::start(move |request, reply| answer(now.load(Ordering::SeqCst), request, reply));
+        let gateway = FakeGateway::start_at(address, move |request, reply| {
+            let cluster_id = now.load(Ordering::SeqCst);
+            if request.path != WATCH {
+                return answer(cluster_id, request, reply);
+            }
+            let messages = |create: &serde_json::Value| {
+                let [next, id] = ["start_revision", "watch_id"].map(|field| create[field].as_str().unwrap_or("0"));
+                let start = format!(r#"{{"result":{{{},"watch_id":"{id}","#, header_at(cluster_id, next));
+                [
+                    format!(r#"{start}"created":true}}}}"#),
+                    format!(r#"{start}"events":[{{"kv":{{"key":"aw==","mod_revision":"{next}"}}}}]}}}}"#),
+                ]
+            };
+            if request.is_upgrade() {
+                let mut socket = reply.upgrade(request);
+                if let Some(create) = socket.create() {
+                    messages(&create).iter().for_each(|message| socket.text(message));
+                }
+                return socket.idle();
+            }
+            reply.stream_head();
+            let create = &request.json()["create_request"];
+            messages(create).iter().for_each(|message| reply.chunk(format!("{message}\n")));
+            reply.hold();
+        });
         Site { gateway, cluster_id }
     }
 
     fn url(&self) -> &str {
         self.gateway.url()
+    }
+
+    fn address(&self) -> String {
+        self.url().strip_prefix("http://").unwrap().to_owned()
     }
 
     fn turn_into(&self, cluster_id: u64) {
@@ -55,6 +98,20 @@ impl Site {
     fn questions(&self) -> usize {
         self.gateway.count("/v3/kv/txn")
     }
+}
+
+fn watch(client: &Client) -> Watch {
+    let request = WatchRequest::new(Keys::One(Cow::Borrowed(&b"k"[..])));
+    client.watch_open(WatchOptions::new(request)).unwrap()
+}
+
+#[track_caller]
+fn resumes_at(watch: &Watch, revision: i64) {
+    assert_eq!(watch.next(Some(LONG)).unwrap().unwrap().resume_revision, revision);
+}
+
+fn each_transport(run: impl Fn(WebSocketUse)) {
+    [WebSocketUse::Never, WebSocketUse::Always].into_iter().for_each(run);
 }
 
 #[track_caller]
@@ -87,4 +144,37 @@ fn an_endpoint_that_was_another_clusters_is_asked_whose_it_is_before_it_is_told_
         call(&client).unwrap();
         assert_eq!((site.gateway.count(path), site.questions()), (3, 2), "{path}");
     }
+}
+
+#[test]
+fn a_watch_goes_on_when_its_cluster_is_back_where_another_one_was_for_a_while() {
+    each_transport(|websocket| {
+        let site = Site::of(OURS);
+        let client = Client::new(Config { websocket, ..config(site.url()) }).unwrap();
+        let watch = watch(&client);
+        resumes_at(&watch, 12);
+        site.turn_into(THEIRS);
+        site.gateway.close_connections();
+        wait_until(LONG, || site.questions() >= 2);
+        assert_eq!(site.gateway.count(WATCH), 2, "the other cluster was met once");
+        site.turn_into(OURS);
+        resumes_at(&watch, 13);
+    });
+}
+
+#[test]
+fn a_watch_at_another_cluster_goes_back_to_its_own_at_another_endpoint() {
+    each_transport(|websocket| {
+        let (ours, theirs) = (Site::of(OURS), Site::of(THEIRS));
+        let endpoints = format!("{},{}", ours.url(), theirs.url());
+        let client = Client::new(Config { websocket, ..config(&endpoints) }).unwrap();
+        let watch = watch(&client);
+        resumes_at(&watch, 12);
+        let address = ours.address();
+        drop(ours);
+        wait_until(LONG, || theirs.gateway.count(WATCH) >= 1);
+        let _again = Site::at(&address, OURS);
+        resumes_at(&watch, 13);
+        assert_eq!(theirs.gateway.count(WATCH), 1);
+    });
 }

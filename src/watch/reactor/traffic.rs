@@ -182,8 +182,14 @@ impl Reactor {
     /// A watch gets no more of its stream; on a socket the others go on.
     pub(super) fn lose_stream(&mut self, watch: u64, error: Error) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
-        if let Link::Own(stream) = &entry.link {
-            self.channel.leave(&stream.endpoint, &error);
+        match &entry.link {
+            Link::Own(stream) => self.channel.leave(&stream.endpoint, &error),
+            // What one watch has found out of the server is true for all of them.
+            Link::Shared { socket, .. } if matches!(error, Error::ClusterMismatch { .. }) => {
+                let key = *socket;
+                return self.lose_socket(key, &error);
+            }
+            _ => {}
         }
         let (next, message) = (entry.account.next_revision(), error.full_message());
         self.channel.logger().log(Level::Warn, format_args!("a watch is to go on from revision {next}: {message}"));
