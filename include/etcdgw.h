@@ -1745,7 +1745,7 @@ void etcdgw_client_close(struct etcdgw_client *client);
  * Uses these endpoints from the next call on; watches stay where they are until they lose their connection.
  *
  * They may be of another cluster, where the caller wants that: watches of the first one end with
- * `ETCDGW_CLUSTER_MISMATCH` then. `endpoints`: as in `etcdgw_client_options`, not NULL. Any thread.
+ * `ETCDGW_CLUSTER_MISMATCH` then. Calls that are under way may end at the endpoints before. `endpoints`: as in `etcdgw_client_options`, not NULL. Any thread.
  *
  * Returns `ETCDGW_INVALID_ARGUMENT` for a list that can't be read; the endpoints are then as they were.
  */
@@ -1768,7 +1768,7 @@ etcdgw_status etcdgw_client_set_credentials(struct etcdgw_client *client,
 
 /**
  * Asks the cluster for its members, and uses the endpoints that they advertise as far as a gateway answers there, with
- * the configured ones behind them. Any thread.
+ * the configured ones behind them. Endpoints that are set meanwhile stay. Any thread.
  */
 etcdgw_status etcdgw_client_sync_endpoints(struct etcdgw_client *client,
                                            const struct etcdgw_call_options *options,

@@ -1,9 +1,9 @@
-//! Endpoints where another cluster is found.
+//! Endpoints where another cluster is found: for a while, for good, or because the caller or the members name them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
 
-use common::{EtcdFace, FakeGateway, LONG, Reply, Request, config, get, plain, put, wait_until};
+use common::{EtcdFace, FakeGateway, Gate, LONG, Reply, Request, config, get, plain, put, wait_until};
 use etcdgw::client::Client;
 use etcdgw::config::{Config, WebSocketUse};
 use etcdgw::error::{Error, Result};
@@ -13,12 +13,17 @@ use etcdgw::watch::{Watch, WatchOptions};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 const OURS: u64 = 0xa;
 const THEIRS: u64 = 0xb;
 
 const PUT: &str = "/v3/kv/put";
+const RANGE: &str = "/v3/kv/range";
 const WATCH: &str = "/v3/watch";
+const MEMBERS: &str = "/v3/cluster/member/list";
+const VERSION: &str = "/version";
 
 fn header(cluster_id: u64) -> String {
     header_at(cluster_id, "10")
@@ -177,4 +182,81 @@ fn a_watch_at_another_cluster_goes_back_to_its_own_at_another_endpoint() {
         resumes_at(&watch, 13);
         assert_eq!(theirs.gateway.count(WATCH), 1);
     });
+}
+
+#[test]
+fn an_answer_that_was_asked_for_before_the_endpoints_were_named_anew_says_nothing_of_them() {
+    let (asked, gate) = (Gate::new(), Gate::new());
+    let (begun, held) = (asked.clone(), gate.clone());
+    let before = FakeGateway::start(move |request, reply| {
+        if request.path == RANGE {
+            begun.open();
+            held.wait();
+        }
+        answer(OURS, request, reply);
+    });
+    let named = Site::of(THEIRS);
+    let client = common::client(before.url());
+    thread::scope(|scope| {
+        let late = scope.spawn(|| get(&client, b"key"));
+        asked.wait();
+        client.set_endpoints(named.url()).unwrap();
+        gate.open();
+        late.join().unwrap().unwrap();
+    });
+    for _ in 0..2 {
+        get(&client, b"key").unwrap();
+        put(&client, b"key", b"value").unwrap();
+    }
+}
+
+/// Answers the member list with these URLs, and all else as a member of `OURS` does.
+fn listing(urls: &[&str]) -> FakeGateway {
+    let members: Vec<String> = urls
+        .iter()
+        .enumerate()
+        .map(|(id, url)| format!(r#"{{"ID":"{id}","name":"m{id}","clientURLs":["{url}"]}}"#))
+        .collect();
+    let list = format!(r#"{{{},"members":[{}]}}"#, header(OURS), members.join(","));
+    FakeGateway::start(move |request, reply| match &*request.path {
+        MEMBERS => reply.json(&list),
+        _ => answer(OURS, request, reply),
+    })
+}
+
+/// A member that answers `GET /version` when the second gate is open, and opens the first one when it is asked.
+fn slow_to_greet() -> (FakeGateway, Gate, Gate) {
+    let (asked, gate) = (Gate::new(), Gate::new());
+    let (begun, held) = (asked.clone(), gate.clone());
+    let member = FakeGateway::start(move |request, reply| {
+        if request.path == VERSION {
+            begun.open();
+            held.wait();
+        }
+        answer(OURS, request, reply);
+    });
+    (member, asked, gate)
+}
+
+#[test]
+fn a_synchronisation_under_way_does_not_undo_that_the_endpoints_were_named_anew() {
+    let named = Site::of(THEIRS);
+    for auto_sync in [None, Some(Duration::from_millis(1))] {
+        let (member, asked, gate) = slow_to_greet();
+        let configured = listing(&[member.url()]);
+        let client = Client::new(Config { auto_sync, ..config(configured.url()) }).unwrap();
+        put(&client, b"key", b"value").unwrap();
+        thread::scope(|scope| {
+            let sync = scope.spawn(|| auto_sync.map_or_else(|| client.sync_endpoints(&plain()), |_| Ok(())));
+            asked.wait();
+            client.set_endpoints(named.url()).unwrap();
+            gate.open();
+            sync.join().unwrap().unwrap();
+        });
+        // The next one, which is of the endpoints named, follows on what came of this one.
+        wait_until(LONG, || auto_sync.is_none() || named.gateway.count(MEMBERS) >= 1);
+        assert_eq!(&*client.base_url(), named.url());
+        put(&client, b"key", b"value").unwrap();
+        assert_eq!(configured.count(PUT) + member.count(PUT), 1);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::auth::Grant;
 use super::endpoints::Endpoint;
-use super::guard::{Seen, Verdict};
+use super::guard::{Guard, Seen, Verdict};
 use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, Size, retry};
 use crate::error::{Error, Outcome, Phase, Reason, Result};
@@ -24,6 +24,8 @@ use zeroize::Zeroize;
 pub(super) struct Attempt<'a> {
     pub channel: &'a Channel,
     pub endpoint: &'a Arc<Endpoint>,
+    /// What has been seen of the cluster that the endpoint is to be of.
+    pub guard: &'a Guard,
     pub call: &'a Call<'a>,
     /// How many endpoints there are to go to, with this one.
     pub endpoints: usize,
@@ -47,6 +49,18 @@ pub(super) type ReadMessage<'a> = dyn Fn(&mut Reader<'_>) -> Result<Header, Json
 /// Writes a request's body; called again where the request must go out on another connection.
 type WriteBody<'a> = &'a mut dyn FnMut(&mut Vec<u8>);
 
+impl<'a> Attempt<'a> {
+    /// One at an endpoint beside which there is no other to go to.
+    pub(super) fn alone(
+        channel: &'a Channel,
+        endpoint: &'a Arc<Endpoint>,
+        guard: &'a Guard,
+        call: &'a Call<'a>,
+    ) -> Attempt<'a> {
+        Attempt { channel, endpoint, guard, call, endpoints: 1, share: None }
+    }
+}
+
 impl Attempt<'_> {
     /// Calls a method and decodes its answer, whose bytes stay with what was decoded.
     pub(super) fn call(
@@ -55,7 +69,7 @@ impl Attempt<'_> {
         write: &WriteMessage<'_>,
         read: &ReadMessage<'_>,
     ) -> Result<Answer<Vec<u8>>> {
-        let seen = self.channel.guard.seen();
+        let seen = self.guard.seen();
         let (header, body) = self.decoded_answer(method, write, read)?;
         let is_behind = self.is_behind(method, header, seen)?;
         Ok(Answer { value: body, is_behind })
@@ -76,9 +90,9 @@ impl Attempt<'_> {
 
     /// Whether the member that answered is behind what the client has seen; an error where it is of another cluster.
     pub(super) fn is_behind(&self, method: Method<'_>, header: Header, seen: Seen) -> Result<bool> {
-        let (channel, endpoint) = (self.channel, &self.endpoint.url);
+        let endpoint = &self.endpoint.url;
         let checks_revision = method.kind == Kind::Read && method.needs_leader;
-        match channel.guard.judge(&header, seen, checks_revision, endpoint, || channel.endpoints.urls()) {
+        match self.guard.judge(&header, seen, checks_revision, endpoint, || self.channel.endpoints.urls()) {
             Verdict::Fits => Ok(false),
             Verdict::Behind => Ok(true),
             Verdict::Foreign { ours } => Err(Error::ClusterMismatch {

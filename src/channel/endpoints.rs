@@ -1,5 +1,6 @@
 //! The endpoints of a cluster: a list, of which one is in use until it fails.
 
+use super::guard::Guard;
 use super::health::Health;
 use crate::error::{Error, Result};
 use crate::net::{Target, jitter, lock, without_zone};
@@ -96,6 +97,8 @@ struct State {
     list: Vec<Member>,
     /// The one in use, of those in `list`.
     current: Arc<Endpoint>,
+    /// What has been seen of their cluster.
+    guard: Arc<Guard>,
 }
 
 #[derive(Clone)]
@@ -108,6 +111,8 @@ struct Member {
 #[derive(Debug)]
 pub(super) struct Choice {
     pub endpoint: Arc<Endpoint>,
+    /// What its answers are judged by.
+    pub guard: Arc<Guard>,
     /// It failed last time: a success is to be reported.
     pub is_trial: bool,
     /// It was another cluster's: only what is sure to change nothing there may be asked of it.
@@ -126,7 +131,7 @@ impl State {
     fn new(list: Vec<Arc<Endpoint>>) -> Result<State> {
         let current = list.first().ok_or_else(|| Error::invalid("endpoints is empty"))?.clone();
         let members = list.iter().cloned().map(Member::new).collect();
-        Ok(State { configured: list, list: members, current })
+        Ok(State { configured: list, list: members, current, guard: Arc::default() })
     }
 
     /// The members from the one in use on.
@@ -160,6 +165,7 @@ impl State {
     fn choice_of_current(&self, health: &Health) -> Choice {
         Choice {
             endpoint: self.current.clone(),
+            guard: self.guard.clone(),
             is_trial: !health.is_good(),
             is_foreign: health.is_foreign(),
             count: self.list.len(),
@@ -174,6 +180,16 @@ impl State {
     fn settle(&mut self) {
         let good = self.ring().find(|member| member.health.is_good()).map(|member| member.endpoint.clone());
         self.current = good.unwrap_or_else(|| self.current.clone());
+    }
+
+    /// Takes in news of an endpoint's health. Answers where calls go then, if that is another one.
+    fn update(&mut self, url: &str, change: impl FnOnce(&mut Health, Instant, f64)) -> Option<Arc<str>> {
+        let before = self.current.clone();
+        if let Some(member) = self.find(url) {
+            change(&mut member.health, Instant::now(), jitter());
+        }
+        self.settle();
+        (!Arc::ptr_eq(&before, &self.current)).then(|| self.current.url.clone())
     }
 }
 
@@ -205,6 +221,7 @@ impl Endpoints {
         }
     }
 
+    /// Uses these, of which nothing is known: neither how they are nor of what cluster.
     pub(crate) fn set(&self, text: &str) -> Result<()> {
         let list = Endpoints::parse(text)?;
         Endpoints::check_tls(&list, self.uses_tls)?;
@@ -215,6 +232,16 @@ impl Endpoints {
     /// The one in use.
     pub(crate) fn current(&self) -> Arc<Endpoint> {
         lock(&self.state).current.clone()
+    }
+
+    /// What has been seen of the cluster of those named last; and by the way whether one of them is at this URL.
+    pub(super) fn guard_with(&self, url: &str) -> (Arc<Guard>, bool) {
+        let mut state = lock(&self.state);
+        (state.guard.clone(), state.find(url).is_some())
+    }
+
+    pub(super) fn guard(&self) -> Arc<Guard> {
+        lock(&self.state).guard.clone()
     }
 
     /// Whether each of them is among these.
@@ -256,27 +283,24 @@ impl Endpoints {
 
     /// A call failed at this endpoint: the next ones go elsewhere for a while. Answers where, if that is news.
     pub(super) fn fail(&self, url: &str) -> Option<Arc<str>> {
-        self.update(url, |health, now, jitter| health.fail(now, jitter))
+        lock(&self.state).update(url, Health::fail)
     }
 
-    /// This endpoint answered as another cluster's. As [`fail`](Endpoints::fail).
-    pub(super) fn be_foreign(&self, url: &str) -> Option<Arc<str>> {
-        self.update(url, |health, now, jitter| health.be_foreign(now, jitter))
-    }
-
-    /// A call succeeded at an endpoint that had failed.
-    pub(super) fn recover(&self, url: &str) {
-        let _ = self.update(url, |health, _, _| health.recover());
-    }
-
-    fn update(&self, url: &str, change: impl FnOnce(&mut Health, Instant, f64)) -> Option<Arc<str>> {
+    /// This endpoint answered as one of another cluster than `ours`. As [`fail`](Endpoints::fail); but where the
+    /// endpoints named last are not known to be of `ours`, that is no news of them.
+    pub(super) fn be_foreign(&self, url: &str, ours: u64) -> Option<Arc<str>> {
         let mut state = lock(&self.state);
-        let before = state.current.clone();
-        if let Some(member) = state.find(url) {
-            change(&mut member.health, Instant::now(), jitter());
+        let change = if state.guard.cluster_id() == ours { Health::be_foreign } else { Health::fail };
+        state.update(url, change)
+    }
+
+    /// A call succeeded at an endpoint that had failed. One of the same URL that was named since is another one.
+    pub(super) fn recover(&self, endpoint: &Arc<Endpoint>) {
+        let mut state = lock(&self.state);
+        if let Some(member) = state.list.iter_mut().find(|member| Arc::ptr_eq(&member.endpoint, endpoint)) {
+            member.health.recover();
         }
         state.settle();
-        (!Arc::ptr_eq(&before, &state.current)).then(|| state.current.url.clone())
     }
 
     /// The endpoint of one URL, of the same security as the configured ones.
@@ -301,9 +325,12 @@ impl Endpoints {
     }
 
     /// Uses these, and the configured ones as a last resort. What is known of their health stays, and the one in use
-    /// stays in use if it is among these.
-    pub(crate) fn adopt(&self, found: Vec<Arc<Endpoint>>) {
+    /// stays in use if it is among these. False: it was for other ones than those named last that these were found.
+    pub(super) fn adopt(&self, found: Vec<Arc<Endpoint>>, found_for: &Arc<Guard>) -> bool {
         let mut state = lock(&self.state);
+        if !Arc::ptr_eq(&state.guard, found_for) {
+            return false;
+        }
         let stays = found.iter().any(|endpoint| endpoint.target == state.current.target);
         let mut list: Vec<Member> = Vec::new();
         for endpoint in found.into_iter().chain(state.configured.iter().cloned()) {
@@ -318,6 +345,7 @@ impl Endpoints {
         }
         state.list = list;
         state.settle();
+        true
     }
 }
 
@@ -432,17 +460,39 @@ mod tests {
         assert_eq!(chosen(&endpoints, &[a, c, b], now).0, c, "from the one in use on");
     }
 
+    /// Tells the guard in use that its cluster is this one.
+    fn belong_to(endpoints: &Endpoints, cluster_id: u64) {
+        assert_eq!(endpoints.guard().cluster_or_first(cluster_id), cluster_id);
+    }
+
     #[test]
     fn an_endpoint_of_another_cluster_is_told_as_such_until_it_recovers() {
         let endpoints = three();
-        endpoints.be_foreign("http://a:2379");
+        belong_to(&endpoints, 1);
+        endpoints.be_foreign("http://a:2379", 1);
         let choice = endpoints.choose(&[]);
         assert_eq!((&*choice.endpoint.url, choice.is_foreign), ("http://b:2379", false));
         let choice = endpoints.choose(&["http://b:2379", "http://c:2379"].map(Arc::from));
         assert_eq!((&*choice.endpoint.url, choice.is_foreign, choice.is_trial), ("http://a:2379", true, true));
-        endpoints.recover(&choice.endpoint.url);
+        endpoints.recover(&choice.endpoint);
         let choice = endpoints.choose(&[]);
         assert_eq!((&*choice.endpoint.url, choice.is_foreign, choice.is_trial), ("http://a:2379", false, false));
+    }
+
+    #[test]
+    fn what_was_found_out_of_endpoints_says_nothing_of_those_named_since() {
+        let endpoints = Endpoints::new(Endpoints::parse("http://a").unwrap(), false).unwrap();
+        let before = endpoints.choose(&[]);
+        belong_to(&endpoints, 1);
+        endpoints.set("http://a").unwrap();
+        assert!(!endpoints.adopt(endpoints.fitting(&["http://b".to_owned()]), &before.guard));
+        assert_eq!(endpoints.urls(), [Arc::from("http://a:2379")]);
+        endpoints.be_foreign("http://a:2379", 1);
+        assert!(!endpoints.choose(&[]).is_foreign, "nobody knows of what cluster it is to be");
+        belong_to(&endpoints, 2);
+        endpoints.be_foreign("http://a:2379", 2);
+        endpoints.recover(&before.endpoint);
+        assert!(endpoints.choose(&[]).is_foreign);
     }
 
     #[test]
@@ -450,12 +500,12 @@ mod tests {
         let endpoints = three();
         endpoints.fail("http://a:2379");
         let members = endpoints.fitting(&["http://c:2379", "http://d:2379", "http://d:2379/"].map(str::to_owned));
-        endpoints.adopt(members);
+        assert!(endpoints.adopt(members, &endpoints.guard()));
         let urls = ["http://c:2379", "http://d:2379", "http://a:2379", "http://b:2379"].map(Arc::from);
         assert_eq!(endpoints.urls(), urls);
         assert_eq!(&*endpoints.current().url, "http://c:2379", "b, which was in use, is no member's");
         endpoints.fail("http://c:2379");
-        endpoints.adopt(endpoints.fitting(&["http://c:2379", "http://d:2379"].map(str::to_owned)));
+        endpoints.adopt(endpoints.fitting(&["http://c:2379", "http://d:2379"].map(str::to_owned)), &endpoints.guard());
         assert_eq!(&*endpoints.current().url, "http://d:2379");
     }
 }

@@ -8,13 +8,16 @@
 //! case that none has a better one. When all members are behind, the cluster was restored from a backup.
 //!
 //! A foreign cluster is an error, always: it knows nothing of the keys asked for.
+//!
+//! A guard belongs to the endpoints that the caller has named, and is replaced together with them: an answer that was
+//! asked for before is judged by what was seen before, and says nothing of the cluster of the new ones.
 
 use crate::net::lock;
 use crate::rpc::Header;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What the client has seen of its cluster.
+/// What has been seen of the cluster of the endpoints named last.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     cluster_id: AtomicU64,
@@ -85,13 +88,6 @@ impl Guard {
             lock(&self.behind).clear();
         }
         Verdict::Fits
-    }
-
-    /// Forgets everything: the caller has named other endpoints, whatever cluster they are of.
-    pub(super) fn forget(&self) {
-        self.cluster_id.store(0, Ordering::Relaxed);
-        self.start_anew(&Header::default());
-        lock(&self.behind).clear();
     }
 
     /// The cluster that the client is of. The first answer decides.
@@ -199,12 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn another_cluster_is_foreign_until_other_endpoints_are_named() {
+    fn another_cluster_is_foreign_and_nothing_is_learnt_from_it() {
         let guard = Guard::default();
         judge(&guard, "a", header(1, 5, 10), true);
         assert_eq!(judge(&guard, "b", header(2, 9, 99), true), Verdict::Foreign { ours: 1 });
-        assert_eq!(judge(&guard, "a", header(1, 5, 10), true), Verdict::Fits, "nothing was learnt from it");
-        guard.forget();
-        assert_eq!(judge(&guard, "b", header(2, 3, 3), true), Verdict::Fits);
+        assert_eq!(judge(&guard, "a", header(1, 5, 10), true), Verdict::Fits);
     }
 }

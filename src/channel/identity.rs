@@ -15,10 +15,10 @@ impl Attempt<'_> {
     /// Makes sure that an endpoint which was another cluster's is this one's now. Until then no call may go there that
     /// does something, or whose answer doesn't tell whose it is.
     pub(super) fn reclaim(&self) -> Result<()> {
-        let seen = self.channel.guard.seen();
+        let seen = self.guard.seen();
         let judged = self.header().and_then(|header| self.is_behind(EMPTY_TXN, header, seen));
         judged.map_err(Error::of_a_read)?;
-        self.channel.endpoints.recover(&self.endpoint.url);
+        self.channel.endpoints.recover(self.endpoint);
         Ok(())
     }
 

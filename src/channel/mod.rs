@@ -1,5 +1,6 @@
 //! Which member a call goes to, and what becomes of it when that one fails.
 
+mod adoption;
 mod attempt;
 mod auth;
 mod endpoints;
@@ -32,7 +33,6 @@ use crate::stats::{ClientStats, Stats};
 use attempt::{Attempt, ReadMessage, WriteMessage, encode};
 use auth::Auth;
 use endpoints::Endpoints;
-use guard::Guard;
 use rounds::{Answer, Call};
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
@@ -135,7 +135,6 @@ pub struct Channel {
     connector: Connector,
     pool: Pool,
     endpoints: Endpoints,
-    guard: Guard,
     auth: Auth,
     /// `/v3/`, once it is known.
     api_path: Mutex<Option<Arc<str>>>,
@@ -173,7 +172,6 @@ impl Channel {
             },
             pool: Pool::new(config.max_idle_connections),
             endpoints: Endpoints::new(list, uses_tls)?,
-            guard: Guard::default(),
             auth: Auth::new(config.credentials)?,
             api_path_is_given: api_path.is_some(),
             api_path: Mutex::new(api_path),
@@ -206,7 +204,6 @@ impl Channel {
 
     pub(crate) fn set_endpoints(&self, endpoints: &str) -> Result<()> {
         self.endpoints.set(endpoints)?;
-        self.guard.forget();
         self.auth.forget();
         self.pool.retain(|url| self.endpoints.has(url));
         self.forget_api_path();
@@ -224,7 +221,7 @@ impl Channel {
     /// The next call goes to another endpoint than this one, where a call or a stream ended so.
     pub(crate) fn leave(&self, endpoint: &Arc<str>, error: &Error) {
         let next = match error {
-            Error::ClusterMismatch { .. } => self.endpoints.be_foreign(endpoint),
+            Error::ClusterMismatch { ours, .. } => self.endpoints.be_foreign(endpoint, *ours),
             _ => self.endpoints.fail(endpoint),
         };
         if let Some(next) = next {
@@ -245,12 +242,16 @@ impl Channel {
 
     /// The cluster that the client is of; 0: that isn't known yet.
     pub(crate) fn cluster_id(&self) -> u64 {
-        self.guard.cluster_id()
+        self.endpoints.guard().cluster_id()
     }
 
     /// Whether it is the client that is of the other one of two clusters, so that no member of the first will be met.
     pub(crate) fn is_of_the_other(&self, error: &Error) -> bool {
-        matches!(error, Error::ClusterMismatch { theirs, .. } if self.guard.cluster_or_first(*theirs) == *theirs)
+        let Error::ClusterMismatch { endpoint, theirs, .. } = error else { return false };
+        let (guard, is_named) = self.endpoints.guard_with(endpoint);
+        // An endpoint that the client has left says nothing of the cluster that it is of now.
+        let ours = if is_named { guard.cluster_or_first(*theirs) } else { guard.cluster_id() };
+        ours == *theirs
     }
 
     /// The API path, asked for where it isn't known.
@@ -311,7 +312,8 @@ impl Channel {
     fn at<T>(&self, url: &str, kind: Kind, control: &Control, run: &dyn Fn(&Attempt<'_>) -> Result<T>) -> Result<T> {
         let endpoint = self.endpoints.single(url)?;
         let call = Call::new(kind, control).for_stranger(!self.endpoints.has(&endpoint.url));
-        let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, endpoints: 1, share: None };
+        let guard = self.endpoints.guard();
+        let attempt = Attempt::alone(self, &endpoint, &guard, &call);
         let mut done = run(&attempt);
         // A member that only learns issues no token, and takes those of the others.
         if matches!(&done, Err(error) if error.reason() == Reason::Learner) && self.auth.lacks_token() {
@@ -385,31 +387,6 @@ impl Channel {
     /// Waits until a timer's moment has come, unless the call must end.
     pub(crate) fn wait_for_timer(&self, timer: &Timer, control: &Control) -> Result<()> {
         net::wait_for_timer(timer, &self.connector.lifeline, control).map_err(attempt::stopped_pause)
-    }
-
-    /// Uses the endpoints that answer `GET /version` among these, and keeps the configured ones behind them. An endpoint
-    /// that doesn't answer costs the connect timeout at most, and leaves time for those after it.
-    pub(crate) fn adopt(&self, urls: &[String], control: &Control) -> Result<()> {
-        let mut alive = Vec::new();
-        let endpoints = self.endpoints.fitting(urls);
-        for (asked, endpoint) in endpoints.iter().enumerate() {
-            let left = u32::try_from(endpoints.len() - asked).unwrap_or(u32::MAX);
-            let share = control.deadline.remaining().map(|remaining| remaining / left);
-            let limit = share.unwrap_or(Duration::MAX).min(self.connector.connect_timeout);
-            let (bounded, url) = (control.at_most(limit), &endpoint.url);
-            let call = Call::probe(&bounded);
-            match (Attempt { channel: self, endpoint, call: &call, endpoints: 1, share: None }).version() {
-                Ok(_) => alive.push(endpoint.clone()),
-                Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => return Err(error),
-                Err(error) => {
-                    let why = error.full_message();
-                    self.logger.log(Level::Warn, format_args!("{url} is in the member list, but: {why}"));
-                }
-            }
-        }
-        self.endpoints.adopt(alive);
-        self.pool.retain(|url| self.endpoints.has(url));
-        Ok(())
     }
 
     fn forget_api_path(&self) {

@@ -78,14 +78,14 @@ impl Channel {
         let mut behind = None;
         loop {
             let choice = self.endpoints.choose(&way.tried);
-            let url = &choice.endpoint.url;
+            let (endpoint, guard, url) = (&choice.endpoint, &*choice.guard, &choice.endpoint.url);
             let share = way.share(choice.count, self, call);
-            let attempt = Attempt { channel: self, endpoint: &choice.endpoint, call, endpoints: choice.count, share };
+            let attempt = Attempt { channel: self, endpoint, guard, call, endpoints: choice.count, share };
             let is_met = if choice.is_foreign && !call.may_meet_foreign() { attempt.reclaim() } else { Ok(()) };
             let next = match is_met.and_then(|()| run(&attempt)) {
                 Ok(answer) if !answer.is_behind => {
                     if choice.is_trial {
-                        self.endpoints.recover(url);
+                        self.endpoints.recover(endpoint);
                     }
                     return Ok(answer.value);
                 }
@@ -99,7 +99,7 @@ impl Channel {
                     Next::Elsewhere
                 }
                 Err(error) => {
-                    choice.endpoint.counters.errors.add(1);
+                    endpoint.counters.errors.add(1);
                     way.take(self, call, url, retry::for_kind(error, call.kind))
                 }
             };

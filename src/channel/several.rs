@@ -29,7 +29,7 @@ impl Channel {
 
 impl Attempt<'_> {
     fn call_several<T: Decode + Headed>(&self, method: Method<'_>, requests: &[impl Encode]) -> Result<Answer<Vec<T>>> {
-        let seen = self.channel.guard.seen();
+        let seen = self.guard.seen();
         let messages: Vec<T> = self.with_token(method, |grant| {
             let write = &mut |out: &mut Vec<u8>| requests.iter().for_each(|request| encode(request, out));
             let (_, body) = self.exchange_with(grant, method, write)?;

@@ -365,8 +365,8 @@ impl Channel {
     pub(crate) fn ask_health(&self, url: &Arc<str>, control: &Control) -> Result<MemberState> {
         let endpoint = self.endpoints.single(url)?;
         let call = Call::probe(control);
-        let attempt = Attempt { channel: self, endpoint: &endpoint, call: &call, endpoints: 1, share: None };
-        let (status, body) = attempt.get("/health")?;
+        let guard = &self.endpoints.guard();
+        let (status, body) = Attempt::alone(self, &endpoint, guard, &call).get("/health")?;
         Ok(state_of(status, &body))
     }
 

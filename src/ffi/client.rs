@@ -85,7 +85,7 @@ pub unsafe extern "C" fn etcdgw_client_close(client: *mut etcdgw_client) {
 /// Uses these endpoints from the next call on; watches stay where they are until they lose their connection.
 ///
 /// They may be of another cluster, where the caller wants that: watches of the first one end with
-/// `ETCDGW_CLUSTER_MISMATCH` then. `endpoints`: as in `etcdgw_client_options`, not NULL. Any thread.
+/// `ETCDGW_CLUSTER_MISMATCH` then. Calls that are under way may end at the endpoints before. `endpoints`: as in `etcdgw_client_options`, not NULL. Any thread.
 ///
 /// Returns `ETCDGW_INVALID_ARGUMENT` for a list that can't be read; the endpoints are then as they were.
 #[unsafe(no_mangle)]
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn etcdgw_client_set_credentials(
 }
 
 /// Asks the cluster for its members, and uses the endpoints that they advertise as far as a gateway answers there, with
-/// the configured ones behind them. Any thread.
+/// the configured ones behind them. Endpoints that are set meanwhile stay. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_client_sync_endpoints(
     client: *mut etcdgw_client,

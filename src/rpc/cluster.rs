@@ -179,7 +179,7 @@ impl Client {
     }
 
     /// Uses the endpoints that the cluster's voters advertise, as far as a gateway answers there, and after them the
-    /// configured ones.
+    /// configured ones. Endpoints that are set meanwhile stay.
     pub fn sync_endpoints(&self, options: &CallOptions) -> Result<()> {
         sync(&self.shared.channel, &self.control(options))
     }
@@ -211,12 +211,14 @@ fn is_peer_url(url: &str) -> bool {
 
 /// See [`Client::sync_endpoints`].
 pub(crate) fn sync(channel: &Channel, control: &Control) -> Result<()> {
-    let request = MemberListRequest { linearizable: true };
-    let list = channel.call::<MemberListResponse>(AGREED_MEMBER_LIST, &request, control)?;
-    // A member without a name has not started, and a learner answers next to nothing (clientv3's Sync).
-    let voters = list.members.iter().filter(|member| !member.name.is_empty() && !member.is_learner);
-    let urls: Vec<String> = voters.flat_map(|member| member.client_urls.iter().cloned()).collect();
-    channel.adopt(&urls, control)
+    let listed = || {
+        let request = MemberListRequest { linearizable: true };
+        let list = channel.call::<MemberListResponse>(AGREED_MEMBER_LIST, &request, control)?;
+        // A member without a name has not started, and a learner answers next to nothing (clientv3's Sync).
+        let voters = list.members.iter().filter(|member| !member.name.is_empty() && !member.is_learner);
+        Ok(voters.flat_map(|member| member.client_urls.iter().cloned()).collect())
+    };
+    channel.adopt(listed, control)
 }
 
 #[cfg(test)]

@@ -1,0 +1,50 @@
+//! Endpoints that are found out from the cluster, in place of those that the caller has named.
+
+use super::Channel;
+use super::attempt::Attempt;
+use super::endpoints::Endpoint;
+use super::guard::Guard;
+use super::rounds::Call;
+use crate::error::{Error, Result};
+use crate::log::Level;
+use crate::net::Control;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Channel {
+    /// Uses the endpoints that are `listed` as far as they answer, and keeps the configured ones behind them. Where the
+    /// caller names other ones meanwhile, those stay.
+    pub(crate) fn adopt(&self, listed: impl FnOnce() -> Result<Vec<String>>, control: &Control) -> Result<()> {
+        let guard = self.endpoints.guard();
+        let alive = self.alive(&listed()?, &guard, control)?;
+        if self.endpoints.adopt(alive, &guard) {
+            self.pool.retain(|url| self.endpoints.has(url));
+        } else {
+            self.logger.log(Level::Info, format_args!("the members found are not used: others have been named since"));
+        }
+        Ok(())
+    }
+
+    /// Those of these that answer `GET /version`. One that doesn't answer costs the connect timeout at most, and leaves
+    /// time for those after it.
+    fn alive(&self, urls: &[String], guard: &Guard, control: &Control) -> Result<Vec<Arc<Endpoint>>> {
+        let mut alive = Vec::new();
+        let endpoints = self.endpoints.fitting(urls);
+        for (asked, endpoint) in endpoints.iter().enumerate() {
+            let left = u32::try_from(endpoints.len() - asked).unwrap_or(u32::MAX);
+            let share = control.deadline.remaining().map(|remaining| remaining / left);
+            let limit = share.unwrap_or(Duration::MAX).min(self.connector.connect_timeout);
+            let (bounded, url) = (control.at_most(limit), &endpoint.url);
+            let call = Call::probe(&bounded);
+            match Attempt::alone(self, endpoint, guard, &call).version() {
+                Ok(_) => alive.push(endpoint.clone()),
+                Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => return Err(error),
+                Err(error) => {
+                    let why = error.full_message();
+                    self.logger.log(Level::Warn, format_args!("{url} is in the member list, but: {why}"));
+                }
+            }
+        }
+        Ok(alive)
+    }
+}
