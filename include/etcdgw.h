@@ -1767,8 +1767,8 @@ etcdgw_status etcdgw_client_set_credentials(struct etcdgw_client *client,
                                             struct etcdgw_error **err);
 
 /**
- * Asks the cluster for its members, and uses the endpoints that they advertise as far as a gateway answers there, with
- * the configured ones behind them. Endpoints that are set meanwhile stay. Any thread.
+ * Asks the cluster for its members, and uses the endpoints that they advertise as far as a gateway answers there, and
+ * not one of another cluster, with the configured ones behind them. Endpoints that are set meanwhile stay. Any thread.
  */
 etcdgw_status etcdgw_client_sync_endpoints(struct etcdgw_client *client,
                                            const struct etcdgw_call_options *options,

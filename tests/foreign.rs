@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{EtcdFace, FakeGateway, Gate, LONG, Reply, Request, config, get, plain, put, wait_until};
+use common::{
+    EtcdFace, FakeGateway, Gate, LONG, Reply, Request, config, get, plain, put, put_with, wait_until, within,
+};
 use etcdgw::client::Client;
 use etcdgw::config::{Config, WebSocketUse};
 use etcdgw::error::{Error, Result};
@@ -259,4 +261,22 @@ fn a_synchronisation_under_way_does_not_undo_that_the_endpoints_were_named_anew(
         put(&client, b"key", b"value").unwrap();
         assert_eq!(configured.count(PUT) + member.count(PUT), 1);
     }
+}
+
+#[test]
+fn a_synchronisation_passes_over_what_another_cluster_answers() {
+    let theirs = Site::of(THEIRS);
+    let silent = FakeGateway::start(|request, reply| match &*request.path {
+        "/v3/kv/txn" => reply.status("403 Forbidden", r#"{"code":7,"message":"not here"}"#),
+        _ => answer(OURS, request, reply),
+    });
+    let configured = listing(&[theirs.url(), silent.url()]);
+    let client = common::client(configured.url());
+    put(&client, b"key", b"value").unwrap();
+    client.sync_endpoints(&plain()).unwrap();
+    assert_eq!(&*client.base_url(), silent.url(), "what does not say whose it is may be a member");
+    put(&client, b"key", b"value").unwrap();
+    drop((silent, configured));
+    put_with(&client, b"key", b"value", &within(Duration::from_secs(1))).unwrap_err();
+    assert_eq!((theirs.gateway.count(PUT), theirs.questions()), (0, 1));
 }

@@ -5,9 +5,10 @@ use super::attempt::Attempt;
 use super::endpoints::Endpoint;
 use super::guard::Guard;
 use super::rounds::Call;
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::log::Level;
 use crate::net::Control;
+use crate::rpc::Header;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Those of these that answer `GET /version`. One that doesn't answer costs the connect timeout at most, and leaves
-    /// time for those after it.
+    /// Those of these that answer `GET /version` and not as another cluster's. One that doesn't answer costs the connect
+    /// timeout at most, and leaves time for those after it.
     fn alive(&self, urls: &[String], guard: &Guard, control: &Control) -> Result<Vec<Arc<Endpoint>>> {
         let mut alive = Vec::new();
         let endpoints = self.endpoints.fitting(urls);
@@ -36,8 +37,8 @@ impl Channel {
             let limit = share.unwrap_or(Duration::MAX).min(self.connector.connect_timeout);
             let (bounded, url) = (control.at_most(limit), &endpoint.url);
             let call = Call::probe(&bounded);
-            match Attempt::alone(self, endpoint, guard, &call).version() {
-                Ok(_) => alive.push(endpoint.clone()),
+            match Attempt::alone(self, endpoint, guard, &call).greet() {
+                Ok(()) => alive.push(endpoint.clone()),
                 Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => return Err(error),
                 Err(error) => {
                     let why = error.full_message();
@@ -46,5 +47,24 @@ impl Channel {
             }
         }
         Ok(alive)
+    }
+}
+
+impl Attempt<'_> {
+    /// Whether a gateway is there, and none of another cluster as far as it tells: members may advertise what leads
+    /// somewhere else from here, `localhost` for one.
+    fn greet(&self) -> Result<()> {
+        self.version()?;
+        let (ours, endpoint) = (self.guard.cluster_id(), self.endpoint.url.clone());
+        if ours == 0 {
+            return Ok(());
+        }
+        match self.header() {
+            Ok(Header { cluster_id: theirs, .. }) if theirs != 0 && theirs != ours => {
+                Err(Error::ClusterMismatch { endpoint, ours, theirs, outcome: Outcome::NotApplied })
+            }
+            Err(error @ (Error::Cancelled { .. } | Error::Closed { .. })) => Err(error),
+            _ => Ok(()),
+        }
     }
 }

@@ -127,8 +127,8 @@ pub unsafe extern "C" fn etcdgw_client_set_credentials(
     }
 }
 
-/// Asks the cluster for its members, and uses the endpoints that they advertise as far as a gateway answers there, with
-/// the configured ones behind them. Endpoints that are set meanwhile stay. Any thread.
+/// Asks the cluster for its members, and uses the endpoints that they advertise as far as a gateway answers there, and
+/// not one of another cluster, with the configured ones behind them. Endpoints that are set meanwhile stay. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_client_sync_endpoints(
     client: *mut etcdgw_client,

@@ -178,8 +178,8 @@ impl Client {
         self.call(method, &MemberListRequest { linearizable }, options)
     }
 
-    /// Uses the endpoints that the cluster's voters advertise, as far as a gateway answers there, and after them the
-    /// configured ones. Endpoints that are set meanwhile stay.
+    /// Uses the endpoints that the cluster's voters advertise, as far as a gateway answers there that is not another
+    /// cluster's, and after them the configured ones. Endpoints that are set meanwhile stay.
     pub fn sync_endpoints(&self, options: &CallOptions) -> Result<()> {
         sync(&self.shared.channel, &self.control(options))
     }
