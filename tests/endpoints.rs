@@ -251,6 +251,35 @@ fn a_cluster_that_was_restored_as_a_whole_is_believed() {
 }
 
 #[test]
+fn a_cluster_that_was_restored_is_believed_although_one_endpoint_does_not_answer() {
+    let (a, b) = (Member::of_term(5), Member::of_term(5));
+    let silent = FakeGateway::start(|_, reply| reply.hold());
+    let client = common::client(&format!("{},{},{}", a.url(), b.url(), silent.url()));
+    get(&client, b"key").unwrap();
+    [&a, &b].iter().for_each(|member| member.term.store(2, Ordering::SeqCst));
+    for _ in 0..4 {
+        assert_eq!(get_with(&client, b"key", &plain()).unwrap().header.raft_term, 2);
+        // What failed may be tried again after that.
+        thread::sleep(Duration::from_millis(510));
+    }
+    assert_eq!(silent.count(RANGE), 1, "it is waited for once");
+    assert_eq!(a.count(RANGE) + b.count(RANGE), 1 + 2 + 3);
+}
+
+#[test]
+fn an_endpoint_that_is_known_not_to_answer_is_not_asked_for_something_better() {
+    let silent = FakeGateway::start(|_, reply| reply.hold());
+    let (a, b) = (Member::of_term(5), Member::of_term(5));
+    let client = common::client(&format!("{},{},{}", silent.url(), a.url(), b.url()));
+    get(&client, b"key").unwrap();
+    [&a, &b].iter().for_each(|member| member.term.store(2, Ordering::SeqCst));
+    for _ in 0..3 {
+        assert_eq!(get_with(&client, b"key", &plain()).unwrap().header.raft_term, 2);
+    }
+    assert_eq!(silent.count(RANGE), 1);
+}
+
+#[test]
 fn a_foreign_cluster_is_told_and_left() {
     let (ours, theirs) = (Member::start(0xa, 5), Member::start(0xb, 9));
     let client = client_of(&[&ours]);

@@ -71,8 +71,8 @@ impl Attempt<'_> {
     ) -> Result<Answer<Vec<u8>>> {
         let seen = self.guard.seen();
         let (header, body) = self.decoded_answer(method, write, read)?;
-        let is_behind = self.is_behind(method, header, seen)?;
-        Ok(Answer { value: body, is_behind })
+        let behind = self.judge(method, header, seen)?;
+        Ok(Answer { value: body, behind })
     }
 
     /// Calls a method of this very member, whatever cluster it is of.
@@ -88,13 +88,14 @@ impl Attempt<'_> {
         })
     }
 
-    /// Whether the member that answered is behind what the client has seen; an error where it is of another cluster.
-    pub(super) fn is_behind(&self, method: Method<'_>, header: Header, seen: Seen) -> Result<bool> {
+    /// Judges the member that answered so. Its header where it is behind what the client has seen; an error where it is of
+    /// another cluster.
+    pub(super) fn judge(&self, method: Method<'_>, header: Header, seen: Seen) -> Result<Option<Header>> {
         let endpoint = &self.endpoint.url;
         let checks_revision = method.kind == Kind::Read && method.needs_leader;
-        match self.guard.judge(&header, seen, checks_revision, endpoint, || self.channel.endpoints.urls()) {
-            Verdict::Fits => Ok(false),
-            Verdict::Behind => Ok(true),
+        match self.guard.judge(&header, seen, checks_revision, endpoint) {
+            Verdict::Fits => Ok(None),
+            Verdict::Behind => Ok(Some(header)),
             Verdict::Foreign { ours } => Err(Error::ClusterMismatch {
                 endpoint: endpoint.clone(),
                 ours,

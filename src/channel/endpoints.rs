@@ -249,6 +249,16 @@ impl Endpoints {
         lock(&self.state).list.iter().all(|member| urls.contains(&member.endpoint.url))
     }
 
+    /// Whether there is one that may be further than those that are `behind`, and is worth being asked: not one that was
+    /// `tried`, or is backed off.
+    pub(super) fn may_be_ahead(&self, behind: &[Arc<str>], tried: &[Arc<str>]) -> bool {
+        let now = Instant::now();
+        lock(&self.state).list.iter().any(|Member { endpoint, health }| {
+            let is_new = !behind.contains(&endpoint.url) && !tried.contains(&endpoint.url);
+            is_new && (health.is_good() || health.is_due(now))
+        })
+    }
+
     pub(crate) fn urls(&self) -> Vec<Arc<str>> {
         lock(&self.state).list.iter().map(|member| member.endpoint.url.clone()).collect()
     }

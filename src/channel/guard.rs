@@ -5,7 +5,7 @@
 //! off from them. What it then says in answer to a linearizable read is still right, since etcd lets it catch up
 //! first; its term may lag nevertheless, for one that caught up by a snapshot learns the term only with the next
 //! entry. So being behind is never an error here: it is a reason to ask another member, and to keep the answer for the
-//! case that none has a better one. When all members are behind, the cluster was restored from a backup.
+//! case that none has a better one. When all members that answer are behind, the cluster was restored from a backup.
 //!
 //! A foreign cluster is an error, always: it knows nothing of the keys asked for.
 //!
@@ -23,7 +23,7 @@ pub(super) struct Guard {
     cluster_id: AtomicU64,
     raft_term: AtomicU64,
     revision: AtomicI64,
-    /// The endpoints found behind since one was not; the flag saves looking.
+    /// The endpoints found behind since one was not; the flag saves looking. Locked before the endpoints are.
     behind: Mutex<Vec<Arc<str>>>,
     any_behind: AtomicBool,
 }
@@ -57,15 +57,8 @@ impl Guard {
     }
 
     /// Judges an answer from its header; what the header doesn't say is zero. `checks_revision`: the request was one
-    /// whose answer can't be of an older revision than those before it. `endpoints`: all of the client's.
-    pub(super) fn judge(
-        &self,
-        header: &Header,
-        seen: Seen,
-        checks_revision: bool,
-        endpoint: &Arc<str>,
-        endpoints: impl FnOnce() -> Vec<Arc<str>>,
-    ) -> Verdict {
+    /// whose answer can't be of an older revision than those before it.
+    pub(super) fn judge(&self, header: &Header, seen: Seen, checks_revision: bool, endpoint: &Arc<str>) -> Verdict {
         if header.cluster_id == 0 {
             return Verdict::Fits;
         }
@@ -75,11 +68,9 @@ impl Guard {
         }
         let term_is_behind = header.raft_term != 0 && header.raft_term < seen.raft_term;
         let revision_is_behind = checks_revision && header.revision != 0 && header.revision < seen.revision;
-        if (term_is_behind || revision_is_behind) && !self.all_are_behind(endpoint, endpoints) {
-            return Verdict::Behind;
-        }
         if term_is_behind || revision_is_behind {
-            self.start_anew(header);
+            self.note_behind(endpoint);
+            return Verdict::Behind;
         }
         self.raft_term.fetch_max(header.raft_term, Ordering::Relaxed);
         self.revision.fetch_max(header.revision, Ordering::Relaxed);
@@ -88,6 +79,19 @@ impl Guard {
             lock(&self.behind).clear();
         }
         Verdict::Fits
+    }
+
+    /// Takes the cluster for restored, and what this header says for the furthest that it has come, unless there are
+    /// other endpoints than those behind that `may_be_ahead`, or one was found that is not behind. Whether it did.
+    pub(super) fn believe_restored(&self, header: &Header, may_be_ahead: impl FnOnce(&[Arc<str>]) -> bool) -> bool {
+        let mut behind = lock(&self.behind);
+        if behind.is_empty() || may_be_ahead(&behind) {
+            return false;
+        }
+        self.raft_term.store(header.raft_term, Ordering::Relaxed);
+        self.revision.store(header.revision, Ordering::Relaxed);
+        behind.clear();
+        true
     }
 
     /// The cluster that the client is of. The first answer decides.
@@ -101,19 +105,12 @@ impl Guard {
         }
     }
 
-    fn start_anew(&self, header: &Header) {
-        self.raft_term.store(header.raft_term, Ordering::Relaxed);
-        self.revision.store(header.revision, Ordering::Relaxed);
-    }
-
-    /// Notes an endpoint that is behind. True: every one is.
-    fn all_are_behind(&self, endpoint: &Arc<str>, endpoints: impl FnOnce() -> Vec<Arc<str>>) -> bool {
+    fn note_behind(&self, endpoint: &Arc<str>) {
         let mut behind = lock(&self.behind);
         self.any_behind.store(true, Ordering::Relaxed);
         if !behind.contains(endpoint) {
             behind.push(endpoint.clone());
         }
-        endpoints().iter().all(|known| behind.contains(known))
     }
 }
 
@@ -127,8 +124,7 @@ mod tests {
 
     /// Judges an answer to a request that is sent and answered before anything else happens.
     fn judge(guard: &Guard, at: &str, header: Header, checks_revision: bool) -> Verdict {
-        let endpoints = || ["a", "b", "c"].map(Arc::from).to_vec();
-        guard.judge(&header, guard.seen(), checks_revision, &Arc::from(at), endpoints)
+        guard.judge(&header, guard.seen(), checks_revision, &Arc::from(at))
     }
 
     #[test]
@@ -160,7 +156,7 @@ mod tests {
         let guard = Guard::default();
         let seen = guard.seen();
         judge(&guard, "a", header(1, 9, 90), true);
-        let verdict = guard.judge(&header(1, 8, 80), seen, true, &Arc::from("b"), Vec::new);
+        let verdict = guard.judge(&header(1, 8, 80), seen, true, &Arc::from("b"));
         assert_eq!(verdict, Verdict::Fits);
         assert_eq!(judge(&guard, "b", header(1, 8, 90), true), Verdict::Behind, "the furthest is kept");
     }
@@ -173,13 +169,22 @@ mod tests {
         assert_eq!(judge(&guard, "a", header(1, 0, 0), true), Verdict::Fits);
     }
 
+    /// Whether the cluster is taken for restored where only these may be ahead.
+    fn believes(guard: &Guard, others: &[&str]) -> bool {
+        let may_be_ahead =
+            |behind: &[Arc<str>]| others.iter().any(|other| behind.iter().all(|known| **known != **other));
+        guard.believe_restored(&header(1, 2, 4), may_be_ahead)
+    }
+
     #[test]
-    fn when_every_member_is_behind_the_cluster_was_restored() {
+    fn when_every_member_that_answers_is_behind_the_cluster_was_restored() {
         let guard = Guard::default();
         judge(&guard, "a", header(1, 5, 10), true);
         assert_eq!(judge(&guard, "b", header(1, 2, 4), true), Verdict::Behind);
         assert_eq!(judge(&guard, "b", header(1, 2, 4), true), Verdict::Behind);
-        assert_eq!(judge(&guard, "c", header(1, 2, 4), true), Verdict::Behind);
+        assert!(!believes(&guard, &["a", "b"]));
+        assert_eq!(judge(&guard, "a", header(1, 2, 4), true), Verdict::Behind);
+        assert!(believes(&guard, &["a", "b"]));
         assert_eq!(judge(&guard, "a", header(1, 2, 5), true), Verdict::Fits);
         assert_eq!(judge(&guard, "b", header(1, 2, 5), true), Verdict::Fits);
     }
@@ -190,8 +195,9 @@ mod tests {
         judge(&guard, "a", header(1, 5, 10), true);
         judge(&guard, "b", header(1, 2, 4), true);
         judge(&guard, "a", header(1, 5, 11), true);
+        assert!(!believes(&guard, &[]), "a is ahead");
         judge(&guard, "c", header(1, 2, 4), true);
-        assert_eq!(judge(&guard, "a", header(1, 2, 4), true), Verdict::Behind, "b was not asked again");
+        assert!(!believes(&guard, &["a", "b"]), "b was not asked again");
     }
 
     #[test]

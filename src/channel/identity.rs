@@ -16,7 +16,7 @@ impl Attempt<'_> {
     /// does something, or whose answer doesn't tell whose it is.
     pub(super) fn reclaim(&self) -> Result<()> {
         let seen = self.guard.seen();
-        let judged = self.header().and_then(|header| self.is_behind(EMPTY_TXN, header, seen));
+        let judged = self.header().and_then(|header| self.judge(EMPTY_TXN, header, seen));
         judged.map_err(Error::of_a_read)?;
         self.channel.endpoints.recover(self.endpoint);
         Ok(())

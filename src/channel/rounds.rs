@@ -2,12 +2,14 @@
 //! that passes.
 
 use super::attempt::{self, Attempt};
+use super::endpoints::Choice;
 use super::retry::{self, Next};
 use super::{Channel, Kind};
 use crate::error::{Error, Outcome, Phase, Result};
 use crate::limits;
 use crate::log::Level;
 use crate::net::{self, Control};
+use crate::rpc::Header;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,14 +31,14 @@ pub(super) struct Call<'a> {
 /// The answer to one attempt.
 pub(super) struct Answer<T> {
     pub value: T,
-    /// The member is behind what the client has seen.
-    pub is_behind: bool,
+    /// What it says of a member that is behind what the client has seen.
+    pub behind: Option<Header>,
 }
 
 impl<T> Answer<T> {
     /// One that says nothing of the member.
     pub(super) fn plain(value: T) -> Answer<T> {
-        Answer { value, is_behind: false }
+        Answer { value, behind: None }
     }
 }
 
@@ -75,7 +77,7 @@ impl Channel {
 
     fn go_round<T>(&self, call: &Call<'_>, run: &dyn Fn(&Attempt<'_>) -> Result<Answer<T>>) -> Result<T> {
         let mut way = Way::default();
-        let mut behind = None;
+        let mut lagging: Option<Lagging<T>> = None;
         loop {
             let choice = self.endpoints.choose(&way.tried);
             let (endpoint, guard, url) = (&choice.endpoint, &*choice.guard, &choice.endpoint.url);
@@ -83,19 +85,17 @@ impl Channel {
             let attempt = Attempt { channel: self, endpoint, guard, call, endpoints: choice.count, share };
             let is_met = if choice.is_foreign && !call.may_meet_foreign() { attempt.reclaim() } else { Ok(()) };
             let next = match is_met.and_then(|()| run(&attempt)) {
-                Ok(answer) if !answer.is_behind => {
+                Ok(Answer { value, behind: None }) => {
                     if choice.is_trial {
                         self.endpoints.recover(endpoint);
                     }
-                    return Ok(answer.value);
+                    return Ok(value);
                 }
-                Ok(answer) => {
-                    self.logger.log(Level::Warn, format_args!("{url} is behind the other members"));
+                Ok(Answer { value, behind: Some(header) }) => {
+                    self.logger.log(Level::Warn, format_args!("{url} is behind what was seen of its cluster"));
                     self.endpoints.fail(url);
-                    if call.kind != Kind::Read {
-                        return Ok(answer.value);
-                    }
-                    behind = Some(answer.value);
+                    way.tried.push(url.clone());
+                    lagging = Some(Lagging { value, header, choice });
                     Next::Elsewhere
                 }
                 Err(error) => {
@@ -103,16 +103,47 @@ impl Channel {
                     way.take(self, call, url, retry::for_kind(error, call.kind))
                 }
             };
-            if let Err(error) = way.go_on(self, call, url, next) {
-                return match error {
-                    Error::Cancelled { .. } | Error::Closed { .. } => Err(error),
-                    Error::Server { .. } if next == Next::Nowhere => Err(error),
+            let is_enough = |lagging: &mut Lagging<T>| {
+                let is_best = next != Next::Nowhere && self.believes(lagging, &way.tried);
+                is_best || call.kind != Kind::Read
+            };
+            if let Some(lagging) = lagging.take_if(is_enough) {
+                return Ok(lagging.value);
+            }
+            if let Err(error) = way.go_on(self, call, next) {
+                return match (error, lagging) {
+                    (error @ (Error::Cancelled { .. } | Error::Closed { .. }), _) => Err(error),
+                    (error @ Error::Server { .. }, _) if next == Next::Nowhere => Err(error),
+                    (error, None) => Err(error),
                     // An answer from a member that is behind is better than none.
-                    error => behind.ok_or(error),
+                    (_, Some(lagging)) => {
+                        self.believes(&lagging, &way.tried);
+                        Ok(lagging.value)
+                    }
                 };
             }
         }
     }
+
+    /// Whether an answer from a member that is behind is taken for the best that there is: the cluster was restored then,
+    /// for all that can be found out without waiting for members that have failed to answer.
+    fn believes<T>(&self, lagging: &Lagging<T>, tried: &[Arc<str>]) -> bool {
+        let Lagging { header, choice: Choice { endpoint, guard, .. }, .. } = lagging;
+        let believes = guard.believe_restored(header, |behind| self.endpoints.may_be_ahead(behind, tried));
+        if believes {
+            let url = &endpoint.url;
+            self.logger.log(Level::Warn, format_args!("all members that answer are as far behind as {url}"));
+            self.endpoints.recover(endpoint);
+        }
+        believes
+    }
+}
+
+/// The answer of a member that is behind.
+struct Lagging<T> {
+    value: T,
+    header: Header,
+    choice: Choice,
 }
 
 /// How far a call has come.
@@ -143,6 +174,7 @@ impl Way {
 
     /// Takes in an attempt's error.
     fn take(&mut self, channel: &Channel, call: &Call<'_>, url: &Arc<str>, error: Error) -> Next {
+        self.tried.push(url.clone());
         if matches!(error, Error::ClusterMismatch { .. }) || retry::leaves_endpoint(&error) {
             channel.leave(url, &error);
         }
@@ -170,9 +202,8 @@ impl Way {
     }
 
     /// Goes on to another attempt, after a pause where every endpoint has been tried.
-    fn go_on(&mut self, channel: &Channel, call: &Call<'_>, url: &Arc<str>, next: Next) -> Result<()> {
+    fn go_on(&mut self, channel: &Channel, call: &Call<'_>, next: Next) -> Result<()> {
         self.attempts += 1;
-        self.tried.push(url.clone());
         self.may_pass |= next == Next::Later || channel.max_retries.is_some();
         let control = call.control;
         let is_round = channel.endpoints.are_all_in(&self.tried);

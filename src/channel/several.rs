@@ -35,11 +35,11 @@ impl Attempt<'_> {
             let (_, body) = self.exchange_with(grant, method, write)?;
             self.decode_lines(grant, body)
         })?;
-        let is_behind = match messages.last() {
-            Some(message) => self.is_behind(method, message.header(), seen)?,
-            None => false,
+        let behind = match messages.last() {
+            Some(message) => self.judge(method, message.header(), seen)?,
+            None => None,
         };
-        Ok(Answer { value: messages, is_behind })
+        Ok(Answer { value: messages, behind })
     }
 
     fn decode_lines<T: Decode>(&self, grant: &Grant, mut body: Vec<u8>) -> Result<Vec<T>> {
