@@ -108,7 +108,11 @@ impl Site {
 }
 
 fn watch(client: &Client) -> Watch {
-    let request = WatchRequest::new(Keys::One(Cow::Borrowed(&b"k"[..])));
+    watch_from(client, 0)
+}
+
+fn watch_from(client: &Client, start_revision: i64) -> Watch {
+    let request = WatchRequest { start_revision, ..WatchRequest::new(Keys::One(Cow::Borrowed(&b"k"[..]))) };
     client.watch_open(WatchOptions::new(request)).unwrap()
 }
 
@@ -164,6 +168,23 @@ fn a_watch_goes_on_when_its_cluster_is_back_where_another_one_was_for_a_while() 
         site.gateway.close_connections();
         wait_until(LONG, || site.questions() >= 2);
         assert_eq!(site.gateway.count(WATCH), 2, "the other cluster was met once");
+        site.turn_into(OURS);
+        resumes_at(&watch, 13);
+    });
+}
+
+#[test]
+fn a_client_is_of_the_cluster_that_its_first_watch_is_of() {
+    each_transport(|websocket| {
+        let site = Site::of(OURS);
+        let client = Client::new(Config { websocket, ..config(site.url()) }).unwrap();
+        // Nothing is asked before it: where it starts is known.
+        let watch = watch_from(&client, 11);
+        resumes_at(&watch, 12);
+        site.turn_into(THEIRS);
+        site.gateway.close_connections();
+        wait_until(LONG, || site.questions() >= 2);
+        is_refused(get(&client, b"key").map(drop));
         site.turn_into(OURS);
         resumes_at(&watch, 13);
     });

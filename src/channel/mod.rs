@@ -245,6 +245,15 @@ impl Channel {
         self.endpoints.guard().cluster_id()
     }
 
+    /// An endpoint has told its cluster in a stream. Without that a client of nothing but watches would take the cluster
+    /// that it meets next for its own.
+    pub(crate) fn learn_cluster(&self, endpoint: &str, cluster_id: u64) {
+        let (guard, is_named) = self.endpoints.guard_with(endpoint);
+        if is_named {
+            guard.cluster_or_first(cluster_id);
+        }
+    }
+
     /// Whether it is the client that is of the other one of two clusters, so that no member of the first will be met.
     pub(crate) fn is_of_the_other(&self, error: &Error) -> bool {
         let Error::ClusterMismatch { endpoint, theirs, .. } = error else { return false };

@@ -126,6 +126,11 @@ impl Account {
         }
     }
 
+    /// The cluster that it is of; 0: no server has told it yet.
+    pub(super) fn cluster_id(&self) -> u64 {
+        self.cluster_id
+    }
+
     pub(super) fn is_confirmed(&self) -> bool {
         self.is_confirmed
     }

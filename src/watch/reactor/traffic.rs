@@ -107,6 +107,7 @@ impl Reactor {
         entry.mailbox.begin_at(entry.account.next_revision());
         let (is_created, is_behind) = (entry.account.is_created(), entry.account.is_behind());
         if is_created && !was_created {
+            self.channel.learn_cluster(endpoint, entry.account.cluster_id());
             self.note_creation(watch);
             if is_behind {
                 self.doubt(watch);
