@@ -132,6 +132,18 @@ fn a_read_that_no_endpoint_answers_is_lost_and_may_be_made_again() {
 }
 
 #[test]
+fn a_call_that_is_never_to_be_tried_again_is_sent_once_also_over_an_idle_connection() {
+    let gateway = FakeGateway::start(|request, reply| match request.path.as_str() {
+        "/v3/kv/range" => reply.close(),
+        _ => reply.json("{}"),
+    });
+    let client = common::client_without_retries(gateway.url());
+    put(&client, b"key", b"value").unwrap();
+    assert!(matches!(get(&client, b"key"), Err(Error::Lost { .. })));
+    assert_eq!(gateway.count("/v3/kv/range"), 1);
+}
+
+#[test]
 fn a_read_on_an_idle_connection_that_ends_under_it_is_made_again_on_a_new_one() {
     let gateway = FakeGateway::start(|request, reply| match (request.connection, request.path.as_str()) {
         (0, RANGE) => reply.close(),
