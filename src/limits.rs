@@ -102,7 +102,7 @@ pub const MAX_MUTE_SOCKETS: u32 = 5;
 /// being sent by a cancel.
 pub const WATCH_UNWANTED_BYTES: usize = 4 << 20;
 
-/// How long a watch that could not keep up has a connection of its own after that.
+/// How long a watch has a connection of its own that could not keep up, after that, or that begins in the future.
 pub const WATCH_APART: Duration = Duration::from_secs(60);
 
 /// How long an endpoint without a WebSocket that works is used without one: it may be replaced by one that has it.

@@ -32,7 +32,7 @@ pub(super) struct Guard {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     raft_term: u64,
-    revision: i64,
+    pub revision: i64,
 }
 
 /// What an answer's header says of the member.

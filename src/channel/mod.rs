@@ -245,6 +245,11 @@ impl Channel {
         self.endpoints.guard().cluster_id()
     }
 
+    /// The latest revision that an answer has told; 0: none has.
+    pub(crate) fn seen_revision(&self) -> i64 {
+        self.endpoints.guard().seen().revision
+    }
+
     /// An endpoint has told its cluster in a stream. Without that a client of nothing but watches would take the cluster
     /// that it meets next for its own.
     pub(crate) fn learn_cluster(&self, endpoint: &str, cluster_id: u64) {

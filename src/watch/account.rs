@@ -101,7 +101,6 @@ impl Account {
     }
 
     /// The highest revision that the cluster has provably had.
-    #[cfg(test)]
     pub(super) fn seen_revision(&self) -> i64 {
         self.seen_revision
     }

@@ -59,8 +59,8 @@ pub(super) struct Entry {
     pub creations: u64,
     /// Its consumer could not take all that came.
     pub was_full: bool,
-    /// It has a stream although there is a WebSocket, since it is owed more than the others are to wait for: since when, or
-    /// since its consumer last could not take all.
+    /// It has a stream although there is a WebSocket, since it would be a burden to the others there: since when, or since
+    /// its consumer last could not take all.
     pub apart_since: Option<Instant>,
 }
 

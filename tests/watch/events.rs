@@ -1,6 +1,6 @@
 //! What a watch reports on real servers, and in what form.
 
-use crate::common::{LONG, client, config_below, on_each_version, plain, put, put_revision, timed, within};
+use crate::common::{LONG, client, config_below, on_each_version, plain, put, put_revision, timed, wait_until, within};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::error::Error;
@@ -218,6 +218,27 @@ fn a_start_in_the_future_reports_nothing_before_it() {
         let watch = client.watch_open(from(one(b"events/future"), revision + 1000)).unwrap();
         put(&client, b"events/future", b"1").unwrap();
         assert!(watch.next(Some(Duration::from_millis(50))).unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_start_in_the_future_keeps_no_other_watch_from_its_progress() {
+    on_each_version(|etcd| {
+        let client = client(&etcd.url());
+        let revision = put_revision(&client, b"events/far", b"0");
+        let far = client.watch_open(from(one(b"events/far"), revision + 1_000_000)).unwrap();
+        let options = WatchOptions { progress_notify: true, ..one(b"events/quiet") };
+        let quiet = client.watch_open(options).unwrap();
+        if quiet.request_progress().is_err() {
+            return;
+        }
+        let revision = put_revision(&client, b"events/far", b"1");
+        wait_until(LONG, || {
+            quiet.request_progress().unwrap();
+            let response = quiet.next(Some(Duration::from_secs(1))).unwrap();
+            response.is_some_and(|response| response.kind == WatchKind::Progress && response.resume_revision > revision)
+        });
+        drop(far);
     });
 }
 

@@ -118,6 +118,23 @@ impl Reactor {
             self.ask_again(watch);
         }
         self.go_on_after(watch, received, room, endpoint);
+        if is_created && !was_created {
+            self.set_apart_if_ahead(watch);
+        }
+    }
+
+    /// Takes a watch off the others' connection that begins at a revision which the store has not come to: as long as it
+    /// waits for that, its server answers no request for progress there.
+    fn set_apart_if_ahead(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get(&watch) else { return };
+        let reached = entry.account.seen_revision().max(self.channel.seen_revision());
+        let is_ahead = reached > 0 && entry.account.next_revision() > reached.saturating_add(1);
+        let is_shared = matches!(entry.link, Link::Shared { .. });
+        if is_ahead && is_shared && self.settings.websocket != WebSocketUse::Always {
+            self.set_apart(watch);
+            self.set_aside(watch);
+            self.place(watch);
+        }
     }
 
     /// The server has confirmed a watch.
