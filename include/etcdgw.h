@@ -668,7 +668,7 @@ typedef struct etcdgw_client_options {
    * ever.
    */
   int64_t watch_liveness_ms;
-  /** The largest answer taken; 0: 1 GiB. */
+  /** The largest answer taken; 0: 1 GiB. What is larger is `ETCDGW_PROTOCOL_ERROR`, and ends a watch. */
   int64_t max_response_bytes;
   /** 1: takes any certificate of the server, that of `etcd --auto-tls` too. For tests. */
   int32_t tls_insecure_skip_verify;

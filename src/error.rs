@@ -113,6 +113,22 @@ pub enum Error {
         /// Whether the request may have been executed.
         outcome: Outcome,
     },
+    /// An answer, or the events of one revision, larger than the client takes ([`Config::max_response_bytes`]).
+    ///
+    /// [`Config::max_response_bytes`]: crate::config::Config::max_response_bytes
+    #[error("{endpoint}: {what} larger than {limit} bytes")]
+    TooLarge {
+        /// Its URL.
+        endpoint: Arc<str>,
+        /// HTTP status of the answer; 0 where there was none.
+        http_status: u16,
+        /// What it is.
+        what: String,
+        /// The most that is taken.
+        limit: usize,
+        /// Whether the request may have been executed.
+        outcome: Outcome,
+    },
     /// The time limit passed.
     #[error("the time limit passed {phase}{}", at(endpoint))]
     Deadline {
@@ -264,6 +280,7 @@ impl Error {
             | Error::Tls { outcome, .. }
             | Error::Lost { outcome, .. }
             | Error::Protocol { outcome, .. }
+            | Error::TooLarge { outcome, .. }
             | Error::ClusterMismatch { outcome, .. }
             | Error::Deadline { outcome, .. }
             | Error::Cancelled { outcome }
@@ -287,6 +304,7 @@ impl Error {
             | Error::Tls { outcome, .. }
             | Error::Lost { outcome, .. }
             | Error::Protocol { outcome, .. }
+            | Error::TooLarge { outcome, .. }
             | Error::ClusterMismatch { outcome, .. }
             | Error::Deadline { outcome, .. }
             | Error::Cancelled { outcome }
@@ -317,6 +335,7 @@ impl Error {
             | Error::Tls { endpoint, .. }
             | Error::Lost { endpoint, .. }
             | Error::Protocol { endpoint, .. }
+            | Error::TooLarge { endpoint, .. }
             | Error::ClusterMismatch { endpoint, .. }
             | Error::VersionDiscovery { endpoint, .. }
             | Error::Compacted { endpoint, .. }
@@ -331,6 +350,7 @@ impl Error {
         match self {
             Error::Server { http_status, .. }
             | Error::Protocol { http_status, .. }
+            | Error::TooLarge { http_status, .. }
             | Error::VersionDiscovery { http_status, .. } => *http_status,
             _ => 0,
         }

@@ -16,7 +16,7 @@ fn once(script: impl Fn(&mut Reply<'_>) + Send + Sync + 'static) -> (FakeGateway
         0 => script(reply),
         _ => reply.json(r#"{"kvs":[{"key":"aw==","value":"dg=="}],"count":"1"}"#),
     });
-    let client = common::client_without_retries(gateway.url());
+    let client = common::client(gateway.url());
     (gateway, client)
 }
 
@@ -241,7 +241,7 @@ fn a_large_body_where_none_is_expected_is_refused() {
         ("HTTP/1.1 500 Internal Server Error\r\n\r\n", vec![b' '; 1 << 16]),
     ] {
         let (error, sent) = endless(beginning, piece, put);
-        assert!(matches!(error, Error::Protocol { .. }), "{beginning:?}: {error:?}");
+        assert!(matches!(error, Error::TooLarge { .. }), "{beginning:?}: {error:?}");
         assert!(error.to_string().contains("larger than 1048576 bytes"), "{error}");
         assert!(sent < BUFFERED, "{beginning:?}: {sent}");
     }
@@ -251,7 +251,7 @@ fn a_large_body_where_none_is_expected_is_refused() {
 fn an_error_answer_to_a_range_is_bounded_like_any_other() {
     let beginning = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 104857600\r\n\r\n";
     let (error, sent) = endless(beginning, vec![b' '; 1 << 16], |client| get(client, b"k").unwrap_err());
-    assert!(matches!(error, Error::Protocol { .. }) && sent < BUFFERED, "{error:?} {sent}");
+    assert!(matches!(error, Error::TooLarge { .. }) && sent < BUFFERED, "{error:?} {sent}");
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_range_larger_than_configured_is_refused() {
     get(&Client::new(settings.clone()).unwrap(), b"k").unwrap();
     let settings = etcdgw::config::Config { max_response_bytes: body.len() - 1, ..settings };
     let error = get(&Client::new(settings).unwrap(), b"k").unwrap_err();
-    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
     assert!(error.to_string().contains(&format!("larger than {} bytes", body.len() - 1)), "{error}");
 }
 

@@ -147,11 +147,16 @@ fn everything_is_deleted_only_where_that_is_said() {
         for key in [&b"\0"[..], b"a", b"\xff\xff"] {
             put(&client, key, b"v").unwrap();
         }
-        for keys in [Keys::Prefix(bytes(b"")), Keys::From(bytes(b"")), Keys::From(bytes(b"\0"))] {
+        let [prefix_is, end_is] = ["prefix is empty", "range_end is without end"];
+        for (keys, what) in [
+            (Keys::Prefix(bytes(b"")), prefix_is),
+            (Keys::From(bytes(b"")), end_is),
+            (Keys::From(bytes(b"\0")), end_is),
+        ] {
             let request = DeleteRangeRequest { keys, prev_kv: false, all: false };
             let error = client.delete_range(&request, &plain()).unwrap_err();
             assert!(matches!(error, Error::InvalidArgument { .. }), "{error:?}");
-            assert!(error.to_string().contains("prefix is empty"), "{error}");
+            assert!(error.to_string().contains(what), "{error}");
         }
         assert_eq!(client.range(&prefix(b""), &plain()).unwrap().count, 3);
         let from_a = DeleteRangeRequest { keys: Keys::From(bytes(b"a")), prev_kv: false, all: false };

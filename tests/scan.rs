@@ -206,7 +206,7 @@ fn a_page_that_is_larger_than_the_client_takes_is_asked_for_again_in_parts() {
     let small = Client::new(Config { max_response_bytes: 150_000, ..config(&etcd.url()) }).unwrap();
     assert_eq!(keys(&small, ScanRequest::new(prefix(b"parts/"))).len(), 30);
     let error = small.scan(paged(prefix(b"parts/"), 30)).unwrap().next_page(&plain()).unwrap_err();
-    assert!(matches!(error, Error::Protocol { .. }), "{error:?}: a size that was given is kept to");
+    assert!(matches!(error, Error::TooLarge { .. }), "{error:?}: a size that was given is kept to");
 }
 
 #[test]

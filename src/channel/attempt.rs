@@ -448,6 +448,10 @@ pub(super) fn failed(cause: Cause, endpoint: &Arc<str>, http_status: u16, sent: 
     let endpoint = endpoint.clone();
     match cause {
         Cause::Protocol(what) => Error::Protocol { endpoint, http_status, what, outcome },
+        Cause::TooLarge(limit) => {
+            let what = "its answer is".to_owned();
+            Error::TooLarge { endpoint, http_status, what, limit, outcome }
+        }
         Cause::Io(source) => match Stop::of(&source) {
             Some(stop) => stopped(stop, &endpoint, phase, outcome),
             None => Error::Lost { endpoint, outcome, source: Arc::new(source) },

@@ -27,11 +27,11 @@ impl Endpoint {
         Endpoint { url: Arc::from(url), host, target, counters: EndpointCounters::default() }
     }
 
-    /// Reads one URL.
-    fn parse(text: &str) -> Result<Endpoint> {
+    /// Reads one URL; `name` is that of the argument that has it.
+    fn parse(text: &str, name: &str) -> Result<Endpoint> {
         // A password may stand before the @.
         let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
-        let refused = |why: &str| Error::invalid(format!("endpoints: {shown:?}: {why}"));
+        let refused = |why: &str| Error::invalid(format!("{name}: {shown:?}: {why}"));
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
@@ -202,7 +202,7 @@ impl Endpoints {
     pub(crate) fn parse(text: &str) -> Result<Vec<Arc<Endpoint>>> {
         let mut list: Vec<Arc<Endpoint>> = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let endpoint = Endpoint::parse(part)?;
+            let endpoint = Endpoint::parse(part, "endpoints")?;
             if !list.iter().any(|known| known.target == endpoint.target) {
                 list.push(Arc::new(endpoint));
             }
@@ -315,7 +315,7 @@ impl Endpoints {
 
     /// The endpoint of one URL, of the same security as the configured ones.
     pub(crate) fn single(&self, url: &str) -> Result<Arc<Endpoint>> {
-        let endpoint = Arc::new(Endpoint::parse(url)?);
+        let endpoint = Arc::new(Endpoint::parse(url, "endpoint")?);
         Endpoints::check_tls(std::slice::from_ref(&endpoint), self.uses_tls)?;
         Ok(endpoint)
     }
@@ -325,7 +325,7 @@ impl Endpoints {
     pub(crate) fn fitting(&self, urls: &[String]) -> Vec<Arc<Endpoint>> {
         let wants_tls = lock(&self.state).configured.iter().all(|endpoint| endpoint.is_tls());
         let mut fitting: Vec<Arc<Endpoint>> = Vec::new();
-        for endpoint in urls.iter().filter_map(|url| Endpoint::parse(url).ok()) {
+        for endpoint in urls.iter().filter_map(|url| Endpoint::parse(url, "endpoint").ok()) {
             let is_known = fitting.iter().any(|known| known.target == endpoint.target);
             if !is_known && (endpoint.is_tls() || !wants_tls) {
                 fitting.push(Arc::new(endpoint));
@@ -367,7 +367,7 @@ mod tests {
     use std::time::Duration;
 
     fn url(text: &str) -> Option<String> {
-        Endpoint::parse(text).ok().map(|endpoint| endpoint.url.to_string())
+        Endpoint::parse(text, "endpoints").ok().map(|endpoint| endpoint.url.to_string())
     }
 
     #[test]

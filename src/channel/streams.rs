@@ -224,7 +224,9 @@ impl Attempt<'_> {
                 Ok(Upgrade::Lost { endpoint: url.clone(), error })
             }
             // What stands in between may let the connection hang.
-            Err(error @ (Error::Protocol { .. } | Error::Deadline { .. })) if self.call.control.check().is_ok() => {
+            Err(error @ (Error::Protocol { .. } | Error::TooLarge { .. } | Error::Deadline { .. }))
+                if self.call.control.check().is_ok() =>
+            {
                 Ok(self.unfit(error.full_message()))
             }
             Err(error) => Err(error),

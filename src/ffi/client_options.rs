@@ -76,7 +76,7 @@ pub struct etcdgw_client_options {
     /// How long a member may give no sign of itself before the watches at it go on at another; 0: 10,000; less than 0: for
     /// ever.
     pub watch_liveness_ms: i64,
-    /// The largest answer taken; 0: 1 GiB.
+    /// The largest answer taken; 0: 1 GiB. What is larger is `ETCDGW_PROTOCOL_ERROR`, and ends a watch.
     pub max_response_bytes: i64,
     /// 1: takes any certificate of the server, that of `etcd --auto-tls` too. For tests.
     pub tls_insecure_skip_verify: i32,

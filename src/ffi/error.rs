@@ -52,7 +52,7 @@ pub(super) fn status_of(error: &Error) -> etcdgw_status {
         Error::Connect { .. } => ETCDGW_CONNECTION_FAILED,
         Error::Tls { .. } => ETCDGW_TLS_FAILED,
         Error::Lost { .. } => ETCDGW_CONNECTION_LOST,
-        Error::Protocol { .. } => ETCDGW_PROTOCOL_ERROR,
+        Error::Protocol { .. } | Error::TooLarge { .. } => ETCDGW_PROTOCOL_ERROR,
         Error::Deadline { .. } => ETCDGW_DEADLINE_EXCEEDED,
         Error::Cancelled { .. } => ETCDGW_CANCELLED,
         Error::Closed { .. } => ETCDGW_CLOSED,

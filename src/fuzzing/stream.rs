@@ -79,6 +79,7 @@ impl End {
                 assert!(!what.is_empty());
                 End::Malformed
             }
+            Cause::TooLarge(_) => End::Malformed,
         }
     }
 }

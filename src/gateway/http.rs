@@ -25,8 +25,10 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 pub(crate) enum Cause {
     Io(io::Error),
-    /// Not HTTP, or not within the limits.
+    /// Not HTTP.
     Protocol(String),
+    /// More than so many bytes.
+    TooLarge(usize),
 }
 
 impl From<Cause> for Failure {
@@ -475,7 +477,7 @@ fn make_room(out: &mut Vec<u8>, due: usize) {
 
 fn check_limit(have: usize, due: u64, limit: usize) -> Result<(), Cause> {
     if due > limit.saturating_sub(have) as u64 {
-        return Err(protocol(format!("its answer is larger than {limit} bytes")));
+        return Err(Cause::TooLarge(limit));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::net::{Connection, Control, random_id};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use tungstenite::error::{CapacityError, ProtocolError};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
@@ -142,13 +143,13 @@ fn cause(error: Error) -> Cause {
         Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_) if is_end(&error) => {
             Cause::Io(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the WebSocket"))
         }
+        Error::Capacity(CapacityError::MessageTooLong { max_size, .. }) => Cause::TooLarge(max_size),
         other => Cause::Protocol(format!("not what a WebSocket carries: {other}")),
     }
 }
 
 /// Whether the connection has ended, in order or not: servers end it without a word.
 fn is_end(error: &Error) -> bool {
-    use tungstenite::error::ProtocolError;
     !matches!(error, Error::Protocol(other) if *other != ProtocolError::ResetWithoutClosingHandshake)
 }
 

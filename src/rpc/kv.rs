@@ -305,9 +305,10 @@ impl<'a> DeleteRangeRequest<'a> {
 
     pub(crate) fn check(&self) -> Result<()> {
         if self.keys.is_everything() && !self.all {
-            return Err(Error::invalid(
-                "prefix is empty: that deletes every key, and is refused unless the option `all` is 1",
-            ));
+            let what =
+                if matches!(self.keys, Keys::Prefix(_)) { "prefix is empty" } else { "range_end is without end" };
+            let why = "that deletes every key, and is refused unless the option `all` is 1";
+            return Err(Error::invalid(format!("{what}: {why}")));
         }
         Ok(())
     }

@@ -155,7 +155,7 @@ fn bounds(keys: &Keys<'_>, namespace: &Namespace) -> (Vec<u8>, Vec<u8>) {
 
 /// Whether fewer keys might have been answered: with more than this client takes, or the server's gateway.
 fn is_too_large(error: &Error) -> bool {
-    matches!(error, Error::Protocol { http_status: 200, .. }) || error.reason() == Reason::RequestTooLarge
+    matches!(error, Error::TooLarge { .. }) || error.reason() == Reason::RequestTooLarge
 }
 
 /// How many keys a page may have.

@@ -386,8 +386,9 @@ impl Account {
             return Ok(());
         }
         self.drop_open();
-        let what = format!("the events of revision {} are larger than {limit} bytes", self.next_revision);
-        Err(malformed(what, endpoint).into())
+        let what = format!("the events of revision {} are", self.next_revision);
+        let (endpoint, outcome) = (endpoint.clone(), Outcome::NotApplied);
+        Err(Error::TooLarge { endpoint, http_status: 200, what, limit, outcome }.into())
     }
 }
 

@@ -25,6 +25,8 @@ impl From<Error> for Interruption {
             Error::Cancelled { .. }
             | Error::Closed { .. }
             | Error::InvalidArgument { .. }
+            // It would be as large every time.
+            | Error::TooLarge { .. }
             | Error::Compacted { .. }
             | Error::RevisionRegressed { .. } => Interruption::Ended(error),
             _ if error.reason() == Reason::AuthFailed => Interruption::Ended(error),

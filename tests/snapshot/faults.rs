@@ -95,7 +95,7 @@ fn a_line_without_an_end_is_not_read_for_ever() {
         }
     });
     let error = fail(gateway.url(), &plain());
-    assert!(matches!(&error, Error::Protocol { .. }) && error.to_string().contains("larger than"), "{error:?}");
+    assert!(matches!(&error, Error::TooLarge { .. }) && error.to_string().contains("larger than"), "{error:?}");
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! How a watch ends on real servers, other than by its owner.
 
-use crate::common::{administrator, client, for_each_version, on_each_version, plain, put_revision, timed};
+use crate::common::{
+    administrator, client, config, for_each_version, on_each_version, plain, put, put_revision, timed,
+};
 use crate::support::*;
+use etcdgw::client::Client;
+use etcdgw::config::Config;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::rpc::Keys;
 use etcdgw::watch::{WatchKind, WatchOptions};
@@ -69,5 +73,21 @@ fn a_closed_client_ends_its_watches_and_makes_no_more() {
         assert!(matches!(refusal(client.watch_open(one(b"ending/closed"))), Error::Closed { .. }));
         assert!(matches!(refusal(client.watch_once(one(b"ending/closed"))), Error::Closed { .. }));
         assert!(matches!(refusal(client.watch_open(unconfirmed(one(b"ending/closed")))), Error::Closed { .. }));
+    });
+}
+
+#[test]
+fn a_watch_that_is_owed_more_than_the_client_takes_ends_and_the_others_go_on() {
+    on_each_version(|etcd| {
+        let writing = client(&etcd.url());
+        let watching = Client::new(Config { max_response_bytes: 100_000, ..config(&etcd.url()) }).unwrap();
+        let large = watching.watch_open(one(b"ending/large")).unwrap();
+        let small = watching.watch_open(one(b"ending/small")).unwrap();
+        let revision = put_revision(&writing, b"ending/large", &vec![b'x'; 300_000]);
+        let ended = next(&large);
+        assert!(matches!(ended.error, Some(Error::TooLarge { limit: 100_000, .. })), "{ended:?}");
+        assert_eq!(ended.resume_revision, revision);
+        put(&writing, b"ending/small", b"seen").unwrap();
+        assert_eq!(values(&next(&small).changes), ["seen"]);
     });
 }

@@ -249,7 +249,7 @@ fn a_revision_without_end_is_refused() {
             break;
         }
     }
-    assert!(matches!(refused, Err(Interruption::Lost(Error::Protocol { .. }))), "{refused:?}");
+    assert!(matches!(refused, Err(Interruption::Ended(Error::TooLarge { .. }))), "{refused:?}");
     assert_eq!(watched.said(), []);
 }
 
