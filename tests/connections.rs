@@ -297,7 +297,7 @@ fn a_server_that_closes_connections_all_the_time_fails_no_read() {
 
 #[test]
 fn a_request_says_what_it_is() {
-    let gateway = FakeGateway::answering("{}");
+    let gateway = FakeGateway::answering(r#"{"ID":"5"}"#);
     let client = common::client(gateway.url());
     put_with(&client, b"key", b"value", &within(LONG)).unwrap();
     let request = gateway.last();

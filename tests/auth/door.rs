@@ -103,12 +103,12 @@ impl Lock {
     }
 }
 
-/// A gateway behind a lock: it answers everything else with an empty message.
+/// A gateway behind a lock: it answers everything else with a message of which only a grant reads anything.
 pub fn locked_gateway(lock: &Lock) -> FakeGateway {
     let lock = lock.clone();
     FakeGateway::start(move |request, reply| match request.path.as_str() {
         LOGIN => lock.issue(request, reply),
-        _ if lock.admits(request, reply) => reply.json("{}"),
+        _ if lock.admits(request, reply) => reply.json(r#"{"ID":"7"}"#),
         _ => {}
     })
 }
