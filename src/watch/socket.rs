@@ -34,6 +34,8 @@ pub(super) struct SharedSocket {
     unanswered: VecDeque<(i64, Instant)>,
     /// Cancels that the server has not answered yet.
     leaving: HashSet<i64>,
+    /// Watches that it has ended itself: a cancel of one it will not answer.
+    ended: HashSet<i64>,
     last_cancel: Instant,
     /// More fragments of a message are to come, of a watch that is here or has left.
     pub is_amid_fragments: bool,
@@ -108,6 +110,7 @@ impl SharedSocket {
             watches: HashMap::new(),
             unanswered: VecDeque::new(),
             leaving: HashSet::new(),
+            ended: HashSet::new(),
             last_cancel: Instant::now(),
             is_amid_fragments: false,
             unwanted_bytes: 0,
@@ -151,8 +154,10 @@ impl SharedSocket {
         if self.watches.remove(&id).is_none() {
             return Ok(());
         }
-        self.leaving.insert(id);
-        self.last_cancel = Instant::now();
+        if !self.ended.remove(&id) {
+            self.leaving.insert(id);
+            self.last_cancel = Instant::now();
+        }
         self.send(&WatchCancel { watch_id: id })
     }
 
@@ -250,7 +255,7 @@ impl SharedSocket {
         };
         self.is_amid_fragments = follows.starts_with(br#","fragment":true"#);
         if follows.starts_with(br#","canceled":true"#) {
-            self.leaving.remove(&id);
+            self.note_end(id);
         }
         let last = places.find(id).and_then(|place| turn.batches.get_mut(place)).map(|(_, frames)| frames);
         if let Some(frames) = last.filter(|frames| frames.arena.len() + message.len() <= MERGED_BYTES) {
@@ -271,6 +276,13 @@ impl SharedSocket {
         Ok(())
     }
 
+    /// The server knows nothing more of a watch.
+    fn note_end(&mut self, id: i64) {
+        if !self.leaving.remove(&id) && self.watches.contains_key(&id) {
+            self.ended.insert(id);
+        }
+    }
+
     /// The `watch_id` that a message concerns. Of those without one it is the first of the creates that are unanswered,
     /// or none: what such a message says of all watches goes to the turn.
     fn addressee(&mut self, message: &[u8], turn: &mut Turn) -> Result<Option<i64>> {
@@ -286,8 +298,8 @@ impl SharedSocket {
             self.has_spoken = true;
             self.last_answer = Instant::now();
             let refused = self.unanswered.pop_front().map(|(id, _)| id);
-            if let Some(id) = &refused {
-                self.leaving.remove(id);
+            if let Some(id) = refused {
+                self.note_end(id);
             }
             // It stays on the connection until it is taken off as any other.
             return Ok(refused);

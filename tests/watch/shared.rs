@@ -113,6 +113,28 @@ fn a_watch_that_may_be_owed_much_is_created_once_the_server_is_done_with_what_it
 }
 
 #[test]
+fn a_watch_that_the_server_has_ended_keeps_no_other_from_its_beginning() {
+    let gateway = sharing(|_, socket| {
+        let [first, second, _] = creates(socket);
+        socket.created(first, 9);
+        refuse(socket, PERMISSION_DENIED);
+        socket.created(second + 1, 9);
+        socket.compacted(first, 8);
+        // It leaves what it doesn't know unanswered.
+        while let Some(message) = socket.message() {
+            if let Some(create) = message.get("create_request") {
+                socket.created(id(create), 9);
+            }
+        }
+    });
+    let client = client(gateway.url());
+    let [compacted, refused, _other] = open(&client);
+    assert_eq!((next(&compacted).kind, next(&refused).kind), (WatchKind::Ended, WatchKind::Ended));
+    let (begun, elapsed) = timed(|| client.watch_open(from(one(b"k"), 8)));
+    assert!(begun.is_ok() && elapsed < AT_ONCE, "{elapsed:?}");
+}
+
+#[test]
 fn what_goes_on_and_on_for_a_watch_that_was_full_keeps_no_other_waiting_and_comes_over_a_connection_of_its_own() {
     let sockets = |number, socket: &mut Socket<'_>| {
         if number > 0 {
