@@ -24,13 +24,6 @@ fn barrier_of(session: &Session, count: i64) -> DoubleBarrier {
     DoubleBarrier::new(session, b"d", count).unwrap()
 }
 
-#[track_caller]
-fn nothing_is_left(client: &Client) {
-    let left = keys(client, &prefix(b""));
-    assert!(left.is_empty(), "{left:?}");
-    assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
-}
-
 #[test]
 fn round_after_round_all_begin_together_and_end_together() {
     const COUNT: i64 = 4;

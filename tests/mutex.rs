@@ -23,13 +23,6 @@ fn session_of(client: &Client, ttl: i64) -> Session {
     client.session(&SessionOptions { ttl, ..SessionOptions::default() }, None).unwrap()
 }
 
-#[track_caller]
-fn nothing_is_left(client: &Client) {
-    let left = keys(client, &prefix(b""));
-    assert!(left.is_empty(), "{left:?}");
-    assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
-}
-
 #[test]
 fn a_mutex_has_one_owner_whose_key_is_named_as_go_names_it() {
     for_each_version_leaving_no_lease(|etcd| {

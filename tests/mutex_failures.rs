@@ -21,13 +21,6 @@ fn session_of(client: &Client, ttl: i64) -> Session {
     client.session(&SessionOptions { ttl, ..SessionOptions::default() }, None).unwrap()
 }
 
-#[track_caller]
-fn nothing_is_left(client: &Client) {
-    let left = keys(client, &prefix(b""));
-    assert!(left.is_empty(), "{left:?}");
-    assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
-}
-
 #[test]
 fn however_many_fail_to_lock_over_a_slow_network_the_session_is_kept_and_no_key_is_left() {
     on_newest_leaving_no_lease(|etcd| {

@@ -28,13 +28,6 @@ fn take(queue: &WorkQueue, wait: Option<Duration>) -> Option<String> {
     Some(String::from_utf8(item.bytes(item.kvs[0].value).to_vec()).unwrap())
 }
 
-#[track_caller]
-fn nothing_is_left(client: &Client) {
-    let left = keys(client, &prefix(b""));
-    assert!(left.is_empty(), "{left:?}");
-    assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
-}
-
 #[test]
 fn items_come_out_in_the_order_in_which_they_went_in_and_are_waited_for() {
     for_each_version(|etcd| {

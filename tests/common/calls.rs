@@ -57,3 +57,11 @@ pub fn keys(client: &Client, request: &RangeRequest<'_>) -> Vec<String> {
 pub fn delete_request(keys: Keys<'_>) -> DeleteRangeRequest<'_> {
     DeleteRangeRequest { keys, prev_kv: false, all: true }
 }
+
+/// There is no key and no lease.
+#[track_caller]
+pub fn nothing_is_left(client: &Client) {
+    let left = keys(client, &prefix(b""));
+    assert!(left.is_empty(), "{left:?}");
+    assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
+}
