@@ -130,7 +130,6 @@ fn client(url: &str, call: u8) -> Client {
         credentials: if call == LOGS_IN { user() } else { Credentials::Nobody },
         api_path: (call != ASKS_FOR_VERSION).then(|| "/v3/".to_owned()),
         max_response_bytes: MAX_RESPONSE_BYTES,
-        max_retries: Some(0),
         ..Config::default()
     })
     .unwrap()

@@ -86,7 +86,7 @@ fn a_watch_that_is_owed_more_than_the_client_takes_ends_and_the_others_go_on() {
         let revision = put_revision(&writing, b"ending/large", &vec![b'x'; 300_000]);
         let ended = next(&large);
         assert!(matches!(ended.error, Some(Error::TooLarge { limit: 100_000, .. })), "{ended:?}");
-        assert_eq!(ended.resume_revision, revision);
+        assert!((1..=revision).contains(&ended.resume_revision), "{ended:?}");
         put(&writing, b"ending/small", b"seen").unwrap();
         assert_eq!(values(&next(&small).changes), ["seen"]);
     });
