@@ -205,6 +205,8 @@ fn members_are_added_and_moved_and_removed() {
     });
 }
 
+type Change<'a> = &'a dyn Fn(&CallOptions) -> Result<(), Error>;
+
 #[test]
 fn a_change_of_members_that_makes_no_sense_is_refused_and_nothing_is_changed() {
     on_each_version(|etcd| {
@@ -221,7 +223,7 @@ fn a_change_of_members_that_makes_no_sense_is_refused_and_nothing_is_changed() {
             }
         }
         // A change that comes before the server's raft has noted that the last one was applied is dropped without a word.
-        let answered = |change: &dyn Fn(&CallOptions) -> Result<(), Error>| {
+        let answered = |change: Change<'_>| {
             let mut answer = Ok(());
             wait_until(LONG, || {
                 answer = change(&within(Duration::from_secs(2)));
@@ -230,7 +232,7 @@ fn a_change_of_members_that_makes_no_sense_is_refused_and_nothing_is_changed() {
             answer
         };
         let urls = &["http://127.0.0.1:2"];
-        let changes: [&dyn Fn(&CallOptions) -> Result<(), Error>; 3] = [
+        let changes: [Change<'_>; 3] = [
             &|call| client.member_remove(12345, call).map(drop),
             &|call| client.member_promote(12345, call).map(drop),
             &|call| client.member_update(12345, urls, call).map(drop),
