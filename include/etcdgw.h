@@ -682,8 +682,9 @@ typedef struct etcdgw_client_options {
   /**
    * Whether watches share a WebSocket: one of `ETCDGW_WEBSOCKET_...`. `AUTO`: where that is safe, etcd 3.5 or newer
    * mostly; elsewhere each watch has an HTTP stream, as for a minute has one there that would be a burden to the others:
-   * whose consumer can't take all that it is owed, or that begins in the future. `ALWAYS`: also where a server is known to leave watches behind
-   * when a connection breaks, but never where an upgrade would end it; no watch starts where there is none.
+   * whose consumer can't take all that it is owed, or that begins in the future. `ALWAYS`: also where a server is
+   * known to leave watches behind when a connection breaks, but never where an upgrade would end it; no watch starts
+   * where there is none.
    */
   int32_t websocket;
   /** Takes lines of the log; NULL: nobody does. */
@@ -1746,7 +1747,8 @@ void etcdgw_client_close(struct etcdgw_client *client);
  * Uses these endpoints from the next call on; watches stay where they are until they lose their connection.
  *
  * They may be of another cluster, where the caller wants that: watches of the first one end with
- * `ETCDGW_CLUSTER_MISMATCH` then. Calls that are under way may end at the endpoints before. `endpoints`: as in `etcdgw_client_options`, not NULL. Any thread.
+ * `ETCDGW_CLUSTER_MISMATCH` then. Calls that are under way may end at the endpoints before. `endpoints`: as in
+ * `etcdgw_client_options`, not NULL. Any thread.
  *
  * Returns `ETCDGW_INVALID_ARGUMENT` for a list that can't be read; the endpoints are then as they were.
  */

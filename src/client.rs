@@ -60,10 +60,14 @@ impl CallOptions {
         CallOptions { timeout: TimeLimit::After(limit), cancel: None }
     }
 
+    /// Whether its token has been triggered.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.as_ref().is_some_and(|token| token.is_triggered())
+    }
+
     /// Whether a call may begin that waits for nothing, where it would hear of its token.
     pub(crate) fn check(&self) -> Result<()> {
-        let is_cancelled = self.cancel.as_ref().is_some_and(|token| token.is_triggered());
-        if is_cancelled { Err(Error::Cancelled { outcome: Outcome::NotApplied }) } else { Ok(()) }
+        if self.is_cancelled() { Err(Error::Cancelled { outcome: Outcome::NotApplied }) } else { Ok(()) }
     }
 }
 

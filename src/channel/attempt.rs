@@ -235,7 +235,7 @@ impl Attempt<'_> {
             let begun = self.request(&mut connection, head, kind, is_secret, write);
             match begun {
                 Ok(head) => return Ok((connection, head)),
-                Err(failure) if was_idle && self.may_resend(&failure) && retry::was_stale(&failure, kind) => {
+                Err(failure) if was_idle && retry::was_stale(&failure, kind, self.channel.max_retries) => {
                     if failure.sent && kind != Kind::Read {
                         let error = self.failure(failure);
                         *self.call.doubt.borrow_mut() = Some(error.clone());
@@ -245,11 +245,6 @@ impl Attempt<'_> {
                 Err(failure) => return Err(retry::end(in_doubt, self.failure(failure))),
             }
         }
-    }
-
-    /// Whether a request may be sent twice, of which the first time nobody counts.
-    fn may_resend(&self, failure: &Failure) -> bool {
-        !failure.sent || self.channel.max_retries != Some(0)
     }
 
     /// A connection, and whether it was free since an earlier request.

@@ -128,10 +128,11 @@ pub(super) fn pause(rounds: u32, jitter: f64) -> Duration {
     pause.mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0)
 }
 
-/// Whether an idle connection turned out to be dead, so that the call may use another one in its place.
-pub(super) fn was_stale(failure: &Failure, kind: Kind) -> bool {
+/// Whether an idle connection turned out to be dead, so that the call may use another one in its place. What was
+/// sent counts for a call that is never to be tried again.
+pub(super) fn was_stale(failure: &Failure, kind: Kind, max_retries: Option<u32>) -> bool {
     let Cause::Io(error) = &failure.cause else { return false };
-    let may_repeat = !failure.sent || kind != Kind::Write;
+    let may_repeat = !failure.sent || kind != Kind::Write && max_retries != Some(0);
     may_repeat && !failure.answered && Stop::of(error).is_none()
 }
 

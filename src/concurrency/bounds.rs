@@ -83,7 +83,7 @@ impl<'a> Bounds<'a> {
     /// For giving back what the call has taken, all of it together: as long as the call may take, and where that is
     /// over, or the call was cancelled, a little longer.
     pub(super) fn tidying(&self) -> CallOptions {
-        let is_cancelled = self.call.cancel.as_ref().is_some_and(|token| token.is_triggered());
+        let is_cancelled = self.call.is_cancelled();
         let deadline = self.tidying.get().unwrap_or_else(|| {
             let left = if is_cancelled { Some(Duration::ZERO) } else { self.end.remaining() };
             let limit = left.unwrap_or(Duration::MAX).clamp(limits::TIDYING_TIMEOUT, limits::TIDYING_LONGEST);

@@ -85,7 +85,8 @@ pub unsafe extern "C" fn etcdgw_client_close(client: *mut etcdgw_client) {
 /// Uses these endpoints from the next call on; watches stay where they are until they lose their connection.
 ///
 /// They may be of another cluster, where the caller wants that: watches of the first one end with
-/// `ETCDGW_CLUSTER_MISMATCH` then. Calls that are under way may end at the endpoints before. `endpoints`: as in `etcdgw_client_options`, not NULL. Any thread.
+/// `ETCDGW_CLUSTER_MISMATCH` then. Calls that are under way may end at the endpoints before. `endpoints`: as in
+/// `etcdgw_client_options`, not NULL. Any thread.
 ///
 /// Returns `ETCDGW_INVALID_ARGUMENT` for a list that can't be read; the endpoints are then as they were.
 #[unsafe(no_mangle)]

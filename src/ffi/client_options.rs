@@ -87,8 +87,9 @@ pub struct etcdgw_client_options {
     pub max_idle_connections: i32,
     /// Whether watches share a WebSocket: one of `ETCDGW_WEBSOCKET_...`. `AUTO`: where that is safe, etcd 3.5 or newer
     /// mostly; elsewhere each watch has an HTTP stream, as for a minute has one there that would be a burden to the others:
-    /// whose consumer can't take all that it is owed, or that begins in the future. `ALWAYS`: also where a server is known to leave watches behind
-    /// when a connection breaks, but never where an upgrade would end it; no watch starts where there is none.
+    /// whose consumer can't take all that it is owed, or that begins in the future. `ALWAYS`: also where a server is
+    /// known to leave watches behind when a connection breaks, but never where an upgrade would end it; no watch starts
+    /// where there is none.
     pub websocket: i32,
     /// Takes lines of the log; NULL: nobody does.
     pub log: etcdgw_log_callback,

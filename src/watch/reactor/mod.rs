@@ -58,6 +58,11 @@ impl Settings {
         let Config { websocket, watch_liveness: liveness, watch_progress: progress, .. } = *config;
         Settings { namespace, websocket, liveness, progress, unfit: Arc::default() }
     }
+
+    /// Whether a watch may have a stream of its own although there is a WebSocket.
+    fn may_be_apart(&self) -> bool {
+        self.websocket != WebSocketUse::Always
+    }
 }
 
 /// See the module.

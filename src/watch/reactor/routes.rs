@@ -277,7 +277,7 @@ impl Reactor {
                 return self.replace_socket(key);
             }
             // What the server sends may well be this one's own, and would be sent again as often as its consumer pauses.
-            if entry.was_full && socket.is_amid_fragments && self.settings.websocket != WebSocketUse::Always {
+            if entry.was_full && socket.is_amid_fragments && self.settings.may_be_apart() {
                 self.set_apart(watch);
                 return self.begin_stream(watch);
             }

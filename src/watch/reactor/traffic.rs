@@ -48,7 +48,7 @@ impl Reactor {
     /// Moves the watches of a socket to another one where its server goes on and on sending to one that has left.
     fn leave_behind_unwanted(&mut self, key: u64) {
         let Some(socket) = self.sockets.get(&key) else { return };
-        if socket.unwanted_bytes <= limits::WATCH_UNWANTED_BYTES || self.settings.websocket == WebSocketUse::Always {
+        if socket.unwanted_bytes <= limits::WATCH_UNWANTED_BYTES || !self.settings.may_be_apart() {
             return;
         }
         let is_full = |entry: &Entry| matches!(entry.link, Link::Full) && entry.was_full;
@@ -130,7 +130,7 @@ impl Reactor {
         let reached = entry.account.seen_revision().max(self.channel.seen_revision());
         let is_ahead = reached > 0 && entry.account.next_revision() > reached.saturating_add(1);
         let is_shared = matches!(entry.link, Link::Shared { .. });
-        if is_ahead && is_shared && self.settings.websocket != WebSocketUse::Always {
+        if is_ahead && is_shared && self.settings.may_be_apart() {
             self.set_apart(watch);
             self.set_aside(watch);
             self.place(watch);
