@@ -164,7 +164,7 @@ impl Client {
         self.shared.channel.call(method, request, &self.control(options))
     }
 
-    pub(crate) fn call_at<T: Decode>(
+    pub(crate) fn call_at<T: Decode + Headed>(
         &self,
         url: &str,
         method: Method<'_>,

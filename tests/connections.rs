@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{FakeGateway, Fault, Gate, LONG, Proxy, config, get, plain, put, put_with, within};
+use common::{DONE, FakeGateway, Fault, Gate, LONG, Proxy, config, get, plain, put, put_with, within};
 use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::Error;
@@ -189,8 +189,9 @@ fn what_was_sent_over_an_idle_connection_may_have_been_done_though_no_new_one_ca
 
 #[test]
 fn a_connection_with_something_left_over_is_not_used_again() {
-    let left_over = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n";
-    let gateway = FakeGateway::start(move |_, reply| reply.raw(left_over));
+    let left_over = "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n";
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{DONE}{left_over}");
+    let gateway = FakeGateway::start(move |_, reply| reply.raw(&answer));
     let client = common::client(gateway.url());
     for _ in 0..3 {
         put(&client, b"key", b"value").unwrap();
@@ -200,16 +201,16 @@ fn a_connection_with_something_left_over_is_not_used_again() {
 
 #[test]
 fn a_connection_that_the_server_will_close_is_not_used_again() {
-    for answer in [
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
-        "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}",
-        "HTTP/1.1 200 OK\r\n\r\n{}",
+    for head in [
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 28\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nContent-Length: 28\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n",
     ] {
-        let gateway = FakeGateway::sending(answer);
+        let gateway = FakeGateway::sending(format!("{head}{DONE}"));
         let client = common::client(gateway.url());
         for count in 1..=3 {
             put(&client, b"key", b"value").unwrap();
-            assert_eq!(gateway.connections(), count, "{answer}");
+            assert_eq!(gateway.connections(), count, "{head}");
         }
     }
 }

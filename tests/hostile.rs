@@ -256,7 +256,7 @@ fn an_error_answer_to_a_range_is_bounded_like_any_other() {
 
 #[test]
 fn a_range_larger_than_configured_is_refused() {
-    let body = format!(r#"{{"kvs":[{{"key":"{}"}}]}}"#, "YWFh".repeat(10_000));
+    let body = format!(r#"{{"header":{{"revision":"1"}},"kvs":[{{"key":"{}"}}]}}"#, "YWFh".repeat(10_000));
     let gateway = FakeGateway::answering(body.clone());
     let settings = etcdgw::config::Config { max_response_bytes: body.len(), ..common::config(gateway.url()) };
     get(&Client::new(settings.clone()).unwrap(), b"k").unwrap();
@@ -286,7 +286,7 @@ fn an_announced_gigabyte_takes_no_memory_before_it_arrives() {
 
 #[test]
 fn interim_answers_are_passed_over() {
-    let answer = with_length("{\"count\":\"1\"}");
+    let answer = with_length(r#"{"header":{"revision":"1"},"count":"1"}"#);
     for interim in [
         "HTTP/1.1 100 Continue\r\n\r\n",
         "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n",
@@ -297,7 +297,7 @@ fn interim_answers_are_passed_over() {
 
 #[test]
 fn unusual_but_right_framing_is_read() {
-    let body = r#"{"kvs":[{"key":"aw==","value":"dg=="}],"count":"1"}"#;
+    let body = r#"{"header":{"revision":"1"},"kvs":[{"key":"aw==","value":"dg=="}],"count":"1"}"#;
     let length = body.len();
     let halves = body.split_at(20);
     for answer in [
@@ -327,7 +327,7 @@ fn unusual_but_right_framing_is_read() {
 
 #[test]
 fn an_answer_may_arrive_in_pieces_of_any_size() {
-    let body = r#"{"kvs":[{"key":"aw==","value":"dg=="}],"count":"1"}"#;
+    let body = r#"{"header":{"revision":"1"},"kvs":[{"key":"aw==","value":"dg=="}],"count":"1"}"#;
     let chunks: String = body.chars().map(|c| format!("1\r\n{c}\r\n")).collect();
     let whole = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\nT: x\r\n\r\n");
     let (_gateway, client) = once(move |reply| reply.bit_by_bit(whole.clone(), Duration::from_micros(100)));
@@ -337,18 +337,36 @@ fn an_answer_may_arrive_in_pieces_of_any_size() {
 #[test]
 fn unknown_fields_nulls_duplicates_and_any_spacing_are_read() {
     for (body, value) in [
-        (r#"{"new":{"deep":[1,{"er":null}],"s":"\"\\\u00e9"},"kvs":[{"key":"aw==","value":"dg==","new":1.5e3}]}"#, "v"),
-        (r#"{"header":null,"kvs":[{"key":null,"value":"dg==","lease":null}],"count":null,"more":null}"#, "v"),
-        (r#"{"kvs":[{"value":"eA=="}],"kvs":[{"value":"eQ==","value":"dg=="}]}"#, "v"),
-        ("\t{\r\n \"kvs\" :\n[ {\"value\" : \"dg==\" } ] }\n", "v"),
-        (r#"{"\u006bvs":[{"val\u0075e":"d\u0067=\u003d"}]}"#, "v"),
-        (r#"{"kvs":[{}]}"#, ""),
-        (r#"{"kvs":[{"version":5,"mod_revision":"7"}],"count":1}"#, ""),
+        (
+            r#"{"header":{"revision":1},"new":{"deep":[1,{"er":null}],"s":"\"\\\u00e9"},"kvs":[{"key":"aw==","value":"dg==","new":1.5e3}]}"#,
+            "v",
+        ),
+        (
+            r#"{"header":{"revision":null,"raft_term":"1"},"kvs":[{"key":null,"value":"dg==","lease":null}],"more":null}"#,
+            "v",
+        ),
+        (r#"{"header":{"revision":"1"},"kvs":[{"value":"eA=="}],"kvs":[{"value":"eQ==","value":"dg=="}]}"#, "v"),
+        ("\t{\r\n \"header\" : { \"revision\" : \"1\" } ,\"kvs\" :\n[ {\"value\" : \"dg==\" } ] }\n", "v"),
+        (r#"{"head\u0065r":{"revision":"1"},"\u006bvs":[{"val\u0075e":"d\u0067=\u003d"}]}"#, "v"),
+        (r#"{"header":{"revision":"1"},"kvs":[{}]}"#, ""),
+        (r#"{"header":{"revision":"1"},"kvs":[{"version":5,"mod_revision":"7"}],"count":1}"#, ""),
     ] {
         assert_eq!(get_of(with_length(body)).unwrap().unwrap(), value.as_bytes(), "{body}");
     }
-    for body in [r#"{}"#, r#"{"kvs":null}"#, r#"{"kvs":[]}"#] {
-        assert_eq!(get_of(with_length(body)).unwrap(), None, "{body}");
+    for rest in ["}", r#","kvs":null}"#, r#","kvs":[]}"#] {
+        let body = format!(r#"{{"header":{{"revision":"1"}}{rest}"#);
+        assert_eq!(get_of(with_length(&body)).unwrap(), None, "{body}");
+    }
+}
+
+#[test]
+fn what_has_no_header_is_no_answer_of_etcd() {
+    for body in ["{}", r#"{"status":"ok"}"#, r#"{"header":null,"kvs":[]}"#, r#"{"header":{},"count":"1"}"#] {
+        assert_protocol_error(with_length(body), "its answer has no header, as etcd's have");
+        let (_gateway, client) = once(move |reply| reply.status("200 OK", body));
+        let error = put(&client, b"k", b"v").unwrap_err();
+        assert!(matches!(error, Error::Protocol { .. }) && error.may_have_applied(), "{error:?}");
+        assert!(error.to_string().contains(&format!("{body:?}")), "{error}");
     }
 }
 

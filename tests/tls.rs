@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Certificates, Etcd, EtcdOptions, FakeGateway, Identity, config, get, put, versions};
+use common::{Certificates, DONE, Etcd, EtcdOptions, FakeGateway, Identity, config, get, put, versions};
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Pem, TlsConfig};
 use etcdgw::error::{Error, Result};
@@ -223,9 +223,9 @@ fn a_tls_connection_with_something_left_over_is_not_used_again() {
     let identity = certificates.issue("server", &["127.0.0.1"]);
     // One TLS record holds the answer and another one that nobody asked for. Of a body as long as this the last part is
     // read by itself, and what follows it stays behind in TLS.
-    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 14000\r\n\r\n{}".to_vec();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 14000\r\n\r\n{DONE}").into_bytes();
     let beyond = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec();
-    let beyond: &'static [u8] = [head, vec![b' '; 13_998], beyond].concat().leak();
+    let beyond: &'static [u8] = [head, vec![b' '; 14_000 - DONE.len()], beyond].concat().leak();
     let (url, serving) = answering_over_tls(&identity, beyond, 2);
     let client = new_client(&url, trusting(&certificates)).unwrap();
     put(&client, b"key", b"value").unwrap();
@@ -236,9 +236,10 @@ fn a_tls_connection_with_something_left_over_is_not_used_again() {
 
 #[test]
 fn a_tls_connection_is_used_again() {
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{DONE}", DONE.len());
     let certificates = Certificates::new();
     let identity = certificates.issue("server", &["127.0.0.1"]);
-    let (url, serving) = answering_over_tls(&identity, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", 1);
+    let (url, serving) = answering_over_tls(&identity, answer.leak().as_bytes(), 1);
     let client = new_client(&url, trusting(&certificates)).unwrap();
     for _ in 0..5 {
         put(&client, b"key", b"value").unwrap();

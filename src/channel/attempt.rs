@@ -355,14 +355,18 @@ impl Attempt<'_> {
             let mut reader = Reader::new(&mut body);
             read(&mut reader).and_then(|header| reader.finish().map(|()| Ok(header)))
         };
-        match decoded {
-            Ok(header) => header.map(|header| (header, body)),
-            Err(error) if method.is_secret => Err(malformed(format!("its answer is malformed: {error}"))),
-            Err(error) => {
-                grant.blank_in(&mut body);
-                Err(malformed(format!("its answer is malformed: {error}: {}", http::excerpt(&body))))
-            }
+        let what = match decoded {
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(header)) if header != Header::default() || method.is_headless => return Ok((header, body)),
+            // Whatever else answers with status 200 has done nothing of what was asked.
+            Ok(Ok(_)) => "its answer has no header, as etcd's have".to_owned(),
+            Err(error) => format!("its answer is malformed: {error}"),
+        };
+        if method.is_secret {
+            return Err(malformed(what));
         }
+        grant.blank_in(&mut body);
+        Err(malformed(format!("{what}: {}", http::excerpt(&body))))
     }
 
     pub(super) fn failure(&self, failure: Failure) -> Error {

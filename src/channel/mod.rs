@@ -48,6 +48,8 @@ pub struct Method<'a> {
     needs_leader: bool,
     is_secret: bool,
     password: Option<&'a Secret>,
+    /// Whether some releases answer it without a header.
+    is_headless: bool,
     /// The first release of etcd whose gateway has it, where that is not the oldest one supported.
     since: Option<&'a str>,
 }
@@ -79,12 +81,27 @@ pub enum Size {
 impl<'a> Method<'a> {
     /// The method at a path below the API path.
     pub const fn new(path: &'a str, kind: Kind, size: Size) -> Method<'a> {
-        Method { path, kind, size, streamed: false, needs_leader: false, is_secret: false, password: None, since: None }
+        Method {
+            path,
+            kind,
+            size,
+            streamed: false,
+            needs_leader: false,
+            is_secret: false,
+            password: None,
+            is_headless: false,
+            since: None,
+        }
     }
 
     /// One that a member without a leader can't serve: it is to say so at once, and another one is asked.
     pub const fn with_leader(self) -> Method<'a> {
         Method { needs_leader: true, ..self }
+    }
+
+    /// One that some releases answer without a header, which any other answer of etcd's has.
+    pub const fn headless(self) -> Method<'a> {
+        Method { is_headless: true, ..self }
     }
 
     /// One whose requests carry passwords, if `is_secret`.
@@ -306,20 +323,17 @@ impl Channel {
     }
 
     /// Calls a method of the member at this URL and no other.
-    pub(crate) fn call_at<T: Decode>(
+    pub(crate) fn call_at<T: Decode + Headed>(
         &self,
         url: &str,
         method: Method<'_>,
         request: &impl Encode,
         control: &Control,
     ) -> Result<Response<T>> {
-        with_decoded(
-            |_: &T| Header::default(),
-            |read| {
-                let write: &WriteMessage<'_> = &|out| encode(request, out);
-                self.at(url, method.kind, control, &|attempt| Ok(attempt.decoded_answer(method, write, read)?.1))
-            },
-        )
+        with_decoded(T::header, |read| {
+            let write: &WriteMessage<'_> = &|out| encode(request, out);
+            self.at(url, method.kind, control, &|attempt| Ok(attempt.decoded_answer(method, write, read)?.1))
+        })
     }
 
     /// Makes one attempt at this URL.

@@ -115,7 +115,7 @@ fn good_answer(request: &[u8]) -> &'static str {
     } else if asks_for("/auth/authenticate ") {
         r#"{"token":"a.token"}"#
     } else {
-        r#"{"kvs":[{"key":"Z29vZA=="}],"count":"1"}"#
+        r#"{"header":{"revision":"1"},"kvs":[{"key":"Z29vZA=="}],"count":"1"}"#
     }
 }
 

@@ -6,9 +6,9 @@ use crate::client::{CallOptions, Client};
 use crate::error::{Error, Outcome, Result};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
 
-const ALARM_LIST: Method = Method::new("maintenance/alarm", Kind::Read, Size::Plain).with_leader();
+const ALARM_LIST: Method = Method::new("maintenance/alarm", Kind::Read, Size::Plain).with_leader().headless();
 // An alarm that is raised again while the answer is awaited would be disarmed, too: its cause raises it once more.
-const ALARM_DISARM: Method = Method::new("maintenance/alarm", Kind::Idempotent, Size::Plain).with_leader();
+const ALARM_DISARM: Method = Method::new("maintenance/alarm", Kind::Idempotent, Size::Plain).with_leader().headless();
 
 /// What an alarm is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,10 +8,11 @@ use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
 
 const STATUS: Method = Method::new("maintenance/status", Kind::Read, Size::Plain);
 // It stops the member for a while: nobody wants that twice.
-const DEFRAGMENT: Method = Method::new("maintenance/defragment", Kind::Write, Size::Plain);
+const DEFRAGMENT: Method = Method::new("maintenance/defragment", Kind::Write, Size::Plain).headless();
 const HASH: Method = Method::new("maintenance/hash", Kind::Read, Size::Plain);
 const HASH_KV: Method = Method::new("maintenance/hashkv", Kind::Read, Size::Plain).since("3.5");
-const MOVE_LEADER: Method = Method::new("maintenance/transfer-leadership", Kind::Idempotent, Size::Plain).with_leader();
+const MOVE_LEADER: Method =
+    Method::new("maintenance/transfer-leadership", Kind::Idempotent, Size::Plain).with_leader().headless();
 
 /// What a member says of itself. A server too old to know a field leaves it zero or empty.
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 /// The lease that the session adopts. Its time is so long that nobody renews it here.
 const LEASE: i64 = 7;
-const ANSWER: &str = r#"{"result":{"ID":"7","TTL":"1000000"}}"#;
+const ANSWER: &str = r#"{"result":{"header":{"revision":"1"},"ID":"7","TTL":"1000000"}}"#;
 
 pub struct Coordinated {
     pub session: *mut etcdgw_session,

@@ -48,7 +48,7 @@ impl EtcdFace {
         match (&*request.verb, &*request.path) {
             ("GET", "/version") => {
                 let (server, cluster) = (&self.server, &self.cluster);
-                reply.json(format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}"}}"#));
+                reply.status("200 OK", format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}"}}"#));
             }
             ("GET", "/health") => match self.trouble.lock().unwrap().as_str() {
                 "" => reply.json(r#"{"health":"true","reason":""}"#),

@@ -139,12 +139,12 @@ impl Reply<'_> {
         self.is_open
     }
 
-    /// An answer with a length, in JSON.
+    /// An answer of etcd's, with the header that these have, where it gives none of its own.
     pub fn json(&mut self, body: impl AsRef<[u8]>) {
-        self.status("200 OK", body);
+        self.status("200 OK", with_header(body.as_ref()));
     }
 
-    /// The same with another status: `404 Not Found`.
+    /// An answer with a length, of another status: `404 Not Found`.
     pub fn status(&mut self, status: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
         let head =
@@ -200,6 +200,20 @@ impl Reply<'_> {
     }
 }
 
+/// An answer of etcd's that says no more than that it is one.
+pub const DONE: &str = r#"{"header":{"raft_term":"1"}}"#;
+
+/// A JSON object with a header like that in front, where it has none.
+fn with_header(body: &[u8]) -> Vec<u8> {
+    let header = &DONE.as_bytes()[1..DONE.len() - 1];
+    let has_header = body.windows(9).any(|window| window == br#""header":"#);
+    let start = [br#"{"result":{"#.as_slice(), b"{"].into_iter().find(|start| body.starts_with(start));
+    let Some(start) = start.filter(|_| !has_header) else { return body.to_vec() };
+    let rest = &body[start.len()..];
+    let comma: &[u8] = if rest.starts_with(b"}") { b"" } else { b"," };
+    [start, header, comma, rest].concat()
+}
+
 impl FakeGateway {
     /// Runs a script for every request.
     pub fn start(script: impl Fn(&Request, &mut Reply<'_>) + Send + Sync + 'static) -> FakeGateway {
@@ -221,7 +235,7 @@ impl FakeGateway {
         FakeGateway::run(listener, Address::Unix(path.to_owned()), url, Arc::new(script))
     }
 
-    /// Gives every request the same JSON.
+    /// Gives every request the same answer of etcd's.
     pub fn answering(body: impl Into<Vec<u8>>) -> FakeGateway {
         let body = body.into();
         FakeGateway::start(move |_, reply| reply.json(&body))

@@ -202,7 +202,7 @@ fn a_status_may_be_asked_of_one_member() {
 
 #[test]
 fn a_raw_response_is_what_came() {
-    let gateway = FakeGateway::answering("{ \"x\": 1 }\n");
+    let gateway = FakeGateway::start(|_, reply| reply.status("200 OK", "{ \"x\": 1 }\n"));
     let client = TestClient::of(gateway.url());
     let answer = response(|out, err| unsafe {
         etcdgw_post(client.0, c"/kv/range".as_ptr(), bytes(b"{}"), ptr::null(), out, err)
