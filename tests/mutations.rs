@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{FakeGateway, capture, capture_names, get, plain, within};
+use common::{DONE, FakeGateway, capture, capture_names, get, plain, within};
 use etcdgw::error::Error;
 use etcdgw::rpc::snapshot::SnapshotRequest;
 use etcdgw::rpc::txn::TxnRequest;
@@ -79,7 +79,8 @@ fn a_changed_answer_is_decoded_or_refused_at_once() {
             }
         }
     }
-    *answer.lock().unwrap() = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec();
+    let done = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{DONE}", DONE.len());
+    *answer.lock().unwrap() = done.into_bytes();
     get(&client, b"k").unwrap();
     client.status(None, &plain()).unwrap();
 }

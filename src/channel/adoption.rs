@@ -28,7 +28,7 @@ impl Channel {
 
     /// Those of these that answer `GET /version` and not as another cluster's. One that doesn't answer costs the connect
     /// timeout at most, and leaves time for those after it.
-    fn alive(&self, urls: &[String], guard: &Guard, control: &Control) -> Result<Vec<Arc<Endpoint>>> {
+    fn alive(&self, urls: &[String], guard: &Arc<Guard>, control: &Control) -> Result<Vec<Arc<Endpoint>>> {
         let mut alive = Vec::new();
         let endpoints = self.endpoints.fitting(urls);
         for (asked, endpoint) in endpoints.iter().enumerate() {

@@ -25,7 +25,7 @@ pub(super) struct Attempt<'a> {
     pub channel: &'a Channel,
     pub endpoint: &'a Arc<Endpoint>,
     /// What has been seen of the cluster that the endpoint is to be of.
-    pub guard: &'a Guard,
+    pub guard: &'a Arc<Guard>,
     pub call: &'a Call<'a>,
     /// How many endpoints there are to go to, with this one.
     pub endpoints: usize,
@@ -54,7 +54,7 @@ impl<'a> Attempt<'a> {
     pub(super) fn alone(
         channel: &'a Channel,
         endpoint: &'a Arc<Endpoint>,
-        guard: &'a Guard,
+        guard: &'a Arc<Guard>,
         call: &'a Call<'a>,
     ) -> Attempt<'a> {
         Attempt { channel, endpoint, guard, call, endpoints: 1, share: None }

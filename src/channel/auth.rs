@@ -4,7 +4,12 @@
 //! bounds of its own call, and the others that are there wait within theirs; when that thread gives up for a reason of
 //! its own, one of them takes its place. Threads at different endpoints don't wait for each other, so that a member that
 //! hangs holds up nobody who has left it. The lock is never held while anything is waited for.
+//!
+//! A token belongs to the endpoints that the caller has named, as their [guard](Guard) does. A call that is under way when
+//! they are replaced fetches one for itself where it needs it, which no other call gets.
 
+use super::endpoints::Endpoints;
+use super::guard::Guard;
 use crate::config::Credentials;
 use crate::error::{Code, Error, Reason, Result};
 use crate::gateway::status;
@@ -50,6 +55,8 @@ pub(super) struct Auth {
 
 struct State {
     credentials: Arc<Credentials>,
+    /// Of the endpoints that the grant is for.
+    guard: Arc<Guard>,
     /// None: it is to be fetched.
     grant: Option<Grant>,
     /// Goes up when a grant is withdrawn or the credentials are replaced: what is fetched for an older one is too late.
@@ -67,14 +74,14 @@ struct Fetch {
 }
 
 impl State {
-    fn new(credentials: Credentials, generation: u64) -> State {
+    fn new(credentials: Credentials, guard: Arc<Guard>, generation: u64) -> State {
         let token = match &credentials {
             Credentials::Nobody => Some(None),
             Credentials::Token(token) => Some(Some(Arc::new(token.clone()))),
             Credentials::User { .. } => None,
         };
         let grant = token.map(|token| Grant { token, generation });
-        State { credentials: Arc::new(credentials), grant, generation, fetches: Vec::new() }
+        State { credentials: Arc::new(credentials), guard, grant, generation, fetches: Vec::new() }
     }
 
     /// Makes the grant worthless, and those that are being fetched.
@@ -95,6 +102,8 @@ enum Turn<'a> {
     Use(Grant),
     Wait(Arc<Fetch>),
     Fetch(Fetching<'a>),
+    /// Fetch one for this call only.
+    FetchApart(Arc<Credentials>),
 }
 
 /// The thread whose turn it is to fetch; the next one's comes when this is dropped.
@@ -106,9 +115,9 @@ struct Fetching<'a> {
 }
 
 impl Auth {
-    pub(super) fn new(credentials: Credentials) -> Result<Auth> {
+    pub(super) fn new(credentials: Credentials, guard: Arc<Guard>) -> Result<Auth> {
         credentials.check()?;
-        Ok(Auth { state: Mutex::new(State::new(credentials, 1)) })
+        Ok(Auth { state: Mutex::new(State::new(credentials, guard, 1)) })
     }
 
     /// Uses these from the next request on.
@@ -116,34 +125,42 @@ impl Auth {
         credentials.check()?;
         let mut state = lock(&self.state);
         state.supersede();
-        *state = State::new(credentials, state.generation);
+        *state = State::new(credentials, state.guard.clone(), state.generation);
         Ok(())
     }
 
     /// Forgets the token of a user: the client's endpoints have changed, and it is none of the new ones' business.
-    pub(super) fn forget(&self) {
+    pub(super) fn forget(&self, endpoints: &Endpoints) {
         let mut state = lock(&self.state);
+        // Looked up with the lock held: of several changes at a time the last one counts here as it does there.
+        state.guard = endpoints.guard();
         if matches!(&*state.credentials, Credentials::User { .. }) {
             state.supersede();
         }
     }
 
-    /// The token for a request to this endpoint. `fetch` asks the endpoint for one with a name and a password, and
+    /// The token for a request to this endpoint, one of those of the guard. `fetch` asks the endpoint for one with a name and a password, and
     /// answers none where authentication is not enabled; `wait` waits until the event is signalled.
     pub(super) fn grant(
         &self,
         endpoint: &Arc<str>,
+        guard: &Arc<Guard>,
         wait: impl Fn(&EventFd) -> Result<()>,
         fetch: impl Fn(&str, &Secret) -> Result<Option<Secret>>,
     ) -> Result<Grant> {
         loop {
-            match self.turn(endpoint)? {
+            match self.turn(endpoint, guard)? {
                 Turn::Use(grant) => return Ok(grant),
                 Turn::Wait(other) => {
                     wait(&other.done)?;
                     if let Some(error) = &*lock(&other.error) {
                         return Err(error.clone());
                     }
+                }
+                Turn::FetchApart(credentials) => {
+                    let Credentials::User { name, password } = &*credentials else { return Ok(Grant::NONE) };
+                    let token = fetch(name, password)?.map(Arc::new);
+                    return Ok(Grant { token, ..Grant::NONE });
                 }
                 Turn::Fetch(fetching) => {
                     let Credentials::User { name, password } = &*fetching.credentials else { continue };
@@ -155,8 +172,11 @@ impl Auth {
         }
     }
 
-    fn turn(&self, endpoint: &Arc<str>) -> Result<Turn<'_>> {
+    fn turn(&self, endpoint: &Arc<str>, guard: &Arc<Guard>) -> Result<Turn<'_>> {
         let mut state = lock(&self.state);
+        if matches!(&*state.credentials, Credentials::User { .. }) && !Arc::ptr_eq(&state.guard, guard) {
+            return Ok(Turn::FetchApart(state.credentials.clone()));
+        }
         if let Some(grant) = &state.grant {
             return Ok(Turn::Use(grant.clone()));
         }
@@ -249,7 +269,12 @@ mod tests {
     }
 
     fn auth() -> Auth {
-        Auth::new(user()).unwrap()
+        Auth::new(user(), Arc::default()).unwrap()
+    }
+
+    /// Of the endpoints that the client has now.
+    fn guard(auth: &Auth) -> Arc<Guard> {
+        lock(&auth.state).guard.clone()
     }
 
     fn at(url: &str) -> Arc<str> {
@@ -291,10 +316,11 @@ mod tests {
             fetch()
         };
         thread::scope(|scope| {
-            scope.spawn(|| auth.grant(&at("a"), never, slowly));
+            scope.spawn(|| auth.grant(&at("a"), &guard(auth), never, slowly));
             until(|| begun.load(Ordering::SeqCst));
-            let others: Vec<_> =
-                (0..count).map(|_| scope.spawn(|| auth.grant(&at("a"), wait, |_, _| issued("of another")))).collect();
+            let others: Vec<_> = (0..count)
+                .map(|_| scope.spawn(|| auth.grant(&at("a"), &guard(auth), wait, |_, _| issued("of another"))))
+                .collect();
             others.into_iter().map(|other| other.join().unwrap()).collect()
         })
     }
@@ -336,7 +362,7 @@ mod tests {
     fn a_log_in_that_hangs_holds_up_nobody_at_another_endpoint_and_those_who_wait_for_it_are_let_go() {
         let auth = auth();
         let grants = waiting(&auth, 7, || {
-            let elsewhere = auth.grant(&at("b"), never, |_, _| issued("of b"))?;
+            let elsewhere = auth.grant(&at("b"), &guard(&auth), never, |_, _| issued("of b"))?;
             assert_eq!(elsewhere.token(), Some("of b"));
             issued("too late")
         });
@@ -355,25 +381,25 @@ mod tests {
             }
             issued(name)
         };
-        assert_eq!(auth.grant(&at("a"), never, fetch).unwrap().token(), Some("other"));
+        assert_eq!(auth.grant(&at("a"), &guard(&auth), never, fetch).unwrap().token(), Some("other"));
     }
 
     #[test]
     fn a_token_that_another_thread_has_replaced_is_not_withdrawn() {
         let auth = auth();
-        let old = auth.grant(&at("a"), never, |_, _| issued("old")).unwrap();
+        let old = auth.grant(&at("a"), &guard(&auth), never, |_, _| issued("old")).unwrap();
         assert!(auth.withdraw(&old));
-        let new = auth.grant(&at("a"), never, |_, _| issued("new")).unwrap();
+        let new = auth.grant(&at("a"), &guard(&auth), never, |_, _| issued("new")).unwrap();
         assert!(auth.withdraw(&old));
-        let kept = auth.grant(&at("a"), never, |_, _| panic!("there is a token")).unwrap();
+        let kept = auth.grant(&at("a"), &guard(&auth), never, |_, _| panic!("there is a token")).unwrap();
         assert_eq!((kept.token(), kept.generation), (Some("new"), new.generation));
     }
 
     #[test]
     fn nothing_better_can_be_had_than_no_token_or_one_issued_elsewhere() {
         for credentials in [Credentials::Nobody, Credentials::Token("token".into())] {
-            let auth = Auth::new(credentials).unwrap();
-            let grant = auth.grant(&at("a"), never, |_, _| panic!("nobody logs in")).unwrap();
+            let auth = Auth::new(credentials, Arc::default()).unwrap();
+            let grant = auth.grant(&at("a"), &guard(&auth), never, |_, _| panic!("nobody logs in")).unwrap();
             assert!(!auth.withdraw(&grant));
             auth.set(user()).unwrap();
             assert!(auth.withdraw(&grant), "other credentials have come since");

@@ -45,7 +45,8 @@ impl Attempt<'_> {
         let wait = |done: &EventFd| {
             net::wait_for_event(done, &channel.connector.lifeline, self.call.control).map_err(stopped_pause)
         };
-        channel.auth.grant(url, wait, |name, password| self.authenticate(name, password).map_err(Error::of_a_read))
+        let fetch = |name: &str, password: &Secret| self.authenticate(name, password).map_err(Error::of_a_read);
+        channel.auth.grant(url, self.guard, wait, fetch)
     }
 
     /// Asks for a token; none: authentication is not enabled. What the answer says is quoted nowhere.

@@ -179,6 +179,7 @@ impl Channel {
         });
         let api_path = given.transpose()?.map(Arc::from);
         let lifeline = Lifeline::new().map_err(net::no_descriptor)?;
+        let endpoints = Endpoints::new(list, uses_tls)?;
         Ok(Channel {
             connector: Connector {
                 lifeline: Arc::new(lifeline),
@@ -188,8 +189,8 @@ impl Channel {
                 resolver: Resolver::of_the_system(),
             },
             pool: Pool::new(config.max_idle_connections),
-            endpoints: Endpoints::new(list, uses_tls)?,
-            auth: Auth::new(config.credentials)?,
+            auth: Auth::new(config.credentials, endpoints.guard())?,
+            endpoints,
             api_path_is_given: api_path.is_some(),
             api_path: Mutex::new(api_path),
             max_response_bytes: config.max_response_bytes,
@@ -221,7 +222,7 @@ impl Channel {
 
     pub(crate) fn set_endpoints(&self, endpoints: &str) -> Result<()> {
         self.endpoints.set(endpoints)?;
-        self.auth.forget();
+        self.auth.forget(&self.endpoints);
         self.pool.retain(|url| self.endpoints.has(url));
         self.forget_api_path();
         Ok(())

@@ -80,7 +80,7 @@ impl Channel {
         let mut lagging: Option<Lagging<T>> = None;
         loop {
             let choice = self.endpoints.choose(&way.tried);
-            let (endpoint, guard, url) = (&choice.endpoint, &*choice.guard, &choice.endpoint.url);
+            let (endpoint, guard, url) = (&choice.endpoint, &choice.guard, &choice.endpoint.url);
             let share = way.share(choice.count, self, call);
             let attempt = Attempt { channel: self, endpoint, guard, call, endpoints: choice.count, share };
             let is_met = if choice.is_foreign && !call.may_meet_foreign() { attempt.reclaim() } else { Ok(()) };

@@ -1,9 +1,10 @@
 //! Where a token goes, and where not.
 
-use crate::common::{FakeGateway, config, get, plain, put};
+use crate::common::{FakeGateway, Gate, LONG, config, get, plain, put, wait_until};
 use crate::door::*;
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Credentials};
+use std::thread;
 
 #[test]
 fn a_question_for_the_version_carries_no_token() {
@@ -53,6 +54,24 @@ fn other_endpoints_get_a_token_of_their_own() {
     put(&client, b"key", b"value").unwrap();
     let paths: Vec<String> = second.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, [LOGIN, PUT], "the first one's token never went there");
+}
+
+#[test]
+fn a_log_in_under_way_when_the_endpoints_are_replaced_gives_the_new_ones_no_token() {
+    let (first, second, gate) = (Lock::new(INVALID_TOKEN), Lock::new(INVALID_TOKEN), Gate::new());
+    second.take("nobody's");
+    let (first, second) = (slow_gateway(&first, &gate), locked_gateway(&second));
+    let client = client_as(first.url(), user("user", "right"));
+    thread::scope(|scope| {
+        let call = scope.spawn(|| put(&client, b"key", b"value"));
+        wait_until(LONG, || first.count(LOGIN) == 1);
+        client.set_endpoints(second.url()).unwrap();
+        gate.open();
+        call.join().unwrap().unwrap();
+    });
+    put(&client, b"key", b"value").unwrap();
+    let paths: Vec<String> = second.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths, [LOGIN, PUT], "the token of the first one's never went there");
 }
 
 #[test]
