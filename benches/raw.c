@@ -1,7 +1,9 @@
-/* Usage: raw HOST PORT. What a put and its event take over plain sockets: nothing is encoded while it is measured, and
- * of an event only its end is looked for. Obeys lines on stdin as watches.c does:
+/* Usage: raw HOST PORT. What a put and its event, and a watch's begin, take over plain sockets: next to nothing is encoded
+ * while it is measured, and of an answer only its end is looked for. Obeys lines on stdin as watches.c does:
  *
- *   latency COUNT http|websocket     the median time from just before a put to its event, one after another */
+ *   latency COUNT http|websocket     the median time from just before a put to its event, one after another
+ *   create COUNT                     how long so many watches take over a WebSocket, one after another: each is created
+ *                                    while the revision to start after is read, and begun when both are answered */
 #define _GNU_SOURCE
 #include "client.h"
 
@@ -98,7 +100,23 @@ static int watch_over_http(void)
 }
 
 /* One frame with a mask of zeros, which leaves it as it is. */
-static int watch_over_websocket(void)
+static void send_text(int fd, const char *text, size_t len)
+{
+    char frame[512] = {(char)0x81};
+    size_t head = 6;
+    if (len < 126) {
+        frame[1] = (char)(0x80 | len);
+    } else {
+        frame[1] = (char)(0x80 | 126);
+        frame[2] = (char)(len >> 8);
+        frame[3] = (char)len;
+        head = 8;
+    }
+    memcpy(frame + head, text, len);
+    send_all(fd, frame, head + len);
+}
+
+static int websocket(void)
 {
     char request[512];
     int fd = connect_to_server();
@@ -107,9 +125,13 @@ static int watch_over_websocket(void)
                        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2l4dGVlbiBieXRlcyBvaw==\r\n\r\n", host, port);
     send_all(fd, request, (size_t)len);
     receive_until(fd, "\r\n\r\n");
-    char frame[128] = {(char)0x81, (char)(0x80 | (sizeof CREATE - 1))};
-    memcpy(frame + 6, CREATE, sizeof CREATE - 1);
-    send_all(fd, frame, 6 + sizeof CREATE - 1);
+    return fd;
+}
+
+static int watch_over_websocket(void)
+{
+    int fd = websocket();
+    send_text(fd, CREATE, sizeof CREATE - 1);
     receive_until(fd, "\"created\":true}}");
     return fd;
 }
@@ -139,6 +161,26 @@ static void latency(size_t count, int watch)
     close(watch);
 }
 
+static void create(size_t count)
+{
+    static const char LAST[] = "{\"key\":\"bGF0ZW5jeQ==\",\"limit\":\"1\",\"count_only\":true}";
+    int calls = connect_to_server(), watch = websocket();
+    int64_t started = now_ns();
+    for (size_t i = 1; i <= count; i++) {
+        char text[256];
+        int len = snprintf(text, sizeof text, "{\"create_request\":{\"key\":\"bGF0ZW5jeQ==\",\"start_revision\":\"2\","
+                           "\"progress_notify\":true,\"watch_id\":\"%zu\",\"fragment\":true}}", i);
+        post(calls, "/v3/kv/range", "Grpc-Timeout: 10099m\r\n", LAST);
+        send_text(watch, text, (size_t)len);
+        receive_until(calls, "\"}}");
+        receive_until(watch, "\"created\":true}}");
+    }
+    printf("%lld 0\n", (long long)(now_ns() - started));
+    fflush(stdout);
+    close(calls);
+    close(watch);
+}
+
 int main(int argc, char **argv)
 {
     char line[256];
@@ -148,9 +190,11 @@ int main(int argc, char **argv)
     host = argv[1];
     port = argv[2];
     while (fgets(line, sizeof line, stdin) != NULL) {
-        if (sscanf(line, "latency %lld", &count) != 1)
+        if (sscanf(line, "create %lld", &count) == 1)
+            create((size_t)count);
+        else if (sscanf(line, "latency %lld", &count) == 1)
+            latency((size_t)count, strstr(line, " websocket") != NULL ? watch_over_websocket() : watch_over_http());
+        else
             die("not understood: %s", line);
-        int is_websocket = strstr(line, " websocket") != NULL;
-        latency((size_t)count, is_websocket ? watch_over_websocket() : watch_over_http());
     }
 }

@@ -64,8 +64,8 @@ class Writer(Watcher):
         Client.__init__(self, folder, "watches", [",".join(urls), "0", "0"], ANYWHERE)
 
 
-def figure(source, work, unit, value, at_most=None):
-    return Row(source, work, "counts", unit, None, None, value, at_most, at_most)
+def figure(source, work, unit, value, at_most=None, limit=None):
+    return Row(source, work, "counts", unit, limit, None, value, at_most, at_most)
 
 
 def progress(text):
@@ -105,7 +105,8 @@ def scale_on(folder, version):
         yield figure(source, "… connections for watches", "", client.connections() - connections + 1, 1)
         yield figure(source, "… client memory each, resident", "bytes", (resident_bytes(client.pid) - before) / each, 2048)
         yield figure(source, "… client memory each, allocated", "bytes", (client.ask("allocated") - allocated) / each, 2048)
-        yield figure(source, "… one begun and confirmed after another, each", "ns", taken / each, SECOND / 2_500)
+        yield figure(source, "… one begun and confirmed after another, each", "ns", taken / each, SECOND / 2_500,
+                     created_by_raw(folder, version) / each)
         is_shared = client.threads() - threads < 10
         yield figure(source, "… server memory each, resident", "bytes", (etcd.resident_bytes() - server) / each, 3 * 1024)
         yield figure(source, "… server memory each, live", "bytes", (etcd.live_bytes() - live) / each, 3 * 1024)
@@ -124,6 +125,14 @@ def scale_on(folder, version):
         yield from many_on(folder, version, source)
     else:
         progress(f"not {MANY:,}: each has a connection of its own")
+
+
+def created_by_raw(folder, version):
+    """How long as many take that plain sockets begin, at a server of their own."""
+    with started(version) as etcd, \
+            Client(folder, "raw", ["127.0.0.1", str(etcd.port)], ANYWHERE) as raw:
+        raw.obey("create 1")
+        return raw.obey(f"create {WATCHES}")[0]
 
 
 def many_on(folder, version, source):
