@@ -137,7 +137,8 @@ fn version_macros() -> Result<String> {
         let number = env::var(format!("CARGO_PKG_VERSION_{part}"))?;
         macros += &format!("#define ETCDGW_VERSION_{part} {number}\n");
     }
+    // Without a cast, which the preprocessor does not know: `#if` compares it, too.
     macros += "#define ETCDGW_VERSION_NUMBER \\\n";
-    macros += "  ((uint32_t)ETCDGW_VERSION_MAJOR << 16 | (uint32_t)ETCDGW_VERSION_MINOR << 8 | ETCDGW_VERSION_PATCH)";
+    macros += "  (0u + (ETCDGW_VERSION_MAJOR << 16 | ETCDGW_VERSION_MINOR << 8 | ETCDGW_VERSION_PATCH))";
     Ok(macros)
 }

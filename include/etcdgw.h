@@ -89,7 +89,11 @@
 #endif
 
 /** The same as an initialiser, also of static variables. */
+#ifdef __cplusplus
+#define ETCDGW_STR_INIT(literal) {reinterpret_cast<const uint8_t *>("" literal), sizeof(literal) - 1}
+#else
 #define ETCDGW_STR_INIT(literal) {(const uint8_t *)("" literal), sizeof(literal) - 1}
+#endif
 
 /** As range_end: every key from the given one on. */
 #define ETCDGW_FROM_KEY ETCDGW_STR("\0")
@@ -163,7 +167,7 @@
 #define ETCDGW_VERSION_MINOR 1
 #define ETCDGW_VERSION_PATCH 0
 #define ETCDGW_VERSION_NUMBER \
-  ((uint32_t)ETCDGW_VERSION_MAJOR << 16 | (uint32_t)ETCDGW_VERSION_MINOR << 8 | ETCDGW_VERSION_PATCH)
+  (0u + (ETCDGW_VERSION_MAJOR << 16 | ETCDGW_VERSION_MINOR << 8 | ETCDGW_VERSION_PATCH))
 
 /** Done. */
 #define ETCDGW_OK 0

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=$(build_dir)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-strict=(-Wall -Wextra -pedantic -Werror -Iinclude)
+strict=(-Wall -Wextra -Wconversion -pedantic -Werror -Iinclude)
 
 # compile LANGUAGE STANDARD COMPILER...
 compile() {
@@ -22,9 +22,9 @@ compile() {
 read -ra cc <<<"${CC:-cc}"
 read -ra cxx <<<"${CXX:-c++}"
 for standard in c99 c11; do compile c "$standard" "${cc[@]}"; done
-compile c++ c++11 "${cxx[@]}"
+compile c++ c++11 "${cxx[@]}" -Wold-style-cast
 if command -v clang >/dev/null; then for standard in c99 c11; do compile c "$standard" clang; done; fi
-if command -v clang++ >/dev/null; then compile c++ c++11 clang++; fi
+if command -v clang++ >/dev/null; then compile c++ c++11 clang++ -Wold-style-cast; fi
 
 "${cc[@]}" -std=c11 "${strict[@]}" tests/abi/layout.c -L"$build" -letcdgw -o "$work/layout"
 LD_LIBRARY_PATH=$build "$work/layout"
