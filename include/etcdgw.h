@@ -2383,7 +2383,8 @@ etcdgw_status etcdgw_watch_prefix_once(struct etcdgw_client *client,
  * `options` may be NULL. Any thread.
  *
  * Returns `ETCDGW_UNIMPLEMENTED` where the watch has an HTTP stream, or a WebSocket to etcd before 3.5.8, whose answers
- * can't be trusted; `options.progress_notify` of the watch reports progress at the server's interval there.
+ * can't be trusted; `options.progress_notify` of the watch reports progress at the server's interval there. Returns
+ * `ETCDGW_CLOSED` when the watch has ended.
  */
 etcdgw_status etcdgw_watch_request_progress(struct etcdgw_watch_handle *watch,
                                             const struct etcdgw_call_options *options,

@@ -259,7 +259,8 @@ unsafe fn once(
 /// `options` may be NULL. Any thread.
 ///
 /// Returns `ETCDGW_UNIMPLEMENTED` where the watch has an HTTP stream, or a WebSocket to etcd before 3.5.8, whose answers
-/// can't be trusted; `options.progress_notify` of the watch reports progress at the server's interval there.
+/// can't be trusted; `options.progress_notify` of the watch reports progress at the server's interval there. Returns
+/// `ETCDGW_CLOSED` when the watch has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_watch_request_progress(
     watch: *mut etcdgw_watch_handle,

@@ -144,6 +144,11 @@ impl Backlog {
         }
     }
 
+    /// Whether something may still come.
+    pub(super) fn is_open(&self) -> bool {
+        lock(&self.state).phase == Phase::Open
+    }
+
     /// Adds a response. True: the delivery thread must be told. Of a watch that is over it takes nothing, and has room.
     pub(super) fn push(&self, response: WatchResponse) -> (Room, bool) {
         self.add(response, Phase::Open)

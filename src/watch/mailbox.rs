@@ -104,6 +104,11 @@ impl Mailbox {
         matches!(&self.outlet, Outlet::Callback(callback) if callback.delivery.is_current_thread())
     }
 
+    /// Whether something may still come to it.
+    pub(super) fn is_open(&self) -> bool {
+        self.backlog.is_open()
+    }
+
     /// Tells the revision that the watch starts at, once it is known and before anything is pushed.
     pub(super) fn begin_at(&self, revision: i64) {
         self.backlog.begin_at(revision);

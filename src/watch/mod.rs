@@ -51,7 +51,7 @@ pub(crate) use slot::{Called, Slot};
 
 use crate::client::{CallOptions, Client};
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::event_queue::EventQueue;
 use crate::net::Control;
 use crate::rpc::watch::WatchRequest;
@@ -281,8 +281,12 @@ impl Watch {
 
     /// Asks the server how far the watch has come; the answer comes as [`WatchKind::Progress`], once the server has sent
     /// all there is to every watch of the connection. A watch that is without a connection asks when it has one.
+    /// Of a watch that has ended it is [`Error::Closed`].
     pub fn request_progress(&self) -> Result<()> {
         self.0.client.check_open()?;
+        if !self.0.mailbox.is_open() {
+            return Err(Error::Closed { outcome: Outcome::NotApplied });
+        }
         if !self.0.way.can_ask() {
             let what = "progress can be requested over a WebSocket to etcd 3.5.8 or newer only";
             return Err(Error::Unimplemented { what });

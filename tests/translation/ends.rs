@@ -55,6 +55,21 @@ fn a_token_that_was_triggered_ends_also_the_calls_that_would_not_have_waited() {
 }
 
 #[test]
+fn a_watch_that_has_ended_is_not_asked_for_progress() {
+    let gateway = gateway();
+    let client = TestClient::of(gateway.url());
+    let (watch, err) = (watch_of(&client), ptr::null_mut());
+    unsafe {
+        assert_eq!(etcdgw_watch_request_progress(watch, ptr::null(), err), ETCDGW_OK);
+        etcdgw_watch_cancel(watch);
+        assert_eq!(etcdgw_watch_request_progress(watch, ptr::null(), err), ETCDGW_CLOSED);
+        assert_eq!(etcdgw_watch_next(watch, 0, ptr::null_mut(), err), ETCDGW_OK);
+        assert_eq!(etcdgw_watch_request_progress(watch, ptr::null(), err), ETCDGW_CLOSED);
+        etcdgw_watch_free(watch);
+    }
+}
+
+#[test]
 fn a_client_that_was_closed_refuses_also_the_calls_that_would_not_have_waited() {
     let gateway = gateway();
     let client = TestClient::of(gateway.url());

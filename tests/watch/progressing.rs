@@ -5,6 +5,7 @@ use crate::common::{Etcd, LONG, client, config, plain, put, put_revision, wait_u
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::config::Config;
+use etcdgw::error::Error;
 use etcdgw::watch::{Watch, WatchKind, WatchOptions};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -50,6 +51,18 @@ fn progress_that_one_watch_asks_for_carries_all_of_its_connection_past_a_compact
         let said = next(&asking);
         assert_eq!((said.kind, said.resume_revision), (WatchKind::Progress, last + 1));
         assert_go_on_past_a_compaction(&mut etcd, &direct, last, &quiet);
+    });
+}
+
+#[test]
+fn nobody_waits_for_the_progress_of_a_watch_that_has_ended() {
+    with_each_sharing_version(|version| {
+        let etcd = Etcd::start(version);
+        let client = client(&etcd.url());
+        let watch = client.watch_open(one(b"k")).unwrap();
+        watch.request_progress().unwrap();
+        watch.cancel();
+        assert!(matches!(watch.request_progress(), Err(Error::Closed { .. })));
     });
 }
 
