@@ -12,14 +12,14 @@
  * OWNERSHIP. What arrives through a T **out belongs to the caller, who frees it with the _free function of its type,
  * once, when no other thread is inside a call with it. A pointer that is returned, or read from a struct, belongs to
  * the handle or response that it comes from, and is valid as long as that is. Every _free(NULL) does nothing. Handles
- * may be freed in any order: a watch, a session or a transaction keeps what it needs of its client alive. Nothing here is freed
- * with free().
+ * may be freed in any order: a watch, a session or a transaction keeps what it needs of its client alive. Nothing here
+ * is freed with free().
  *
  * ARGUMENTS are copied before the call returns, user_data excepted. options may be NULL, and a response may be NULL
- * when it isn't wanted; another NULL, a constant out of range, a flag that is neither 0 nor 1, a string that isn't
- * UTF-8 (they are NUL-terminated; keys and values may hold anything), an etcdgw_bytes with data NULL and len > 0 or
- * with len > PTRDIFF_MAX, range_end together with a prefix are ETCDGW_INVALID_ARGUMENT: the message names the argument,
- * and nothing is sent. All other pointers must be valid.
+ * when it isn't wanted; another NULL, a constant out of range, a flag that is neither 0 nor 1, a limit, a size, a
+ * revision or a lease's time that is negative, a string that isn't UTF-8 (they are NUL-terminated; keys and values may
+ * hold anything), an etcdgw_bytes with data NULL and len > 0 or with len > PTRDIFF_MAX, range_end together with a prefix
+ * are ETCDGW_INVALID_ARGUMENT: the message names the argument, and nothing is sent. All other pointers must be valid.
  *
  * OPTIONS. Every etcdgw_x_options is initialised with ETCDGW_X_OPTIONS_INIT, or in C with
  * {.struct_size = sizeof(etcdgw_x_options), .limit = 3}. Zero in every other field is the default.
@@ -2198,9 +2198,9 @@ etcdgw_status etcdgw_stm_delete(struct etcdgw_stm_handle *stm,
 /**
  * Grants a lease: keys attached to it are deleted when it isn't refreshed for its time.
  *
- * `ttl_s`: the time wanted, in seconds. `options` may be NULL. `id`: receives the lease's ID; after a failure too if
- * `etcdgw_error_may_have_applied`, so that the lease can be looked for. `granted_ttl_s`: receives the time granted,
- * which the server may have raised; may be NULL. Any thread.
+ * `ttl_s`: the time wanted, in seconds; 0: the shortest that the server grants. `options` may be NULL. `id`: receives the
+ * lease's ID; after a failure too if `etcdgw_error_may_have_applied`, so that the lease can be looked for.
+ * `granted_ttl_s`: receives the time granted, which the server may have raised; may be NULL. Any thread.
  *
  * With an ID of the library's a grant that got no answer is made again, on another member too: there is one lease
  * whatever happens. Under an ID of the caller's it is made once.

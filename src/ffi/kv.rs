@@ -9,7 +9,7 @@ use super::kv_options::{etcdgw_delete_options, etcdgw_get_options, etcdgw_put_op
 use super::kv_response::{
     etcdgw_delete_response, etcdgw_get_response, etcdgw_put_response, new_delete, new_get, new_put,
 };
-use super::options::{self, OptionStruct, flag, option_struct};
+use super::options::{self, OptionStruct, flag, not_negative, option_struct};
 use super::output::Output;
 use crate::error::{Error, Result};
 use crate::rpc::kv::{DeleteRangeRequest, RangeRequest};
@@ -261,6 +261,7 @@ pub unsafe extern "C" fn etcdgw_compact(
         fallible(err, || {
             let client = borrow(client)?;
             let options = options::read(options)?;
+            let revision = not_negative(revision, "revision")?;
             client.compact(revision, flag(options.physical, "options.physical")?, &options.call()?)?;
             Ok(())
         })

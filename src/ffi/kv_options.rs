@@ -2,7 +2,7 @@
 
 use super::bytes::etcdgw_bytes;
 use super::error::etcdgw_cancel;
-use super::options::{choice, flag, option_struct, refuse};
+use super::options::{choice, flag, not_negative, option_struct, refuse};
 use crate::error::Result;
 use crate::rpc::Keys;
 use crate::rpc::kv::{DeleteRangeRequest, PutRequest, RangeRequest, SortOrder, SortTarget};
@@ -122,12 +122,12 @@ impl etcdgw_get_options {
     fn request_of<'a>(&self, keys: Keys<'a>) -> Result<RangeRequest<'a>> {
         Ok(RangeRequest {
             keys,
-            limit: self.limit,
-            revision: self.revision,
-            min_mod_revision: self.min_mod_revision,
-            max_mod_revision: self.max_mod_revision,
-            min_create_revision: self.min_create_revision,
-            max_create_revision: self.max_create_revision,
+            limit: not_negative(self.limit, "options.limit")?,
+            revision: not_negative(self.revision, "options.revision")?,
+            min_mod_revision: not_negative(self.min_mod_revision, "options.min_mod_revision")?,
+            max_mod_revision: not_negative(self.max_mod_revision, "options.max_mod_revision")?,
+            min_create_revision: not_negative(self.min_create_revision, "options.min_create_revision")?,
+            max_create_revision: not_negative(self.max_create_revision, "options.max_create_revision")?,
             sort_order: choice(self.sort_order, "options.sort_order", SORT_ORDERS)?,
             sort_target: choice(self.sort_target, "options.sort_target", SORT_TARGETS)?,
             serializable: flag(self.serializable, "options.serializable")?,

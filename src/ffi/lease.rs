@@ -5,7 +5,7 @@ use super::bytes::etcdgw_bytes;
 use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::{etcdgw_cancel, etcdgw_error};
-use super::options::{self, OptionStruct, etcdgw_call_options, flag, option_struct};
+use super::options::{self, OptionStruct, etcdgw_call_options, flag, not_negative, option_struct};
 use super::output::Output;
 use super::response::{self, Kept, etcdgw_header};
 use crate::client::Client;
@@ -30,9 +30,9 @@ option_struct!(etcdgw_lease_grant_options { struct_size, timeout_ms, cancel, id 
 
 /// Grants a lease: keys attached to it are deleted when it isn't refreshed for its time.
 ///
-/// `ttl_s`: the time wanted, in seconds. `options` may be NULL. `id`: receives the lease's ID; after a failure too if
-/// `etcdgw_error_may_have_applied`, so that the lease can be looked for. `granted_ttl_s`: receives the time granted,
-/// which the server may have raised; may be NULL. Any thread.
+/// `ttl_s`: the time wanted, in seconds; 0: the shortest that the server grants. `options` may be NULL. `id`: receives the
+/// lease's ID; after a failure too if `etcdgw_error_may_have_applied`, so that the lease can be looked for.
+/// `granted_ttl_s`: receives the time granted, which the server may have raised; may be NULL. Any thread.
 ///
 /// With an ID of the library's a grant that got no answer is made again, on another member too: there is one lease
 /// whatever happens. Under an ID of the caller's it is made once.
@@ -55,6 +55,7 @@ pub unsafe extern "C" fn etcdgw_lease_grant(
             let id = id.required("id")?;
             let client = borrow(client)?;
             let options = options::read(options)?;
+            let ttl_s = not_negative(ttl_s, "ttl_s")?;
             let is_new = options.id == 0;
             let wanted = if is_new { Client::new_lease_id()? } else { options.id };
             let call = options.call()?;

@@ -6,7 +6,7 @@ use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::{etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
-use super::options::{self, OptionStruct, etcdgw_call_options, option_struct, refuse, wait_limit};
+use super::options::{self, OptionStruct, etcdgw_call_options, not_negative, option_struct, wait_limit};
 use super::output::Output;
 use crate::concurrency::lock::{DEFAULT_TTL_S, Lock, LockOptions};
 use std::ffi::{CString, c_char};
@@ -63,9 +63,11 @@ pub unsafe extern "C" fn etcdgw_lock_new(
             let out = Output::cleared(out).required("out")?;
             let client = borrow(client)?;
             let options = options::read(options)?;
-            refuse(options.ttl < 0, "options.ttl", "is negative")?;
             let uuid = borrow_text(options.uuid, "options.uuid")?.map(str::to_owned);
-            let ttl = if options.ttl == 0 { DEFAULT_TTL_S } else { options.ttl };
+            let ttl = match not_negative(options.ttl, "options.ttl")? {
+                0 => DEFAULT_TTL_S,
+                ttl => ttl,
+            };
             let lock = Lock::new(client, name.borrow("name")?, LockOptions { ttl, uuid })?;
             let uuid = c_string(lock.uuid());
             out.set(handle::new(LockValue { lock, uuid }));

@@ -5,7 +5,7 @@ use super::bytes::borrow_text;
 use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::etcdgw_error;
-use super::options::{self, OptionStruct, etcdgw_call_options};
+use super::options::{self, OptionStruct, etcdgw_call_options, not_negative};
 use super::output::Output;
 use super::response::{self, Kept, etcdgw_header};
 use crate::rpc::Response;
@@ -219,6 +219,7 @@ pub unsafe extern "C" fn etcdgw_maintenance_hash_kv(
             let response = Output::cleared(response);
             let client = borrow(client)?;
             let endpoint = borrow_text(endpoint, "endpoint")?;
+            let revision = not_negative(revision, "revision")?;
             let answer = client.hash_kv(endpoint, revision, &options::read(options)?.call()?)?;
             response.set_with(|| new_hash_kv(answer));
             Ok(())

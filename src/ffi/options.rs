@@ -121,6 +121,11 @@ pub(super) fn refuse(is_set: bool, name: &str, why: &str) -> Result<()> {
     if is_set { Err(Error::invalid(format!("{name} {why}"))) } else { Ok(()) }
 }
 
+/// Servers take less than 0 for 0, and so give an answer that was not asked for.
+pub(super) fn not_negative(value: i64, name: &str) -> Result<i64> {
+    if value < 0 { Err(Error::invalid(format!("{name} is negative: {value}"))) } else { Ok(value) }
+}
+
 pub(super) fn time_limit(timeout_ms: i64) -> TimeLimit {
     match u64::try_from(timeout_ms) {
         Ok(0) => TimeLimit::Default,

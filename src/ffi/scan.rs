@@ -7,10 +7,10 @@ use super::constants::etcdgw_status;
 use super::error::{etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
 use super::kv_response::{etcdgw_get_response, new_get};
-use super::options::{self, OptionStruct, etcdgw_call_options, flag, option_struct};
+use super::options::{self, OptionStruct, etcdgw_call_options, flag, not_negative, option_struct};
 use super::output::Output;
 use crate::client::CallOptions;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rpc::Keys;
 use crate::rpc::scan::{Scan, ScanRequest};
 use std::borrow::Cow;
@@ -69,10 +69,7 @@ impl etcdgw_scan_options {
             [] => Keys::Prefix(Cow::Borrowed(prefix)),
             _ => Keys::from_wire(Cow::Borrowed(prefix), Cow::Borrowed(end)),
         };
-        let page_size = Some(self.page_size).filter(|size| *size != 0);
-        if self.page_size < 0 {
-            return Err(Error::invalid(format!("options.page_size is negative: {}", self.page_size)));
-        }
+        let page_size = Some(not_negative(self.page_size, "options.page_size")?).filter(|size| *size != 0);
         let keys_only = flag(self.keys_only, "options.keys_only")?;
         Ok(ScanRequest { keys: keys.into_owned(), revision: self.revision, page_size, keys_only })
     }

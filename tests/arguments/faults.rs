@@ -72,7 +72,9 @@ faulty!(etcdgw_put_options, 48, flags [prev_kv, ignore_value, ignore_lease], byt
 faulty!(etcdgw_get_options, 112,
     flags [prefix, serializable, keys_only, count_only],
     bytes [range_end],
-    others [sort_order = -1, sort_order = 3, sort_target = -1, sort_target = 5]);
+    others [sort_order = -1, sort_order = 3, sort_target = -1, sort_target = 5,
+        limit = -1, limit = i64::MIN, revision = -1, min_mod_revision = -1, max_mod_revision = -1,
+        min_create_revision = -1, max_create_revision = -1]);
 faulty!(etcdgw_delete_options, 56, flags [prefix, prev_kv, all], bytes [range_end], others [reserved0 = -1]);
 faulty!(etcdgw_compact_options, 32, flags [physical], bytes [], others [reserved0 = 1]);
 faulty!(etcdgw_lease_grant_options, 32, flags [], bytes [], others []);

@@ -293,6 +293,12 @@ impl Probe {
         bad.into_iter().find(|_| self.is_turn(name, ETCDGW_INVALID_ARGUMENT)).unwrap_or(1)
     }
 
+    /// A number of which 0 means something, too.
+    pub fn number(&mut self, name: &'static str) -> i64 {
+        let bad = [-1, i64::MIN];
+        bad.into_iter().find(|_| self.is_turn(name, ETCDGW_INVALID_ARGUMENT)).unwrap_or(1)
+    }
+
     fn handle<T>(&mut self, name: &'static str, handle: *mut T) -> *mut T {
         self.gives_handle = true;
         if self.is_null(name) { ptr::null_mut() } else { handle }

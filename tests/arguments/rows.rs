@@ -67,7 +67,7 @@ fn keys() -> Vec<(&'static str, Call)> {
         etcdgw_replace(
             p.client(), p.bytes("key"), p.bytes("expected"), p.bytes("value"), p.options(ONLY_LEASE),
             p.output("replaced"), p.optional_output(), p.err());
-        etcdgw_compact(p.client(), 1, p.options::<etcdgw_compact_options>(&[]), p.err());
+        etcdgw_compact(p.client(), p.number("revision"), p.options::<etcdgw_compact_options>(&[]), p.err());
         etcdgw_prefix_range_end(p.bytes("prefix"), p.buffer("buf"), 1, p.output("len"), p.err());
     }
 }
@@ -105,7 +105,8 @@ fn transactions() -> Vec<(&'static str, Call)> {
 fn leases() -> Vec<(&'static str, Call)> {
     rows! { p;
         etcdgw_lease_grant(
-            p.client(), 60, p.options::<etcdgw_lease_grant_options>(&[]), p.output("id"), p.optional_output(), p.err());
+            p.client(), p.number("ttl_s"), p.options::<etcdgw_lease_grant_options>(&[]), p.output("id"),
+            p.optional_output(), p.err());
         etcdgw_lease_revoke(p.client(), 1, p.options(&[]), p.err());
         etcdgw_lease_refresh(p.client(), 1, p.options(&[]), p.output("ttl_s"), p.err());
         etcdgw_lease_ttl(p.client(), 1, p.options::<etcdgw_lease_ttl_options>(&[]), p.optional_output(), p.err());
@@ -217,7 +218,8 @@ fn maintenance() -> Vec<(&'static str, Call)> {
         etcdgw_maintenance_status(p.client(), p.endpoint(), p.options(&[]), p.optional_output(), p.err());
         etcdgw_maintenance_defragment(p.client(), p.endpoint(), p.options(&[]), p.err());
         etcdgw_maintenance_hash(p.client(), p.endpoint(), p.options(&[]), p.optional_output(), p.err());
-        etcdgw_maintenance_hash_kv(p.client(), p.endpoint(), 0, p.options(&[]), p.optional_output(), p.err());
+        etcdgw_maintenance_hash_kv(
+            p.client(), p.endpoint(), p.number("revision"), p.options(&[]), p.optional_output(), p.err());
         etcdgw_maintenance_move_leader(p.client(), 1, p.options(&[]), p.err());
         etcdgw_maintenance_alarm_list(p.client(), p.options(&[]), p.optional_output(), p.err());
         etcdgw_maintenance_alarm_disarm(
