@@ -105,6 +105,9 @@ int main(int argc, char **argv)
         failure = check("nothing else was left in the folder", rmdir(folder) == 0) || failure;
     }
     etcdgw_client_free(client);
+    /* No signal may trigger a token that is freed. */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     etcdgw_cancel_free(stop);
     return failure ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -16,6 +16,7 @@ struct reload {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t changes;
+    int ended;
 };
 
 /* Runs on a thread of the library: it only notes that there is something to do. */
@@ -27,6 +28,7 @@ static void on_change(const etcdgw_mirror_event *event, void *user_data)
         fprintf(stderr, "the mirror has ended: %s\n", etcdgw_error_message(event->error));
     pthread_mutex_lock(&reload->lock);
     reload->changes += event->events_len;
+    reload->ended |= event->kind == ETCDGW_MIRROR_ENDED;
     pthread_cond_signal(&reload->changed);
     pthread_mutex_unlock(&reload->lock);
 }
@@ -74,10 +76,13 @@ static int print_port(etcdgw_mirror *mirror)
 
     if (failed("get", etcdgw_mirror_get(mirror, ETCDGW_STR("config_reload/port"), &port, &err), &err))
         return 1;
-    printf("port is %.*s, looked up %" PRId64 " ms after the copy was known to be current\n", TEXT(port->kvs[0].value),
-           etcdgw_mirror_age_ms(mirror));
+    /* A key that is not there is no error: kvs_len is 0 then. */
+    int found = port->kvs_len == 1;
+    if (found)
+        printf("port is %.*s, looked up %" PRId64 " ms after the copy was known to be current\n",
+               TEXT(port->kvs[0].value), etcdgw_mirror_age_ms(mirror));
     etcdgw_get_response_free(port);
-    return 0;
+    return check("the port is set", found);
 }
 
 static int run(etcdgw_client *client, struct reload *reload)
@@ -94,7 +99,7 @@ static int run(etcdgw_client *client, struct reload *reload)
     result = print_configuration(mirror, "db1.example", "5432") || configure(client, "db2.example", "5433", &revision);
     if (!result) {
         pthread_mutex_lock(&reload->lock);
-        while (reload->changes < 2)
+        while (reload->changes < 2 && !reload->ended)
             pthread_cond_wait(&reload->changed, &reload->lock);
         pthread_mutex_unlock(&reload->lock);
         /* A callback has told of it, so this is not needed here: it is how to see one's own write at once. */
@@ -107,7 +112,9 @@ static int run(etcdgw_client *client, struct reload *reload)
 
 int main(int argc, char **argv)
 {
-    struct reload reload = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+    /* Not on the stack: a callback may still be running when the mirror is freed, and there is no user_data_free to say
+     * when the last one has returned. */
+    static struct reload reload = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
     etcdgw_client *client = connect_to(argc > 1 ? argv[1] : NULL);
     int result = client == NULL || run(client, &reload);
 

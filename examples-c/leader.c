@@ -33,13 +33,14 @@ static int count_up(etcdgw_client *client, etcdgw_election *election, int *count
     etcdgw_get_response *got = NULL;
     etcdgw_txn *txn = NULL;
     etcdgw_txn_response *done = NULL;
-    char number[24];
+    char number[24] = "";
 
     if (failed("get", etcdgw_get(client, counter, NULL, &got, &err), &err))
         return 1;
-    long value = got->kvs_len > 0 ? strtol((const char *)got->kvs[0].value.data, NULL, 10) : 0;
+    if (got->kvs_len == 1) /* no NUL ends a value, and strtol needs one */
+        snprintf(number, sizeof number, "%.*s", TEXT(got->kvs[0].value));
     etcdgw_get_response_free(got);
-    snprintf(number, sizeof number, "%ld ", value + 1);
+    snprintf(number, sizeof number, "%ld", strtol(number, NULL, 10) + 1);
     int failure = failed("txn", etcdgw_txn_new(client, &txn, &err), &err)
         || failed("fence", etcdgw_txn_if_leader(txn, election, &err), &err)
         || failed("then", etcdgw_txn_then_put(txn, counter, etcdgw_str(number), NULL, &err), &err)
@@ -94,7 +95,7 @@ static int check_count(const char *endpoints)
     if (client == NULL)
         return 1;
     int failure = failed("get", etcdgw_get(client, counter, NULL, &got, &err), &err)
-        || check("every term counted once", got->kvs_len == 1 && is_text(got->kvs[0].value, "6 "))
+        || check("every term counted once", got->kvs_len == 1 && is_text(got->kvs[0].value, "6"))
         || failed("delete", etcdgw_delete(client, counter, NULL, NULL, &err), &err);
     etcdgw_get_response_free(got);
     etcdgw_client_free(client);

@@ -6,6 +6,7 @@
  *   ./register [http://127.0.0.1:2379]
  */
 #include "example.h"
+#include <limits.h>
 #include <pthread.h>
 
 enum { TTL_S = 2 };
@@ -32,12 +33,15 @@ static void heard(const etcdgw_keepalive_event *event, void *user_data)
     pthread_mutex_unlock(&registration->lock);
 }
 
-static void wait_for(struct registration *registration, int renewals, int lost)
+/* Waits for so many renewals, or for the loss of the lease, after which none comes any more. 1: it is lost. */
+static int wait_for(struct registration *registration, int renewals)
 {
     pthread_mutex_lock(&registration->lock);
-    while (registration->renewals < renewals || registration->lost < lost)
+    while (registration->renewals < renewals && !registration->lost)
         pthread_cond_wait(&registration->changed, &registration->lock);
+    int lost = registration->lost;
     pthread_mutex_unlock(&registration->lock);
+    return lost;
 }
 
 /* Enters a server under a lease of its own, and keeps that alive. */
@@ -85,10 +89,9 @@ static int life_of_a_service(etcdgw_client *client, struct registration *registr
 
     if (!failure) {
         /* Longer than the lease lives on its own. */
-        wait_for(&registration[0], 4, 0);
-        wait_for(&registration[1], 4, 0);
-        failure = find(client, &found) || check("both are there", found == 2)
-            || check("the leases live", !etcdgw_keepalive_is_lost(first) && etcdgw_keepalive_remaining_ms(second) > 0);
+        failure = check("the leases are renewed", !wait_for(&registration[0], 4) && !wait_for(&registration[1], 4))
+            || find(client, &found) || check("both are there", found == 2)
+            || check("they live longer than they would on their own", !etcdgw_keepalive_is_lost(first) && etcdgw_keepalive_remaining_ms(second) > 0);
     }
     /* Freeing a keep-alive leaves the lease to its time: after a crash it would be the same. A server that ends in an
      * orderly way revokes it, and its key goes at once. */
@@ -97,11 +100,9 @@ static int life_of_a_service(etcdgw_client *client, struct registration *registr
         || find(client, &found) || check("one is left", found == 1);
     /* One whose lease is gone is told so. */
     failure = failure || failed("revoke", etcdgw_lease_revoke(client, leases[1], NULL, &err), &err);
-    if (!failure) {
-        wait_for(&registration[1], 0, 1);
-        failure = check("the loss is known", etcdgw_keepalive_is_lost(second)) || find(client, &found)
-            || check("nobody is left", found == 0);
-    }
+    failure = failure || check("the loss is told", wait_for(&registration[1], INT_MAX))
+        || check("and known", etcdgw_keepalive_is_lost(second)) || find(client, &found)
+        || check("nobody is left", found == 0);
     etcdgw_keepalive_free(second);
     return failure;
 }

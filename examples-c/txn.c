@@ -88,7 +88,8 @@ static int results(etcdgw_client *client)
         const etcdgw_txn_result *const *result = response->results;
         failure = check("the else branch ran", !response->succeeded && response->results_len == 2)
             || check("its get has the counter",
-                     result[0]->operation == ETCDGW_TXN_GET && is_text(result[0]->get->kvs[0].value, "2"))
+                     result[0]->operation == ETCDGW_TXN_GET && result[0]->get->kvs_len == 1
+                         && is_text(result[0]->get->kvs[0].value, "2"))
             || check("its transaction deleted a key",
                      result[1]->operation == ETCDGW_TXN_TXN && result[1]->txn->results[0]->deleted->deleted == 1);
     }
