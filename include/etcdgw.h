@@ -26,9 +26,11 @@
  *
  * THREADS. etcdgw_client, etcdgw_watch_handle, etcdgw_queue, etcdgw_mirror, etcdgw_cancel, keep-alives, sessions,
  * mutexes, elections with their observers, locks, barriers and work queues may be used from any thread at the same time.
- * Transactions being built, optimistic ones, options, responses and events belong to one thread at a time; a response that nobody frees meanwhile may be read
- * by many. No thread is started before the first watch, keep-alive, name look-up or, with auto_sync_ms, the first call,
- * and none is left after the last handle is freed, but for a look-up that hangs in the system's resolver.
+ * Transactions being built, optimistic ones, options, responses and events belong to one thread at a time; a response
+ * that nobody frees meanwhile may be read by many. No thread is started before the first watch, keep-alive, name look-up
+ * or, with auto_sync_ms, the first call, and none is left after the last handle is freed, but for a look-up that hangs in
+ * the system's resolver, and a callback that still runs. No _free function waits for a server, but for
+ * etcdgw_session_free; that of a client's last handle with a callback gives one that runs up to 100 ms.
  *
  * CALLBACKS get a pointer that is valid during that call, and user_data last. They run on one thread of the client,
  * with all signals blocked and no lock held, one after another: a slow one delays the client's other callbacks and
@@ -217,7 +219,10 @@
 /** The server lost data. */
 #define ETCDGW_DATA_LOSS 15
 
-/** The server doesn't accept who is asking. */
+/**
+ * The server doesn't accept who is asking. Of a wrong password etcd says `ETCDGW_INVALID_ARGUMENT`, with reason
+ * `ETCDGW_REASON_AUTH_FAILED`.
+ */
 #define ETCDGW_UNAUTHENTICATED 16
 
 /** No endpoint could be reached; nothing was sent. */
@@ -617,18 +622,21 @@ typedef struct etcdgw_client_options {
   struct etcdgw_cancel *cancel;
   /**
    * Where to find the cluster, comma-separated: `http://127.0.0.1:2379` (which NULL means), `https://host`,
-   * `unix:///path`; `[::1]` for IPv6; port 2379 where none is given. They are tried in turn.
+   * `unix:///path`; `[::1]` for IPv6; port 2379 and `http` where none is given. They are tried in turn.
    */
   const char *endpoints;
   /** The user to log in as, on first use and whenever a server wants it again; NULL: nobody. */
   const char *user;
   /** The user's password; not NULL where `user` isn't. */
   const char *password;
-  /** A token issued elsewhere, in place of user and password. It is used as it is and never refreshed. */
+  /**
+   * A token issued elsewhere, in place of user and password: not together with them. It is used as it is and never
+   * refreshed.
+   */
   const char *token;
   /**
    * PEM file with the authorities to trust for `https`; NULL: the system's. Keys on P-256 and P-384, RSA and Ed25519 are
-   * known, those on P-521 are not.
+   * known, those on P-521 are not. All that is about TLS is refused together with an `http` endpoint.
    */
   const char *ca_cert_file;
   /** PEM file with the client's certificate chain. */
@@ -760,7 +768,7 @@ typedef struct etcdgw_get_response {
   const struct etcdgw_kv *kvs;
   /** How many keys are here. */
   size_t kvs_len;
-  /** How many keys there are in the range, whatever the limit. */
+  /** How many keys there are in the range, also those that the limit or their revisions leave out. */
   int64_t count;
   /** 1: the limit left some out. */
   int32_t more;
@@ -1173,8 +1181,8 @@ typedef struct etcdgw_mirror_options {
   /** Ends the call that opens the mirror when triggered, not the mirror itself; may be NULL. */
   struct etcdgw_cancel *cancel;
   /**
-   * Where the changes go in place of a callback; may be NULL. It is not kept: once it is freed the mirror goes on, and
-   * nobody is told.
+   * Where the changes go in place of a callback, which must be NULL then; NULL: to the callback. The mirror goes on also
+   * when the queue is freed.
    */
   struct etcdgw_queue *queue;
 } etcdgw_mirror_options;
@@ -1248,7 +1256,7 @@ typedef struct etcdgw_election_observe_options {
   size_t struct_size;
   /** Unused here: nothing is sent. */
   int64_t timeout_ms;
-  /** Unused here; NULL. */
+  /** Unused here. */
   struct etcdgw_cancel *cancel;
   /** Where the events go in place of a callback, which must be NULL then; NULL: to the callback, or to who asks. */
   struct etcdgw_queue *queue;
@@ -1267,7 +1275,7 @@ typedef struct etcdgw_lock_options {
   size_t struct_size;
   /** Unused here. */
   int64_t timeout_ms;
-  /** Unused here; NULL. */
+  /** Unused here. */
   struct etcdgw_cancel *cancel;
   /** Seconds that the lock is held without being refreshed; 0: 30. */
   int64_t ttl;
@@ -1754,7 +1762,8 @@ void etcdgw_client_close(struct etcdgw_client *client);
  * `ETCDGW_CLUSTER_MISMATCH` then. Calls that are under way may end at the endpoints before. `endpoints`: as in
  * `etcdgw_client_options`, not NULL. Any thread.
  *
- * Returns `ETCDGW_INVALID_ARGUMENT` for a list that can't be read; the endpoints are then as they were.
+ * Returns `ETCDGW_INVALID_ARGUMENT` for a list that can't be read or doesn't fit the client's options of TLS; the
+ * endpoints are then as they were.
  */
 etcdgw_status etcdgw_client_set_endpoints(struct etcdgw_client *client,
                                           const char *endpoints,
@@ -2342,8 +2351,8 @@ etcdgw_status etcdgw_watch_next(struct etcdgw_watch_handle *watch,
 
 /**
  * A descriptor that is readable while `etcdgw_watch_next` would not wait, and for ever once the watch has ended: for
- * `poll` and `epoll`, level-triggered. -1 for a watch with a callback or a queue, for NULL, and when the process has no
- * descriptor left.
+ * `poll` and `epoll`, level-triggered. -1 for a watch with a callback or a queue, for NULL, in a child of fork, and when the
+ * process has no descriptor left.
  *
  * It belongs to the watch, and is not to be read or closed. Any thread.
  */
@@ -2396,7 +2405,8 @@ etcdgw_status etcdgw_watch_request_progress(struct etcdgw_watch_handle *watch,
  *
  * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread.
  *
- * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when it isn't over in time.
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when it isn't over in time, `ETCDGW_FAILED_PRECONDITION` inside a
+ * callback. A watch from `etcdgw_watch_open` is never waited for.
  */
 etcdgw_status etcdgw_watch_join(struct etcdgw_watch_handle *watch,
                                 int64_t timeout_ms,
@@ -2428,7 +2438,8 @@ etcdgw_status etcdgw_queue_new(struct etcdgw_queue **out, struct etcdgw_error **
  * `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. `event`: receives it, owned by the
  * caller: `etcdgw_event_free`; NULL throws it away. Any thread; each event goes to one of them.
  *
- * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time.
+ * Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time. Only an event ends a wait before that: a
+ * thread that is to end is given a limit, or waits for `etcdgw_queue_fd` together with a descriptor of its own.
  */
 etcdgw_status etcdgw_queue_next(struct etcdgw_queue *queue,
                                 int64_t timeout_ms,
@@ -2437,7 +2448,8 @@ etcdgw_status etcdgw_queue_next(struct etcdgw_queue *queue,
 
 /**
  * A descriptor that is readable while `etcdgw_queue_next` would not wait: for `poll` and `epoll`, level-triggered. Where
- * several threads take events, one of them may have been faster. -1 for NULL, and when the process has no descriptor left.
+ * several threads take events, one of them may have been faster. -1 for NULL, in a child of fork, and when the process has
+ * no descriptor left.
  *
  * It belongs to the queue, and is not to be read or closed. Any thread.
  */
@@ -2936,7 +2948,7 @@ etcdgw_status etcdgw_lock_new(struct etcdgw_client *client,
                               struct etcdgw_error **err);
 
 /**
- * Takes a lock, and refreshes it not once: the owner does, in time.
+ * Takes a lock. It is not kept: the owner calls `etcdgw_lock_refresh`, in time.
  *
  * `timeout_ms`: how long to wait until it is free; 0: not at all, less than 0: as long as it takes. `options`: bounds
  * each request to the server; its token ends the wait; may be NULL. `acquired`: receives 1 where this call has taken

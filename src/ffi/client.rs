@@ -88,7 +88,8 @@ pub unsafe extern "C" fn etcdgw_client_close(client: *mut etcdgw_client) {
 /// `ETCDGW_CLUSTER_MISMATCH` then. Calls that are under way may end at the endpoints before. `endpoints`: as in
 /// `etcdgw_client_options`, not NULL. Any thread.
 ///
-/// Returns `ETCDGW_INVALID_ARGUMENT` for a list that can't be read; the endpoints are then as they were.
+/// Returns `ETCDGW_INVALID_ARGUMENT` for a list that can't be read or doesn't fit the client's options of TLS; the
+/// endpoints are then as they were.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_client_set_endpoints(
     client: *mut etcdgw_client,

@@ -34,16 +34,17 @@ pub struct etcdgw_client_options {
     /// Not used here.
     pub cancel: *mut etcdgw_cancel,
     /// Where to find the cluster, comma-separated: `http://127.0.0.1:2379` (which NULL means), `https://host`,
-    /// `unix:///path`; `[::1]` for IPv6; port 2379 where none is given. They are tried in turn.
+    /// `unix:///path`; `[::1]` for IPv6; port 2379 and `http` where none is given. They are tried in turn.
     pub endpoints: *const c_char,
     /// The user to log in as, on first use and whenever a server wants it again; NULL: nobody.
     pub user: *const c_char,
     /// The user's password; not NULL where `user` isn't.
     pub password: *const c_char,
-    /// A token issued elsewhere, in place of user and password. It is used as it is and never refreshed.
+    /// A token issued elsewhere, in place of user and password: not together with them. It is used as it is and never
+    /// refreshed.
     pub token: *const c_char,
     /// PEM file with the authorities to trust for `https`; NULL: the system's. Keys on P-256 and P-384, RSA and Ed25519 are
-    /// known, those on P-521 are not.
+    /// known, those on P-521 are not. All that is about TLS is refused together with an `http` endpoint.
     pub ca_cert_file: *const c_char,
     /// PEM file with the client's certificate chain.
     pub cert_file: *const c_char,

@@ -40,7 +40,8 @@ pub const ETCDGW_INTERNAL: i32 = 13;
 pub const ETCDGW_UNAVAILABLE: i32 = 14;
 /// The server lost data.
 pub const ETCDGW_DATA_LOSS: i32 = 15;
-/// The server doesn't accept who is asking.
+/// The server doesn't accept who is asking. Of a wrong password etcd says `ETCDGW_INVALID_ARGUMENT`, with reason
+/// `ETCDGW_REASON_AUTH_FAILED`.
 pub const ETCDGW_UNAUTHENTICATED: i32 = 16;
 /// No endpoint could be reached; nothing was sent.
 pub const ETCDGW_CONNECTION_FAILED: i32 = 100;

@@ -263,7 +263,7 @@ pub struct etcdgw_election_observe_options {
     pub struct_size: usize,
     /// Unused here: nothing is sent.
     pub timeout_ms: i64,
-    /// Unused here; NULL.
+    /// Unused here.
     pub cancel: *mut etcdgw_cancel,
     /// Where the events go in place of a callback, which must be NULL then; NULL: to the callback, or to who asks.
     pub queue: *mut etcdgw_queue,

@@ -23,7 +23,7 @@ pub struct etcdgw_get_response {
     pub kvs: *const etcdgw_kv,
     /// How many keys are here.
     pub kvs_len: usize,
-    /// How many keys there are in the range, whatever the limit.
+    /// How many keys there are in the range, also those that the limit or their revisions leave out.
     pub count: i64,
     /// 1: the limit left some out.
     pub more: i32,

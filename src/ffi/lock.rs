@@ -36,7 +36,7 @@ pub struct etcdgw_lock_options {
     pub struct_size: usize,
     /// Unused here.
     pub timeout_ms: i64,
-    /// Unused here; NULL.
+    /// Unused here.
     pub cancel: *mut etcdgw_cancel,
     /// Seconds that the lock is held without being refreshed; 0: 30.
     pub ttl: i64,
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn etcdgw_lock_new(
     }
 }
 
-/// Takes a lock, and refreshes it not once: the owner does, in time.
+/// Takes a lock. It is not kept: the owner calls `etcdgw_lock_refresh`, in time.
 ///
 /// `timeout_ms`: how long to wait until it is free; 0: not at all, less than 0: as long as it takes. `options`: bounds
 /// each request to the server; its token ends the wait; may be NULL. `acquired`: receives 1 where this call has taken

@@ -39,8 +39,8 @@ pub struct etcdgw_mirror_options {
     pub timeout_ms: i64,
     /// Ends the call that opens the mirror when triggered, not the mirror itself; may be NULL.
     pub cancel: *mut etcdgw_cancel,
-    /// Where the changes go in place of a callback; may be NULL. It is not kept: once it is freed the mirror goes on, and
-    /// nobody is told.
+    /// Where the changes go in place of a callback, which must be NULL then; NULL: to the callback. The mirror goes on also
+    /// when the queue is freed.
     pub queue: *mut etcdgw_queue,
 }
 option_struct!(etcdgw_mirror_options { struct_size, timeout_ms, cancel, queue } first_release_ended_with queue);

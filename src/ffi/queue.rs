@@ -104,7 +104,8 @@ pub unsafe extern "C" fn etcdgw_queue_new(out: *mut *mut etcdgw_queue, err: *mut
 /// `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. `event`: receives it, owned by the
 /// caller: `etcdgw_event_free`; NULL throws it away. Any thread; each event goes to one of them.
 ///
-/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time.
+/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time. Only an event ends a wait before that: a
+/// thread that is to end is given a limit, or waits for `etcdgw_queue_fd` together with a descriptor of its own.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_queue_next(
     queue: *mut etcdgw_queue,
@@ -125,7 +126,8 @@ pub unsafe extern "C" fn etcdgw_queue_next(
 }
 
 /// A descriptor that is readable while `etcdgw_queue_next` would not wait: for `poll` and `epoll`, level-triggered. Where
-/// several threads take events, one of them may have been faster. -1 for NULL, and when the process has no descriptor left.
+/// several threads take events, one of them may have been faster. -1 for NULL, in a child of fork, and when the process has
+/// no descriptor left.
 ///
 /// It belongs to the queue, and is not to be read or closed. Any thread.
 #[unsafe(no_mangle)]

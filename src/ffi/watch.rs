@@ -192,8 +192,8 @@ pub unsafe extern "C" fn etcdgw_watch_next(
 }
 
 /// A descriptor that is readable while `etcdgw_watch_next` would not wait, and for ever once the watch has ended: for
-/// `poll` and `epoll`, level-triggered. -1 for a watch with a callback or a queue, for NULL, and when the process has no
-/// descriptor left.
+/// `poll` and `epoll`, level-triggered. -1 for a watch with a callback or a queue, for NULL, in a child of fork, and when the
+/// process has no descriptor left.
 ///
 /// It belongs to the watch, and is not to be read or closed. Any thread.
 #[unsafe(no_mangle)]
@@ -283,7 +283,8 @@ pub unsafe extern "C" fn etcdgw_watch_request_progress(
 ///
 /// `timeout_ms`: how long to wait; 0: not at all, less than 0: as long as it takes. Any thread.
 ///
-/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when it isn't over in time.
+/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when it isn't over in time, `ETCDGW_FAILED_PRECONDITION` inside a
+/// callback. A watch from `etcdgw_watch_open` is never waited for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_watch_join(
     watch: *mut etcdgw_watch_handle,
