@@ -292,6 +292,10 @@ unsafe fn tls_config(options: &etcdgw_client_options) -> Result<TlsConfig> {
 unsafe fn pem(file: *const c_char, memory: etcdgw_bytes, file_name: &str, memory_name: &str) -> Result<Option<Pem>> {
     // SAFETY: the caller's promise.
     let (file, memory) = unsafe { (borrow_text(file, file_name)?, memory.borrow(memory_name)?) };
+    refuse(file == Some(""), file_name, "is empty")?;
+    // An error tells the path, and must not tell a key.
+    let is_pem = file.is_some_and(|path| path.contains("-----BEGIN"));
+    refuse(is_pem, file_name, &format!("is no path but PEM, for which there is {memory_name}"))?;
     refuse(file.is_some() && !memory.is_empty(), memory_name, "is given together with the file for the same")?;
     let memory = (!memory.is_empty()).then(|| Pem::Memory(memory.to_vec()));
     Ok(file.map(|path| Pem::File(path.into())).or(memory))
