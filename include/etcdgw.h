@@ -1732,8 +1732,8 @@ uint32_t etcdgw_version_number(void);
  * `options`: NULL is a client of `http://127.0.0.1:2379`. `out`: receives the client, owned by the caller:
  * `etcdgw_client_free`. Any thread.
  *
- * Returns `ETCDGW_INVALID_ARGUMENT` for an option that can't be right, `ETCDGW_IO` or `ETCDGW_TLS_FAILED` for
- * certificates that can't be read or used.
+ * Returns `ETCDGW_INVALID_ARGUMENT` for an option that can't be right, which certificates and a key are that don't fit
+ * together, and `ETCDGW_IO` for a file of them that can't be read or holds none.
  */
 etcdgw_status etcdgw_client_new(const struct etcdgw_client_options *options,
                                 struct etcdgw_client **out,

@@ -37,8 +37,8 @@ pub(super) unsafe fn borrow<'a>(client: *const etcdgw_client) -> Result<&'a Clie
 /// `options`: NULL is a client of `http://127.0.0.1:2379`. `out`: receives the client, owned by the caller:
 /// `etcdgw_client_free`. Any thread.
 ///
-/// Returns `ETCDGW_INVALID_ARGUMENT` for an option that can't be right, `ETCDGW_IO` or `ETCDGW_TLS_FAILED` for
-/// certificates that can't be read or used.
+/// Returns `ETCDGW_INVALID_ARGUMENT` for an option that can't be right, which certificates and a key are that don't fit
+/// together, and `ETCDGW_IO` for a file of them that can't be read or holds none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_client_new(
     options: *const etcdgw_client_options,

@@ -10,6 +10,7 @@ use super::options::{self, flag, option_struct, refuse, time_limit};
 use crate::client::TimeLimit;
 use crate::config::{Config, Credentials, Pem, TlsConfig, WebSocketUse};
 use crate::error::{Error, Result};
+use crate::gateway::path;
 use crate::log::{Level, LogSink};
 use crate::secret::Secret;
 use std::ffi::{c_char, c_void};
@@ -134,7 +135,10 @@ pub(super) unsafe fn config(given: *const etcdgw_client_options) -> Result<Confi
     Ok(Config {
         endpoints: endpoints.map_or(defaults.endpoints, str::to_owned),
         credentials,
-        api_path: api_path.map(str::to_owned).or_else(crate::net::env_api_path),
+        api_path: match api_path {
+            Some(given) => Some(given.to_owned()),
+            None => api_path_of_the_environment()?,
+        },
         key_prefix,
         timeout: match time_limit(options.timeout_ms) {
             TimeLimit::Default => defaults.timeout,
@@ -264,6 +268,14 @@ fn bound(value: i64, name: &str, default: usize) -> Result<usize> {
         Ok(bound) => Ok(bound),
         Err(_) => Err(Error::invalid(format!("{name} is {value}, but must not be negative"))),
     }
+}
+
+/// Who has set it should hear its name, and not that of an option.
+fn api_path_of_the_environment() -> Result<Option<String>> {
+    let found = crate::net::env_api_path();
+    let refused = found.as_deref().filter(|path| path::normalize(path).is_none());
+    refused.map_or(Ok(()), |path| Err(Error::invalid(format!("$ETCDGW_API_PATH can't stand in a URL: {path:?}"))))?;
+    Ok(found)
 }
 
 /// # Safety

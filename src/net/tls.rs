@@ -6,7 +6,7 @@ mod settings;
 
 use super::{lock, without_zone};
 use crate::config::{Pem, TlsConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::{Level, Logger};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -108,6 +108,12 @@ impl Drop for Tls {
             key.zeroize();
         }
     }
+}
+
+/// Whether a certificate can be of this name.
+pub(crate) fn check_server_name(name: &str) -> Result<()> {
+    let checked = ServerName::try_from(name).map(|_| ());
+    checked.map_err(|_| Error::invalid(format!("tls_server_name is neither a host name nor an address: {name:?}")))
 }
 
 fn name_of(pem: &Pem, in_memory: &str) -> String {

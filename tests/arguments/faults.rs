@@ -181,6 +181,18 @@ impl Faulty for etcdgw_client_options {
             ("options.ca_cert_file", INVALID, |o| o.ca_cert_file = BAD_TEXT),
             ("options.cert_file", INVALID, |o| o.cert_file = BAD_TEXT),
             ("options.key_file", INVALID, |o| o.key_file = BAD_TEXT),
+            ("options.ca_cert_file", INVALID, |o| o.ca_cert_file = c"".as_ptr()),
+            ("options.cert_file", INVALID, |o| o.cert_file = c"".as_ptr()),
+            ("options.key_file", INVALID, |o| o.key_file = c"".as_ptr()),
+            ("options.key_file is no path", INVALID, |o| o.key_file = c"-----BEGIN PRIVATE KEY-----\nMII".as_ptr()),
+            ("key_file", INVALID, |o| {
+                (o.endpoints, o.tls_insecure_skip_verify) = (c"https://127.0.0.1".as_ptr(), 1);
+                o.cert_file = c"/cert.pem".as_ptr();
+            }),
+            ("cert_file", INVALID, |o| {
+                (o.endpoints, o.tls_insecure_skip_verify) = (c"https://127.0.0.1".as_ptr(), 1);
+                o.key_file = c"/key.pem".as_ptr();
+            }),
             ("options.ca_cert_pem", INVALID, |o| o.ca_cert_pem = BAD_BYTES[0]()),
             ("options.cert_pem", INVALID, |o| o.cert_pem = BAD_BYTES[1]()),
             ("options.key_pem", INVALID, |o| o.key_pem = BAD_BYTES[2]()),
@@ -190,6 +202,8 @@ impl Faulty for etcdgw_client_options {
             ("options.cert_pem", INVALID, |o| (o.cert_file, o.cert_pem) = (c"/cert.pem".as_ptr(), bytes(b"pem"))),
             ("options.key_pem", INVALID, |o| (o.key_file, o.key_pem) = (c"/key.pem".as_ptr(), bytes(b"pem"))),
             ("options.tls_server_name", INVALID, |o| o.tls_server_name = BAD_TEXT),
+            ("tls_server_name", INVALID, |o| o.tls_server_name = c"".as_ptr()),
+            ("tls_server_name", INVALID, |o| o.tls_server_name = c"a b".as_ptr()),
             ("options.api_path", INVALID, |o| o.api_path = BAD_TEXT),
             ("api_path", INVALID, |o| o.api_path = c"/v 3/".as_ptr()),
             ("options.key_prefix", INVALID, |o| o.key_prefix = BAD_BYTES[0]()),

@@ -66,15 +66,17 @@ fn the_data_of_a_log_are_let_go_without_a_callback_too() {
 #[test]
 fn the_environment_gives_the_api_path_unless_an_option_does() {
     const VARIABLE: &str = "ETCDGW_API_PATH";
-    if std::env::var_os(VARIABLE).is_none() {
-        // The variable must not reach the tests beside this one: it has a process of its own.
-        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        let name = "client::the_environment_gives_the_api_path_unless_an_option_does";
-        let output = again.args(["--exact", name]).env(VARIABLE, "/from/environment").output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let Some(value) = std::env::var_os(VARIABLE) else {
+        // The variable must not reach the tests beside this one: it has processes of its own.
+        for value in ["/from/environment", "/v 3/"] {
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            let name = "client::the_environment_gives_the_api_path_unless_an_option_does";
+            let output = again.args(["--exact", name]).env(VARIABLE, value).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        }
         return;
-    }
+    };
     let path_of = |options: etcdgw_client_options| unsafe {
         let client = response(|out, err| etcdgw_client_new(&options, out, err));
         let path = response(|out, err| etcdgw_client_api_path(client, ptr::null(), out, err));
@@ -83,7 +85,18 @@ fn the_environment_gives_the_api_path_unless_an_option_does() {
         etcdgw_client_free(client);
         read
     };
-    assert_eq!(path_of(defaults()), "/from/environment/");
+    if value == "/v 3/" {
+        let (mut client, mut err) = (ptr::null_mut(), ptr::null_mut());
+        let message = unsafe {
+            assert_eq!(etcdgw_client_new(&defaults(), &mut client, &mut err), ETCDGW_INVALID_ARGUMENT);
+            let message = text(etcdgw_error_message(err));
+            etcdgw_error_free(err);
+            message
+        };
+        assert!(message.contains(VARIABLE), "who has set it is told its name: {message}");
+    } else {
+        assert_eq!(path_of(defaults()), "/from/environment/");
+    }
     assert_eq!(path_of(etcdgw_client_options { api_path: c"v3beta".as_ptr(), ..defaults() }), "/v3beta/");
 }
 

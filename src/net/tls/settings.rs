@@ -30,9 +30,14 @@ pub(super) fn build(config: &TlsConfig) -> Result<ClientConfig> {
             let pair = SingleCertAndKey::from(certified_key(cert, key)?);
             Ok(verified.with_client_cert_resolver(Arc::new(pair)))
         }
-        (Some(cert), None) => Err(Error::invalid(format!("{} is given without its key", name_of(cert, "cert_pem")))),
+        (Some(cert), None) => {
+            let cert = name_of(cert, "cert_pem");
+            Err(Error::invalid(format!("{cert} is given without its key, for which there are key_file and key_pem")))
+        }
         (None, Some(key)) => {
-            Err(Error::invalid(format!("{} is given without its certificate", name_of(key, "key_pem"))))
+            let key = name_of(key, "key_pem");
+            let what = format!("{key} is given without its certificate, for which there are cert_file and cert_pem");
+            Err(Error::invalid(what))
         }
     }
 }
