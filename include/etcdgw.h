@@ -585,8 +585,8 @@ typedef struct etcdgw_workqueue etcdgw_workqueue;
 /**
  * Bytes of any kind: `data` NULL with `len` 0 is the empty string.
  *
- * Given to the library, they are read during the call only. In what the library hands out they belong to the
- * response that they are read from, and `data` is never NULL.
+ * Given to the library, they are read during the call only. Read from a response or an event they belong to that, and
+ * `data` is never NULL. No NUL stands behind them.
  */
 typedef struct etcdgw_bytes {
   /** The first byte. */
