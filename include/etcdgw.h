@@ -62,9 +62,10 @@
  * PROCESS. Threads of the library have all signals blocked, descriptors are close-on-exec, no call raises SIGPIPE, and
  * errno, locale and signal handlers are left as they are.
  *
- * FORK. In a child of fork every call with a client, watch, queue, transaction or token from before it is
- * ETCDGW_FORKED at once, whether or not it was used yet: with daemon(), make the client after it. The _free functions
- * are safe there: they send nothing, call nothing back, and the first of them closes all that the library had open.
+ * FORK. In a child of fork every call with a handle or a token from before it is ETCDGW_FORKED at once, whether or not
+ * it was used yet: with daemon(), make the client after it. Functions without a status answer as they do of NULL, but
+ * that a lease counts as lost. Responses stay as they are. The _free functions are safe there: they send nothing, call
+ * nothing back, and the first of them closes all that the library had open.
  * What the child makes works, and the parent notices nothing.
  *
  * WRITES. A write that may have been done is never sent again by the library, unless it is known to do nothing more
