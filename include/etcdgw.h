@@ -3500,7 +3500,8 @@ void etcdgw_auth_status_response_free(struct etcdgw_auth_status_response *respon
  * `password`: not empty; the copies that the library makes are wiped from memory. NULL: a user without one, who can't log
  * in over the gateway. `options` may be NULL. Any thread.
  *
- * Returns `ETCDGW_FAILED_PRECONDITION` where there is a user of this name.
+ * Returns `ETCDGW_FAILED_PRECONDITION` where there is a user of this name, and `ETCDGW_INVALID_ARGUMENT` for a name of more
+ * than 32,768 bytes, which would end etcd for good.
  */
 etcdgw_status etcdgw_user_add(struct etcdgw_client *client,
                               const char *name,
@@ -3598,7 +3599,8 @@ etcdgw_status etcdgw_user_revoke_role(struct etcdgw_client *client,
  *
  * `options` may be NULL. Any thread.
  *
- * Returns `ETCDGW_FAILED_PRECONDITION` where there is a role of this name.
+ * Returns `ETCDGW_FAILED_PRECONDITION` where there is a role of this name, and `ETCDGW_INVALID_ARGUMENT` for a name of more
+ * than 32,768 bytes, which would end etcd for good.
  */
 etcdgw_status etcdgw_role_add(struct etcdgw_client *client,
                               const char *role,

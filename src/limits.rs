@@ -187,5 +187,9 @@ pub const LATE_REQUEST: Duration = Duration::from_secs(10);
 /// Participants in a double barrier that are known to be there when it opens; servers take 128 conditions.
 pub const BARRIER_CONDITIONS: usize = 100;
 
+/// The longest key that an etcd's database takes. A user or a role of a longer name, which is such a key, ends every member
+/// that applies it, and none starts again.
+pub const LONGEST_STORED_NAME: usize = 32_768;
+
 /// For the end of a session that is freed rather than closed.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);

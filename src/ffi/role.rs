@@ -20,7 +20,8 @@ const PERMISSIONS: &[PermissionType] = &[PermissionType::Read, PermissionType::W
 ///
 /// `options` may be NULL. Any thread.
 ///
-/// Returns `ETCDGW_FAILED_PRECONDITION` where there is a role of this name.
+/// Returns `ETCDGW_FAILED_PRECONDITION` where there is a role of this name, and `ETCDGW_INVALID_ARGUMENT` for a name of more
+/// than 32,768 bytes, which would end etcd for good.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_role_add(
     client: *mut etcdgw_client,

@@ -18,7 +18,8 @@ use std::ffi::c_char;
 /// `password`: not empty; the copies that the library makes are wiped from memory. NULL: a user without one, who can't log
 /// in over the gateway. `options` may be NULL. Any thread.
 ///
-/// Returns `ETCDGW_FAILED_PRECONDITION` where there is a user of this name.
+/// Returns `ETCDGW_FAILED_PRECONDITION` where there is a user of this name, and `ETCDGW_INVALID_ARGUMENT` for a name of more
+/// than 32,768 bytes, which would end etcd for good.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_user_add(
     client: *mut etcdgw_client,

@@ -1,6 +1,6 @@
 //! Roles, and what they permit. A client's key prefix does not apply to permissions: their keys are full names.
 
-use super::user::header_and_texts;
+use super::user::{check_new_name, header_and_texts};
 use super::{Header, HeaderOnly, Keys, Namespace, NoFields, Response, headed};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
@@ -148,6 +148,7 @@ impl Encode for RevokeRequest<'_> {
 impl Client {
     /// Adds a role, which permits nothing yet.
     pub fn role_add(&self, role: &str, options: &CallOptions) -> Result<()> {
+        check_new_name(role, "role")?;
         self.call::<HeaderOnly>(ADD, &RoleRequest { field: "name", role }, options).map(drop)
     }
 

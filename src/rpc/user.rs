@@ -5,6 +5,7 @@ use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Result};
 use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
+use crate::limits;
 use crate::secret::Secret;
 
 const ADD: Method = Method::new("auth/user/add", Kind::Write, Size::Plain).with_leader();
@@ -91,6 +92,7 @@ headed!(UserGetResponse, UserListResponse);
 impl Client {
     /// Adds a user; one without a password can't log in over the gateway.
     pub fn user_add(&self, name: &str, password: Option<&Secret>, options: &CallOptions) -> Result<()> {
+        check_new_name(name, "name")?;
         let method = password.map(checked).transpose()?.map_or(ADD, |password| ADD.with_password(password));
         self.call::<HeaderOnly>(method, &PasswordRequest { name, password }, options).map(drop)
     }
@@ -125,6 +127,15 @@ impl Client {
     pub fn user_revoke_role(&self, name: &str, role: &str, options: &CallOptions) -> Result<()> {
         self.call::<HeaderOnly>(REVOKE_ROLE, &NamesRequest(&[("name", name), ("role", role)]), options).map(drop)
     }
+}
+
+/// Whether a user or a role can be of this name; `argument` is what the name was given as.
+pub(super) fn check_new_name(name: &str, argument: &str) -> Result<()> {
+    let (len, longest) = (name.len(), limits::LONGEST_STORED_NAME);
+    if len <= longest {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{argument} has {len} bytes, and no server survives more than {longest}")))
 }
 
 /// An unset configuration value must not open a user to everybody.

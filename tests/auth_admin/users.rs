@@ -29,6 +29,21 @@ fn users_are_added_listed_and_deleted() {
 }
 
 #[test]
+fn a_name_that_would_end_the_server_for_good_is_not_sent() {
+    on_each(|etcd| {
+        let client = crate::common::client(&etcd.url());
+        let (longest, longer) = ("a".repeat(32_768), "a".repeat(32_769));
+        for result in [client.user_add(&longer, Some(&"p".into()), &plain()), client.role_add(&longer, &plain())] {
+            assert!(matches!(result, Err(Error::InvalidArgument { .. })), "{result:?}");
+        }
+        client.user_add(&longest, Some(&"p".into()), &plain()).unwrap();
+        client.role_add(&longest, &plain()).unwrap();
+        client.user_delete(&longest, &plain()).unwrap();
+        client.role_delete(&longest, &plain()).unwrap();
+    });
+}
+
+#[test]
 fn a_user_has_the_roles_that_were_granted_and_not_revoked() {
     on_each(|etcd| {
         let client = crate::common::client(&etcd.url());
