@@ -62,6 +62,8 @@ pub(super) struct Entry {
     /// It has a stream although there is a WebSocket, since it would be a burden to the others there: since when, or since
     /// its consumer last could not take all.
     pub apart_since: Option<Instant>,
+    /// It waits until the server of this socket, by its key, has time for it: since when.
+    pub held_back: Option<(u64, Instant)>,
 }
 
 /// How the messages of a watch get here.
@@ -102,6 +104,7 @@ impl Entry {
             creations: 0,
             was_full: false,
             apart_since: None,
+            held_back: None,
         };
         (start.watch, entry)
     }

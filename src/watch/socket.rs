@@ -32,11 +32,12 @@ pub(super) struct SharedSocket {
     watches: HashMap<i64, u64>,
     /// Creates that the server has not answered yet, in their order, which is the order of its answers.
     unanswered: VecDeque<(i64, Instant)>,
-    /// Cancels that the server has not answered yet.
-    leaving: HashSet<i64>,
+    /// Cancels that the server has not answered yet, and when they were made, in this order: mostly that of its answers.
+    leaving: VecDeque<(i64, Instant)>,
     /// Watches that it has ended itself: a cancel of one it will not answer.
     ended: HashSet<i64>,
-    last_cancel: Instant,
+    /// Watches that wait until the server is no longer [engaged](SharedSocket::is_engaged), and since when, in this order.
+    held_back: VecDeque<(u64, Instant)>,
     /// More fragments of a message are to come, of a watch that is here or has left.
     pub is_amid_fragments: bool,
     /// Bytes of such fragments that came for watches that have left.
@@ -69,8 +70,6 @@ pub(super) struct Turn {
     pub progress: Option<Header>,
     /// There is more.
     pub has_more: bool,
-    /// The server is no longer [engaged](SharedSocket::is_engaged).
-    pub has_come_free: bool,
 }
 
 /// Where in a turn the messages of each `watch_id` are put.
@@ -109,9 +108,9 @@ impl SharedSocket {
             require_leader,
             watches: HashMap::new(),
             unanswered: VecDeque::new(),
-            leaving: HashSet::new(),
+            leaving: VecDeque::new(),
             ended: HashSet::new(),
-            last_cancel: Instant::now(),
+            held_back: VecDeque::new(),
             is_amid_fragments: false,
             unwanted_bytes: 0,
             last_answer: Instant::now(),
@@ -155,17 +154,36 @@ impl SharedSocket {
             return Ok(());
         }
         if !self.ended.remove(&id) {
-            self.leaving.insert(id);
-            self.last_cancel = Instant::now();
+            self.leaving.push_back((id, Instant::now()));
         }
         self.send(&WatchCancel { watch_id: id })
     }
 
-    /// Whether the server is in the midst of something large. It sends one thing after another, and what it finds for a watch
-    /// before it has told that this is created it keeps, and then sends as one message, whatever its size: it makes no
-    /// fragments of that (etcd's `sendLoop`, server/etcdserver/api/v3rpc/watch.go).
-    pub(super) fn is_engaged(&self) -> bool {
-        self.is_amid_fragments || !self.leaving.is_empty()
+    /// Whether the server is in the midst of something large, for all that is known, or has been since this moment. It sends
+    /// one thing after another, and what it finds for a watch before it has told that this is created it keeps, and then
+    /// sends as one message, whatever its size: it makes no fragments of that (etcd's `sendLoop`,
+    /// server/etcdserver/api/v3rpc/watch.go).
+    ///
+    /// A cancel that was made later says nothing of that: where watches come and go all the time, one is always unanswered.
+    pub(super) fn is_engaged(&self, since: Instant) -> bool {
+        self.is_amid_fragments || self.leaving.front().is_some_and(|(_, made)| *made <= since)
+    }
+
+    /// Lets a watch wait as long as the server is engaged since this moment.
+    pub(super) fn hold_back(&mut self, watch: u64, since: Instant) {
+        self.held_back.push_back((watch, since));
+    }
+
+    /// The next watch that need not wait any more.
+    pub(super) fn take_held_back(&mut self) -> Option<u64> {
+        let (watch, _) = self.held_back.front().copied().filter(|(_, since)| !self.is_engaged(*since))?;
+        self.held_back.pop_front();
+        Some(watch)
+    }
+
+    /// Whether its server goes on sending although nobody is here any more, and somebody waits for the end of that.
+    pub(super) fn is_sending_to_nobody(&self) -> bool {
+        self.is_idle() && self.is_amid_fragments && !self.held_back.is_empty()
     }
 
     /// Asks how far the watches have come. The server answers once all of them have caught up, or not at all.
@@ -199,8 +217,8 @@ impl SharedSocket {
             return Err(self.error(Cause::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))));
         }
         // The cancel of a watch that it no longer knows it leaves unanswered.
-        if !self.is_amid_fragments && self.last_cancel.elapsed() > limits::DEFAULT_TIMEOUT {
-            self.leaving.clear();
+        if !self.is_amid_fragments {
+            self.leaving.retain(|(_, made)| made.elapsed() <= limits::DEFAULT_TIMEOUT);
         }
         self.is_unsent = true;
         self.socket.ping().map_err(|cause| self.error(cause))
@@ -215,13 +233,6 @@ impl SharedSocket {
 
     /// Takes what has arrived, up to a turn's worth. An error comes after what arrived before it.
     pub(super) fn receive(&mut self) -> (Turn, Result<()>) {
-        let was_engaged = self.is_engaged();
-        let (mut turn, received) = self.take_turn();
-        turn.has_come_free = was_engaged && !self.is_engaged();
-        (turn, received)
-    }
-
-    fn take_turn(&mut self) -> (Turn, Result<()>) {
         let (mut turn, mut places) = (Turn::default(), Places::default());
         let mut bytes = 0;
         while bytes < TURN_BYTES {
@@ -278,8 +289,10 @@ impl SharedSocket {
 
     /// The server knows nothing more of a watch.
     fn note_end(&mut self, id: i64) {
-        if !self.leaving.remove(&id) && self.watches.contains_key(&id) {
-            self.ended.insert(id);
+        match self.leaving.iter().position(|(left, _)| *left == id) {
+            Some(place) => drop(self.leaving.remove(place)),
+            None if self.watches.contains_key(&id) => drop(self.ended.insert(id)),
+            None => {}
         }
     }
 

@@ -6,9 +6,10 @@ use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::{Code, Error};
 use etcdgw::watch::{Watch, WatchKind, WatchOptions};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// A gateway of etcd 3.6: WebSockets go to the script, with how many came before; streams are served.
 pub fn sharing(script: impl Fn(usize, &mut Socket<'_>) + Send + Sync + 'static) -> FakeGateway {
@@ -132,6 +133,55 @@ fn a_watch_that_the_server_has_ended_keeps_no_other_from_its_beginning() {
     assert_eq!((next(&compacted).kind, next(&refused).kind), (WatchKind::Ended, WatchKind::Ended));
     let (begun, elapsed) = timed(|| client.watch_open(from(one(b"k"), 8)));
     assert!(begun.is_ok() && elapsed < AT_ONCE, "{elapsed:?}");
+}
+
+/// Confirms every watch of a WebSocket, and answers each cancel so much later, as over a long way.
+fn serve_far_away(socket: &mut Socket<'_>, delay: Duration) {
+    let mut cancelled: VecDeque<(Instant, i64)> = VecDeque::new();
+    while socket.is_open() {
+        let message = socket.message_within(Duration::from_millis(2)).unwrap_or_default();
+        if let Some(create) = message.get("create_request") {
+            socket.created(id(create), 9);
+        } else if let Some(cancel) = message.get("cancel_request") {
+            cancelled.push_back((Instant::now() + delay, id(cancel)));
+        }
+        while let Some((_, id)) = cancelled.front().copied().filter(|(due, _)| *due <= Instant::now()) {
+            cancelled.pop_front();
+            socket.canceled(id, 9);
+        }
+    }
+}
+
+#[test]
+fn watches_that_come_and_go_all_the_time_keep_none_from_its_beginning() {
+    let gateway = sharing(|_, socket| serve_far_away(socket, Duration::from_millis(100)));
+    let (client, is_over) = (client(gateway.url()), AtomicBool::new(false));
+    let (begun, elapsed) = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    drop(client.watch_open(one(b"k")).unwrap());
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        let begun = timed(|| client.watch_open(from(one(b"k"), 5)));
+        is_over.store(true, Ordering::SeqCst);
+        begun
+    });
+    assert!(begun.is_ok() && elapsed < AT_ONCE, "{elapsed:?}: {:?}", begun.err());
+}
+
+#[test]
+fn watches_of_one_time_that_follow_on_each_other_share_a_connection() {
+    let gateway = sharing(serve_sockets);
+    let client = client(gateway.url());
+    // It has a connection of its own, and keeps that of the others open.
+    let _kept = client.watch_open(WatchOptions { require_leader: false, ..one(b"k") }).unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.watch_once(from(one(b"k"), 5)).unwrap().events.len(), 1);
+    }
+    assert_eq!((upgrades(&gateway), streams(&gateway)), (2, 0));
 }
 
 #[test]

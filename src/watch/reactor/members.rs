@@ -109,7 +109,7 @@ impl Reactor {
             let require_leader = socket.require_leader;
             self.distrust(&endpoint, require_leader);
             self.lose_socket(key, &self.silence_of(&endpoint));
-        } else if !socket.is_engaged() {
+        } else {
             self.create_held_back(key);
         }
     }

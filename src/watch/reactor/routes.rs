@@ -271,19 +271,22 @@ impl Reactor {
             return self.replace_socket(key);
         }
         let (Some(entry), Some(socket)) = (self.watches.get_mut(&watch), self.sockets.get_mut(&key)) else { return };
-        if entry.is_owed_history() && socket.is_engaged() {
-            if socket.is_idle() {
-                // Nobody needs it: its server is to stop what it sends to nobody.
-                return self.replace_socket(key);
-            }
+        let held_back = entry.held_back.filter(|(socket, _)| *socket == key);
+        let since = held_back.map_or_else(Instant::now, |(_, since)| since);
+        if entry.is_owed_history() && socket.is_engaged(since) {
             // What the server sends may well be this one's own, and would be sent again as often as its consumer pauses.
-            if entry.was_full && socket.is_amid_fragments && self.settings.may_be_apart() {
+            if entry.was_full && socket.is_amid_fragments && self.settings.may_be_apart() && !socket.is_idle() {
+                entry.held_back = None;
                 self.set_apart(watch);
                 return self.begin_stream(watch);
             }
-            entry.link = Link::Due;
-            return;
+            if held_back.is_none() {
+                socket.hold_back(watch, since);
+            }
+            (entry.link, entry.held_back) = (Link::Due, Some((key, since)));
+            return self.leave_to_itself(key);
         }
+        entry.held_back = None;
         entry.account.belong_to(self.channel.cluster_id());
         entry.backoff.begin();
         let (request, start_revision) = (&*entry.request, entry.account.next_revision());
@@ -298,10 +301,18 @@ impl Reactor {
         }
     }
 
-    /// The server of a socket has time again for watches that are owed much.
+    /// Creates the watches for which the server of a socket has time again.
     pub(super) fn create_held_back(&mut self, key: u64) {
-        if let Some(socket) = self.sockets.get(&key) {
-            self.place_all(socket.require_leader);
+        while let Some(watch) = self.sockets.get_mut(&key).and_then(SharedSocket::take_held_back) {
+            self.place(watch);
+        }
+        self.leave_to_itself(key);
+    }
+
+    /// Replaces a socket that nobody needs: its server is to stop what it sends to nobody.
+    fn leave_to_itself(&mut self, key: u64) {
+        if self.sockets.get(&key).is_some_and(SharedSocket::is_sending_to_nobody) {
+            self.replace_socket(key);
         }
     }
 

@@ -36,9 +36,7 @@ impl Reactor {
         if let Some(header) = turn.progress {
             self.progress(key, header);
         }
-        if turn.has_come_free {
-            self.create_held_back(key);
-        }
+        self.create_held_back(key);
         self.leave_behind_unwanted(key);
         if let Err(error) = received {
             self.break_socket(key, &error);
