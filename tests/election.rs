@@ -9,6 +9,7 @@ use etcdgw::concurrency::election::{Election, Observation, Observer};
 use etcdgw::concurrency::session::{Session, SessionOptions};
 use etcdgw::error::{Error, Result};
 use etcdgw::event_queue::{Content, Event, SourceKind};
+use etcdgw::rpc::Keys;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -54,6 +55,25 @@ fn one_leads_and_proclaims_and_the_next_takes_over_when_it_resigns() {
         assert_eq!((leader_of(&mine).unwrap(), mine.revision()), ("two".to_owned(), 0));
         drop((first, second));
         assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
+    });
+}
+
+#[test]
+fn a_leader_that_finds_itself_deposed_waits_no_longer_than_it_wanted_to() {
+    on_newest_leaving_no_lease(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (near, far) = (common::client(&etcd.url()), common::client(&proxy.url()));
+        let (first, second) = (session(&far), session(&near));
+        let (mine, theirs) = (Election::new(&first, b"office"), Election::new(&second, b"office"));
+        assert!(mine.campaign(b"one", None, &plain()).unwrap());
+        near.delete_range(&delete_request(Keys::one(mine.key())), &plain()).unwrap();
+        assert!(theirs.campaign(b"two", None, &plain()).unwrap());
+        proxy.inject(Fault::Delay(Direction::Answer, Duration::from_millis(700)));
+        let limit = Duration::from_secs(1);
+        let (campaigned, time) = timed(|| mine.campaign(b"three", Some(limit), &plain()));
+        assert!(!campaigned.unwrap() && time < limit + Duration::from_millis(400), "after {time:?}");
+        proxy.heal();
+        drop((first, second));
     });
 }
 

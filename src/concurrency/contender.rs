@@ -198,18 +198,28 @@ impl Contender {
         Ok(self.client().txn_repeatable(&request, call)?.succeeded)
     }
 
-    /// Puts another value into its key while it is first. False: it is not first any more. None: waited in vain. After that
-    /// and after an error it has left the line, as after [`enter`](Contender::enter).
-    pub(super) fn stay(&self, value: &[u8], wait: Option<Duration>, call: &CallOptions) -> Result<Option<bool>> {
+    /// The same as [`enter`](Contender::enter), but that who is first already goes on with this value, and has left the
+    /// line where that failed.
+    pub(super) fn stay_or_enter(&self, value: &[u8], wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
         let bounds = Bounds::of_session(&self.session, wait, call)?;
+        let entered = match self.stay(&bounds, value) {
+            Ok(Some(false)) => self.enter_within(&bounds, value, None),
+            stays => stays.map(|is_first| is_first.is_some()),
+        };
+        entered.map_err(|error| self.session.explain(error))
+    }
+
+    /// Puts another value into its key while it is first. False: it is not first any more. None: waited in vain. After that
+    /// and after an error it has left the line.
+    fn stay(&self, bounds: &Bounds<'_>, value: &[u8]) -> Result<Option<bool>> {
         let Some(revision) = self.begin_to_leave()? else { return Ok(Some(false)) };
-        let put = bounds.persist(|| self.replace_value(revision, value, &bounds));
+        let put = bounds.persist(|| self.replace_value(revision, value, bounds));
         match put {
             Ok(Some(true)) => self.move_to(Place::First(revision)),
             Ok(Some(false)) => self.move_to(Place::Outside),
             Ok(None) | Err(_) => self.leave_behind_nothing(Some(revision), &bounds.tidying()),
         }
-        put.map_err(|error| self.session.explain(error))
+        put
     }
 
     /// Takes the place of the one that moves; with the revision, where it is first already.

@@ -33,11 +33,7 @@ impl Election {
     /// A candidate that leads already, in this process or in an earlier one with the same lease, goes on with the new
     /// value.
     pub fn campaign(&self, value: &[u8], wait: Option<Duration>, call: &CallOptions) -> Result<bool> {
-        match self.0.stay(value, wait, call)? {
-            Some(true) => Ok(true),
-            Some(false) => self.0.enter(value, wait, call),
-            None => Ok(false),
-        }
+        self.0.stay_or_enter(value, wait, call)
     }
 
     /// Changes the value that the others see, without another election.
