@@ -85,10 +85,11 @@ impl<'a> Bounds<'a> {
     pub(super) fn tidying(&self) -> CallOptions {
         let is_cancelled = self.call.is_cancelled();
         let deadline = self.tidying.get().unwrap_or_else(|| {
-            let left = if is_cancelled { Some(Duration::ZERO) } else { self.end.remaining() };
-            let limit = left.unwrap_or(Duration::MAX).clamp(limits::TIDYING_TIMEOUT, limits::TIDYING_LONGEST);
-            Deadline::after(limit)
+            let left = self.end.remaining().unwrap_or(Duration::MAX);
+            Deadline::after(left.clamp(limits::TIDYING_TIMEOUT, limits::TIDYING_LONGEST))
         });
+        // Also where it was cancelled only since that began.
+        let deadline = if is_cancelled { deadline.earlier(Deadline::after(limits::TIDYING_TIMEOUT)) } else { deadline };
         self.tidying.set(Some(deadline));
         let call = until(&self.call, deadline);
         if is_cancelled { CallOptions { cancel: None, ..call } } else { call }
@@ -174,4 +175,24 @@ impl<'a> Bounds<'a> {
 pub(super) fn until(call: &CallOptions, deadline: Deadline) -> CallOptions {
     let timeout = deadline.remaining().map_or(TimeLimit::Never, TimeLimit::After);
     CallOptions { timeout, cancel: call.cancel.clone() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_is_given_back_takes_no_longer_once_the_call_is_cancelled() {
+        let (client, token) = (Client::new(Config::default()).unwrap(), Arc::new(CancelToken::new().unwrap()));
+        let call = CallOptions { timeout: TimeLimit::Default, cancel: Some(token.clone()) };
+        let bounds = Bounds::new(&client, None, &call);
+        let before = bounds.tidying();
+        assert!(matches!(before.timeout, TimeLimit::After(limit) if limit > limits::TIDYING_TIMEOUT));
+        token.trigger();
+        let after = bounds.tidying();
+        assert!(matches!(after.timeout, TimeLimit::After(limit) if limit <= limits::TIDYING_TIMEOUT));
+        assert!(after.cancel.is_none());
+    }
 }
