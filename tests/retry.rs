@@ -70,13 +70,15 @@ enum Answer {
     Grpc(u16, u8, &'static str),
     /// HTTP status and a proxy's page.
     Page(u16),
+    /// The same with more than any answer without values has.
+    LongPage(u16),
     /// These bytes, then the end of the connection.
     Bytes(&'static str),
     Reset,
     /// Nobody listens.
     Refuses,
 }
-use Answer::{Bytes, Grpc, Page, Refuses, Reset};
+use Answer::{Bytes, Grpc, LongPage, Page, Refuses, Reset};
 
 impl Answer {
     fn gateway(self) -> FakeGateway {
@@ -86,6 +88,7 @@ impl Answer {
                 reply.status(&format!("{status} Text"), format!(r#"{{"code":{code},"message":"{message}"}}"#));
             }
             Page(status) => reply.status(&format!("{status} Text"), "<html>no</html>"),
+            LongPage(status) => reply.status(&format!("{status} Text"), vec![b' '; 2 << 20]),
             Bytes(bytes) => {
                 reply.raw(bytes);
                 reply.close();
@@ -155,6 +158,7 @@ fn table() -> Vec<Row> {
         open(Page(502)),
         open(Page(503)),
         open(Page(504)),
+        open(LongPage(503)),
         // Refused for good, before it is proposed or in place of executing it.
         refused(Grpc(400, 3, "etcdserver: key is not provided")),
         refused(Grpc(400, 3, "etcdserver: request is too large")),

@@ -447,9 +447,14 @@ pub(super) fn failed(cause: Cause, endpoint: &Arc<str>, http_status: u16, sent: 
     let endpoint = endpoint.clone();
     match cause {
         Cause::Protocol(what) => Error::Protocol { endpoint, http_status, what, outcome },
-        Cause::TooLarge(limit) => {
+        Cause::TooLarge(limit) if http_status == 200 => {
             let what = "its answer is".to_owned();
             Error::TooLarge { endpoint, http_status, what, limit, outcome }
+        }
+        // What it is about would not be as large: a proxy may have long pages for what fails.
+        Cause::TooLarge(limit) => {
+            let what = format!("its refusal is larger than {limit} bytes");
+            Error::Protocol { endpoint, http_status, what, outcome }
         }
         Cause::Io(source) => match Stop::of(&source) {
             Some(stop) => stopped(stop, &endpoint, phase, outcome),

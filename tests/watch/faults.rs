@@ -205,6 +205,7 @@ fn whatever_a_member_says_while_it_restarts_the_watch_comes_back() {
         }
         7 => reply.status("200 OK", "<html>"),
         8 => reply.status("500 Internal Server Error", r#"{"code":2,"message":"context deadline exceeded"}"#),
+        9 => reply.status("502 Bad Gateway", vec![b'x'; 2 << 20]),
         _ => {
             reply.stream_head();
             reply.chunk([CREATED.to_owned(), puts(&[5])].concat());

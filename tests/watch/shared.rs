@@ -424,6 +424,32 @@ fn a_server_is_not_left_in_the_midst_of_a_message_that_takes_long() {
 }
 
 #[test]
+fn a_large_page_in_place_of_the_version_is_no_end_of_a_watch() {
+    let (face, asked) = (EtcdFace::of("3.6.16"), AtomicUsize::new(0));
+    let gateway = FakeGateway::start(move |request, reply| match &*request.path {
+        "/v3/watch" if request.is_upgrade() => {
+            let mut socket = reply.upgrade(request);
+            if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                let [first] = creates(&mut socket);
+                socket.created(first, 9);
+                return reply.close();
+            }
+            serve(&mut socket);
+            reply.close();
+        }
+        "/version" if asked.load(Ordering::SeqCst) == 1 => {
+            asked.fetch_add(1, Ordering::SeqCst);
+            reply.json(vec![b'x'; 2 << 20]);
+        }
+        _ => face.answer(request, reply),
+    });
+    let client = client(gateway.url());
+    let [watch] = open(&client);
+    let said = next(&watch);
+    assert_eq!(values(&said.changes), ["5"], "{said:?}");
+}
+
+#[test]
 fn messages_come_as_text_as_bytes_and_in_pieces_with_pings_among_them() {
     const CONTINUATION: u8 = 0;
     const TEXT: u8 = 1;

@@ -216,6 +216,8 @@ impl Reactor {
     /// Whether no other attempt would fare better.
     pub(super) fn is_final(&self, error: &Error) -> bool {
         match Interruption::from(error.clone()) {
+            // That is no message of a watch, but what somebody has put in its way.
+            Interruption::Ended(Error::TooLarge { .. }) => false,
             Interruption::Ended(_) | Interruption::Refused(_) => true,
             Interruption::Lost(error) => self.channel.is_of_the_other(&error),
         }
