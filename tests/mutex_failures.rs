@@ -272,3 +272,33 @@ fn a_handle_that_fails_takes_nothing_from_another_of_its_owner() {
         nothing_is_left(&near);
     });
 }
+
+#[test]
+fn a_handle_that_gives_up_takes_nothing_from_another_of_its_owner_that_is_about_to_find_the_key() {
+    on_newest_leaving_no_lease(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (near, far) = (client(&etcd.url()), client(&proxy.url()));
+        let (theirs, mine) = (session(&near), session(&far));
+        let (giving_up, coming) = (Mutex::new(&mine, b"m"), Mutex::new(&mine, b"m"));
+        let other = Mutex::new(&theirs, b"m");
+        assert!(other.lock(None, &plain()).unwrap());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| giving_up.lock(Some(Duration::from_millis(800)), &plain()));
+            wait_until(LONG, || get(&near, giving_up.key()).unwrap().is_some());
+            std::thread::sleep(Duration::from_millis(300));
+            // The one hears too late that it is first, and the other that it has found the key.
+            proxy.inject(Fault::Delay(Direction::Answer, Duration::from_millis(600)));
+            std::thread::sleep(Duration::from_millis(100));
+            other.unlock(&plain()).unwrap();
+            assert!(coming.lock(Some(LONG), &plain()).unwrap());
+            assert!(!waits.join().unwrap().unwrap());
+        });
+        proxy.heal();
+        let kvs = get_with(&near, coming.key(), &plain()).unwrap().kvs.clone();
+        assert_eq!(kvs.first().map(|kv| kv.create_revision), Some(coming.revision()));
+        assert!(!other.try_lock(&plain()).unwrap());
+        coming.unlock(&plain()).unwrap();
+        drop((mine, theirs));
+        nothing_is_left(&near);
+    });
+}

@@ -6,7 +6,7 @@
 //! own: no herd.
 
 use super::bounds::{Bounds, Woken};
-use super::leftovers::{Leftover, deletion, has_deleted};
+use super::leftovers::{deletion, has_deleted};
 use super::session::{Session, SessionState};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use crate::rpc::{Keys, Response};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One contender.
 pub(super) struct Contender {
@@ -134,22 +134,22 @@ impl Contender {
     }
 
     fn enter_within(&self, bounds: &Bounds<'_>, value: &[u8], may_enter: Option<MayEnter<'_>>) -> Result<bool> {
-        let first = match self.begin_to_enter(bounds) {
-            Err(error) => return bounds.or_in_vain(Err(error)),
-            Ok(first) => first,
-        };
-        if let Some(revision) = first {
+        loop {
+            let revision = match self.begin_to_enter(bounds) {
+                Err(error) => return bounds.or_in_vain(Err(error)),
+                Ok(None) => break,
+                Ok(Some(revision)) => revision,
+            };
             let is_mine = self.is_mine(revision, bounds);
             if !matches!(is_mine, Ok(false)) {
                 self.move_to(Place::First(revision));
                 return bounds.or_in_vain(is_mine);
             }
+            self.move_to(Place::Outside);
         }
         let mut joined = Joined::default();
         let at_once = self.join(value, bounds, &mut joined);
-        if let Some(revision) = joined.revision {
-            self.claim(revision);
-        }
+        self.claim(joined.revision);
         let entered = match (at_once, joined.revision, may_enter) {
             (Ok(_), Some(revision), Some(may_enter)) => may_enter(bounds, revision),
             (Ok(false), Some(revision), None) => bounds.or_in_vain(self.wait_to_be_first(bounds, revision)),
@@ -228,7 +228,7 @@ impl Contender {
         loop {
             let mut place = lock(&self.place);
             match *place {
-                Place::Outside if self.session.make_way_for(&self.key) => {
+                Place::Outside if self.session.leftovers.make_way_for(&self.key) => {
                     *place = Place::Moving;
                     return Ok(None);
                 }
@@ -265,17 +265,18 @@ impl Contender {
         *lock(&self.place) = place;
     }
 
-    /// Says to the other handles of its session that the key with this revision is this one's, too.
-    fn claim(&self, revision: i64) {
+    /// Says to the other handles of its session that the key with this revision is this one's, too; `None`: that it has
+    /// found none.
+    fn claim(&self, revision: Option<i64>) {
         self.disclaim();
-        *lock(&self.claimed) = Some(revision);
-        self.session.claims.add(&self.key, revision);
+        *lock(&self.claimed) = revision;
+        self.session.leftovers.join(&self.key, revision);
     }
 
     fn disclaim(&self) {
         let claimed = lock(&self.claimed).take();
         if let Some(revision) = claimed {
-            self.session.claims.remove(&self.key, revision);
+            self.session.leftovers.disclaim(&self.key, revision);
         }
     }
 
@@ -388,12 +389,9 @@ impl Contender {
     /// reaches the server after all: it is looked for as long as that may be.
     fn leave_behind_nothing(&self, joined: Option<i64>, call: &CallOptions) {
         self.disclaim();
-        // With the session goes its key; and it stays where another handle of this owner has it.
-        let is_settled = self.session.is_lost() || self.session.claims.has(&self.key, joined);
-        let deleted = if is_settled { Ok(true) } else { self.delete_key(joined, call) };
-        if !(joined.is_some() && deleted.is_ok() || matches!(deleted, Ok(true))) {
-            let gone = deleted.is_ok().then(Instant::now);
-            self.session.tidy_later(Leftover { key: self.key.clone(), revision: joined, gone });
+        // With the session goes its key.
+        if !self.session.is_lost() {
+            self.session.part_with(&self.key, joined, || self.delete_key(joined, call));
         }
         self.move_to(Place::Outside);
     }

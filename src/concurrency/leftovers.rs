@@ -1,5 +1,6 @@
 //! Keys that failed calls have left in lines, until they are deleted: who is behind one would wait for it.
 
+use super::claims::Claims;
 use super::keepalive::{Again, Chore};
 use crate::client::{CallOptions, Client, TimeLimit};
 use crate::error::{Error, Result};
@@ -29,7 +30,8 @@ impl Leftover {
     }
 }
 
-/// Those of a session, deleted by its chore: many in one request, so that they don't pile up behind a slow network.
+/// Those of a session, deleted by its chore: many in one request, so that they don't pile up behind a slow network. And
+/// what keeps its handles, of which several may have the same key, from deleting what another one has or is about to find.
 #[derive(Default)]
 pub(super) struct Leftovers(Mutex<List>);
 
@@ -39,6 +41,11 @@ struct List {
     all: Vec<Leftover>,
     /// What the request under way deletes.
     under_way: Vec<Leftover>,
+    /// The keys that calls delete as they fail, once for each.
+    parting: Vec<Vec<u8>>,
+    /// The keys that calls on their way in create or find, once for each.
+    joining: Vec<Vec<u8>>,
+    claims: Claims,
     /// A request for several was refused.
     one_by_one: bool,
     /// The session has no chore any more.
@@ -53,7 +60,11 @@ struct OfChore {
 
 impl Drop for OfChore {
     fn drop(&mut self) {
-        *lock(&self.leftovers.0) = List { is_closed: true, ..List::default() };
+        let mut list = lock(&self.leftovers.0);
+        let gone = (std::mem::take(&mut list.all), std::mem::take(&mut list.under_way));
+        list.is_closed = true;
+        drop(list);
+        drop(gone);
     }
 }
 
@@ -64,31 +75,65 @@ impl Leftovers {
         Box::new(move |control| chore.leftovers.tidy(&chore.client, control))
     }
 
-    /// The chore is to be called then.
-    pub(super) fn add(&self, leftover: Leftover) {
-        let mut list = lock(&self.0);
-        if !list.is_closed {
-            list.put(leftover);
-        }
-    }
-
-    /// Whether somebody may enter with this key now, and if so, nobody deletes it from now on. While it is to be deleted
-    /// a request that enters would find it, and lose it.
+    /// Whether somebody may enter with this key now, and if so, nobody deletes it before that has [joined](Leftovers::join).
+    /// While it is to be deleted a request that enters would find it, and lose it.
     pub(super) fn make_way_for(&self, key: &[u8]) -> bool {
         let mut list = lock(&self.0);
         let is_there = |leftover: &Leftover| leftover.key == key && leftover.gone.is_none();
-        if list.under_way.iter().any(|leftover| leftover.key == key) || list.all.iter().any(is_there) {
+        let is_parting = list.parting.iter().any(|parting| parting == key);
+        let is_under_way = list.under_way.iter().any(|leftover| leftover.key == key);
+        if is_parting || is_under_way || list.all.iter().any(is_there) {
             return false;
         }
         list.all.retain(|leftover| leftover.key != key);
+        list.joining.push(key.to_vec());
         true
     }
 
+    /// Who was let in has created or found the key, of this revision, and has it like other handles; `None`: it has not.
+    pub(super) fn join(&self, key: &[u8], revision: Option<i64>) {
+        let mut list = lock(&self.0);
+        remove_one(&mut list.joining, key);
+        if let Some(revision) = revision {
+            list.all.retain(|leftover| leftover.key != key);
+            list.claims.add(key, revision);
+        }
+    }
+
+    /// A handle has no longer what it has joined with.
+    pub(super) fn disclaim(&self, key: &[u8], revision: i64) {
+        lock(&self.0).claims.remove(key, revision);
+    }
+
+    /// Deletes, by a request that answers whether there was such a key, what a call that failed would leave behind. It stays
+    /// where another handle of its owner has it. True: the chore is to be called, since this was not or may not have been
+    /// enough.
+    pub(super) fn part_with(&self, key: &[u8], revision: Option<i64>, delete: impl FnOnce() -> Result<bool>) -> bool {
+        let mut list = lock(&self.0);
+        if list.claims.has(key, revision) {
+            return false;
+        }
+        let leftover = |gone| Leftover { key: key.to_vec(), revision, gone };
+        if list.joining.iter().any(|joining| joining == key) {
+            return list.put_unless_closed(leftover(None));
+        }
+        list.parting.push(key.to_vec());
+        drop(list);
+        let deleted = delete();
+        let mut list = lock(&self.0);
+        remove_one(&mut list.parting, key);
+        let is_over = matches!(deleted, Ok(true)) || revision.is_some() && deleted.is_ok();
+        !is_over && list.put_unless_closed(leftover(deleted.is_ok().then(Instant::now)))
+    }
+
     fn tidy(&self, client: &Client, control: &Control) -> Again {
-        let requests = lock(&self.0).next_requests();
+        let mut list = lock(&self.0);
+        let requests = list.next_requests();
+        let is_empty = list.all.is_empty();
+        drop(list);
         let request = match <[TxnRequest<'static>; 1]>::try_from(requests) {
             Ok([only]) => only,
-            Err(none) if none.is_empty() => return Again::WhenCalled,
+            Err(none) if none.is_empty() => return if is_empty { Again::WhenCalled } else { Again::Later },
             Err(several) => {
                 TxnRequest { success: several.into_iter().map(TxnOp::Txn).collect(), ..TxnRequest::default() }
             }
@@ -101,6 +146,13 @@ impl Leftovers {
 }
 
 impl List {
+    fn put_unless_closed(&mut self, leftover: Leftover) -> bool {
+        if !self.is_closed {
+            self.put(leftover);
+        }
+        !self.is_closed
+    }
+
     fn put(&mut self, leftover: Leftover) {
         let place = match leftover.gone {
             None => self.all.partition_point(|other| other.gone.is_none()),
@@ -109,10 +161,13 @@ impl List {
         self.all.insert(place, leftover);
     }
 
-    /// To delete each of those that are under way then.
+    /// To delete each of those that are under way then: none that somebody is about to find.
     fn next_requests(&mut self) -> Vec<TxnRequest<'static>> {
         let most = if self.one_by_one { 1 } else { limits::LEFTOVERS_DELETED };
-        self.under_way = self.all.drain(..self.all.len().min(most)).collect();
+        for leftover in std::mem::take(&mut self.all) {
+            let may_go = self.under_way.len() < most && !self.joining.contains(&leftover.key);
+            if may_go { self.under_way.push(leftover) } else { self.all.push(leftover) }
+        }
         self.under_way.iter().map(|leftover| deletion(leftover.key.clone(), leftover.revision)).collect()
     }
 
@@ -144,6 +199,12 @@ impl List {
             Some(first) if first.gone.is_none() => again,
             Some(_) => Again::Later,
         }
+    }
+}
+
+fn remove_one(keys: &mut Vec<Vec<u8>>, key: &[u8]) {
+    if let Some(place) = keys.iter().position(|other| other == key) {
+        keys.swap_remove(place);
     }
 }
 
@@ -182,7 +243,7 @@ mod tests {
     #[test]
     fn a_key_keeps_out_who_would_enter_with_it_until_it_was_found_gone_and_then_makes_way() {
         let leftovers = Leftovers::default();
-        leftovers.add(leftover(b"late", None));
+        lock(&leftovers.0).put(leftover(b"late", None));
         assert!(leftovers.make_way_for(b"other") && !leftovers.make_way_for(b"late"));
         assert_eq!(lock(&leftovers.0).next_requests().len(), 1);
         assert!(!leftovers.make_way_for(b"late"), "a request is under way");
@@ -192,6 +253,27 @@ mod tests {
         lock(&leftovers.0).take_in(Ok(&TxnResponse::default()));
         assert!(leftovers.make_way_for(b"late"));
         assert!(lock(&leftovers.0).next_requests().is_empty(), "it is another one's now");
+    }
+
+    #[test]
+    fn what_a_handle_is_about_to_find_or_has_is_deleted_by_no_other() {
+        let leftovers = Leftovers::default();
+        let never = || -> Result<bool> { Err(Error::FailedPrecondition { what: "it is another one's" }) };
+        assert!(leftovers.make_way_for(b"k"));
+        assert!(leftovers.part_with(b"k", Some(5), never));
+        assert!(lock(&leftovers.0).next_requests().is_empty(), "somebody may find it");
+        assert!(!leftovers.make_way_for(b"k"));
+        leftovers.join(b"k", Some(5));
+        assert!(lock(&leftovers.0).all.is_empty() && !leftovers.part_with(b"k", Some(5), never));
+        leftovers.disclaim(b"k", 5);
+        let deleted = leftovers.part_with(b"k", Some(5), || {
+            assert!(!leftovers.make_way_for(b"k"), "it is being deleted");
+            Ok(true)
+        });
+        assert!(!deleted && leftovers.make_way_for(b"k"));
+        assert!(leftovers.part_with(b"k", None, never));
+        leftovers.join(b"k", None);
+        assert_eq!(lock(&leftovers.0).next_requests().len(), 1, "nobody has found it");
     }
 
     #[test]

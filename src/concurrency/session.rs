@@ -1,8 +1,7 @@
 //! Sessions: a lease that is kept alive, on which mutexes and elections stand, as in Go's `concurrency.Session`.
 
-use super::claims::Claims;
 use super::keepalive::{KeepAliveEvent, Keeping, Listener, calling, queued};
-use super::leftovers::{Leftover, Leftovers};
+use super::leftovers::Leftovers;
 use super::outbox::{Addressee, Consumer, Outbox, OutboxHandle};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Reason, Result};
@@ -44,8 +43,7 @@ pub(super) struct SessionState {
     /// Triggered once the session is lost or closed: it ends what waits on it.
     pub over: Arc<CancelToken>,
     keeping: Keeping,
-    leftovers: Arc<Leftovers>,
-    pub(super) claims: Claims,
+    pub(super) leftovers: Arc<Leftovers>,
     outbox: Option<OutboxHandle>,
     phase: Mutex<Phase>,
 }
@@ -111,16 +109,7 @@ impl Client {
         let leftovers = Arc::<Leftovers>::default();
         keeping.add_chore(leftovers.chore(self));
         let (client, phase) = (self.clone(), Mutex::new(Phase::Kept));
-        Ok(Session(Arc::new(SessionState {
-            client,
-            lease,
-            over,
-            keeping,
-            leftovers,
-            claims: Claims::default(),
-            outbox,
-            phase,
-        })))
+        Ok(Session(Arc::new(SessionState { client, lease, over, keeping, leftovers, outbox, phase })))
     }
 
     /// A new lease, or the one to adopt, and its seconds.
@@ -246,15 +235,12 @@ impl SessionState {
         if ended_by_session { self.is_over() } else { error }
     }
 
-    /// Whether somebody may enter a line with this key now: see [`Leftovers::make_way_for`].
-    pub(super) fn make_way_for(&self, key: &[u8]) -> bool {
-        self.leftovers.make_way_for(key)
-    }
-
-    /// Has a key deleted on the thread that renews the lease, as long as that is kept.
-    pub(super) fn tidy_later(&self, leftover: Leftover) {
-        self.leftovers.add(leftover);
-        self.keeping.call_chore();
+    /// Deletes a key that a call which failed would leave behind: see [`Leftovers::part_with`]. Later on the thread that
+    /// renews the lease, as long as that is kept.
+    pub(super) fn part_with(&self, key: &[u8], revision: Option<i64>, delete: impl FnOnce() -> Result<bool>) {
+        if self.leftovers.part_with(key, revision, delete) {
+            self.keeping.call_chore();
+        }
     }
 
     fn stop(&self) {
