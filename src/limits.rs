@@ -105,6 +105,9 @@ pub const WATCH_UNWANTED_BYTES: usize = 4 << 20;
 /// How long a watch has a connection of its own that could not keep up, after that, or that begins in the future.
 pub const WATCH_APART: Duration = Duration::from_secs(60);
 
+/// Watches that have such a connection at a time: each takes a descriptor.
+pub const WATCHES_APART: usize = 16;
+
 /// How long an endpoint without a WebSocket that works is used without one: it may be replaced by one that has it.
 pub const WEBSOCKET_RETRY: Duration = Duration::from_secs(300);
 

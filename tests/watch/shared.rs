@@ -221,6 +221,44 @@ fn what_goes_on_and_on_for_a_watch_that_was_full_keeps_no_other_waiting_and_come
 }
 
 #[test]
+fn of_many_watches_that_were_full_a_few_get_connections_of_their_own_and_the_others_wait() {
+    const SLOW: usize = 100;
+    let are_gone = Gate::new();
+    let gone = are_gone.clone();
+    let sockets = move |number, socket: &mut Socket<'_>| {
+        if number > 0 {
+            return serve(socket);
+        }
+        let [other] = creates(socket);
+        let slow: [i64; SLOW] = creates(socket);
+        socket.created(other, 9);
+        slow.iter().for_each(|id| {
+            socket.created(*id, 9);
+            socket.puts(*id, &[5, 6, 7]);
+        });
+        let cancelled: [Option<i64>; SLOW] = std::array::from_fn(|_| socket.cancel());
+        socket.fragment(other, &[5]);
+        socket.ping(b"read");
+        while socket.frame().is_some_and(|frame| frame.payload != b"read") {}
+        gone.open();
+        assert_eq!(socket.message_within(Duration::from_millis(500)), None);
+        socket.puts(other, &[6]);
+        cancelled.into_iter().flatten().for_each(|id| socket.canceled(id, 9));
+        serve(socket);
+    };
+    let gateway = EtcdFace::of("3.6.16").start(sockets, stream);
+    let client = Client::new(Config { watch_buffer_bytes: 100, ..config(gateway.url()) }).unwrap();
+    let [other] = open(&client);
+    let slow: [Watch; SLOW] = open(&client);
+    are_gone.wait();
+    slow.iter().for_each(|watch| assert_eq!(values(&next(watch).changes), ["5", "6", "7"]));
+    slow.iter().for_each(|watch| assert_eq!(values(&next(watch).changes), ["8"]));
+    assert_eq!(take(&other, 2), ["5", "6"]);
+    // Each of those was full once more.
+    assert!((1..=2 * 16).contains(&streams(&gateway)), "{}", streams(&gateway));
+}
+
+#[test]
 fn a_watch_is_cancelled_while_its_create_is_unanswered_and_what_comes_of_it_is_ignored() {
     for is_refused in [false, true] {
         let are_there = Gate::new();

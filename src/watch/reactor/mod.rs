@@ -74,6 +74,8 @@ pub(super) struct Reactor {
     watches: HashMap<u64, Entry>,
     /// Of those, how many have no callback.
     uncalled: usize,
+    /// Of those, how many are apart from the others.
+    apart: usize,
     sockets: HashMap<u64, SharedSocket>,
     /// The keys of sockets are never used again.
     last_socket: u64,
@@ -155,6 +157,7 @@ impl Reactor {
             epoll,
             watches: HashMap::new(),
             uncalled: 0,
+            apart: 0,
             sockets: HashMap::new(),
             last_socket: 0,
             routes: Routes::default(),
@@ -274,6 +277,7 @@ impl Reactor {
     fn remove(&mut self, watch: u64) -> Option<Entry> {
         let entry = self.watches.remove(&watch)?;
         self.uncalled -= usize::from(!entry.mailbox.is_called());
+        self.apart -= usize::from(entry.apart_since.is_some());
         Some(entry)
     }
 

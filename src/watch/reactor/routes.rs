@@ -277,16 +277,11 @@ impl Reactor {
         let since = held_back.map_or_else(Instant::now, |(_, since)| since);
         if entry.is_owed_history() && socket.is_engaged(since) {
             // What the server sends may well be this one's own, and would be sent again as often as its consumer pauses.
-            if entry.was_full && socket.is_amid_fragments && self.settings.may_be_apart() && !socket.is_idle() {
-                entry.held_back = None;
-                self.set_apart(watch);
+            let is_burden = entry.was_full && socket.is_amid_fragments && !socket.is_idle();
+            if is_burden && self.set_apart(watch) {
                 return self.begin_stream(watch);
             }
-            if held_back.is_none() {
-                socket.hold_back(watch, since);
-            }
-            (entry.link, entry.held_back) = (Link::Due, Some((key, since)));
-            return self.leave_to_itself(key);
+            return self.hold_back(watch, key, since);
         }
         entry.held_back = None;
         entry.account.belong_to(self.channel.cluster_id());
@@ -301,6 +296,16 @@ impl Reactor {
             }
             Err(error) => self.lose_socket(key, &error),
         }
+    }
+
+    /// Lets a watch wait, since this moment, until the server of a socket has time for it.
+    fn hold_back(&mut self, watch: u64, key: u64, since: Instant) {
+        let (Some(entry), Some(socket)) = (self.watches.get_mut(&watch), self.sockets.get_mut(&key)) else { return };
+        entry.link = Link::Due;
+        if entry.held_back.replace((key, since)) != Some((key, since)) {
+            socket.hold_back(watch, since);
+        }
+        self.leave_to_itself(key);
     }
 
     /// Creates the watches for which the server of a socket has time again.
@@ -454,12 +459,21 @@ impl Reactor {
         }
     }
 
-    /// Gives a watch a stream of its own from the next time on that it is put on a connection.
-    pub(super) fn set_apart(&mut self, watch: u64) {
-        let Some(entry) = self.watches.get_mut(&watch) else { return };
-        if entry.apart_since.replace(Instant::now()).is_none() {
+    /// Gives a watch a stream of its own from the next time on that it is put on a connection. False: it can't have one, or
+    /// enough others have.
+    pub(super) fn set_apart(&mut self, watch: u64) -> bool {
+        let may_be_apart = self.settings.may_be_apart() && self.apart < limits::WATCHES_APART;
+        let Some(entry) = self.watches.get_mut(&watch) else { return false };
+        let is_new = entry.apart_since.is_none();
+        if is_new && !may_be_apart {
+            return false;
+        }
+        (entry.apart_since, entry.held_back) = (Some(Instant::now()), None);
+        if is_new {
+            self.apart += 1;
             self.timers.set(limits::WATCH_APART, Timer::Apart(watch));
         }
+        true
     }
 
     /// Lets a watch that is apart from the others be with them again, once its consumer has kept up for a while.
@@ -471,6 +485,7 @@ impl Reactor {
             return self.timers.set(left, Timer::Apart(watch));
         }
         (entry.apart_since, entry.was_full) = (None, false);
+        self.apart -= 1;
         if matches!(entry.link, Link::Own(_)) {
             self.set_aside(watch);
             self.place(watch);

@@ -51,7 +51,9 @@ impl Reactor {
         }
         let is_full = |entry: &Entry| matches!(entry.link, Link::Full) && entry.was_full;
         let full = self.watches.iter().filter(|(_, entry)| is_full(entry)).map(|(watch, _)| *watch);
-        full.collect::<Vec<_>>().into_iter().for_each(|watch| self.set_apart(watch));
+        for watch in full.collect::<Vec<_>>() {
+            self.set_apart(watch);
+        }
         self.replace_socket(key);
     }
 
@@ -128,8 +130,7 @@ impl Reactor {
         let reached = entry.account.seen_revision().max(self.channel.seen_revision());
         let is_ahead = reached > 0 && entry.account.next_revision() > reached.saturating_add(1);
         let is_shared = matches!(entry.link, Link::Shared { .. });
-        if is_ahead && is_shared && self.settings.may_be_apart() {
-            self.set_apart(watch);
+        if is_ahead && is_shared && self.set_apart(watch) {
             self.set_aside(watch);
             self.place(watch);
         }
