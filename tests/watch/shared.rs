@@ -259,6 +259,38 @@ fn of_many_watches_that_were_full_a_few_get_connections_of_their_own_and_the_oth
 }
 
 #[test]
+fn what_goes_on_and_on_for_a_watch_that_waits_to_be_created_again_comes_over_a_connection_of_its_own() {
+    let (is_cancelled, is_drained) = (Gate::new(), Gate::new());
+    let (cancelled, drained) = (is_cancelled.clone(), is_drained.clone());
+    let sockets = move |number, socket: &mut Socket<'_>| {
+        if number > 0 {
+            return serve(socket);
+        }
+        let [slow, other] = creates(socket);
+        socket.created(slow, 9);
+        socket.created(other, 9);
+        socket.puts(slow, &[5, 6, 7]);
+        assert_eq!(socket.cancel(), Some(slow));
+        cancelled.open();
+        drained.wait();
+        assert_eq!(socket.message_within(Duration::from_millis(100)), None);
+        let revisions: Vec<i64> = (8..10_000).collect();
+        while socket.is_open() {
+            socket.fragment(slow, &revisions);
+        }
+    };
+    let gateway = EtcdFace::of("3.6.16").start(sockets, stream);
+    let client = Client::new(Config { watch_buffer_bytes: 100, ..config(gateway.url()) }).unwrap();
+    let [slow, other] = open(&client);
+    is_cancelled.wait();
+    assert_eq!(values(&next(&slow).changes), ["5", "6", "7"]);
+    is_drained.open();
+    assert_eq!(values(&next(&other).changes), ["5"]);
+    assert_eq!(values(&next(&slow).changes), ["8"]);
+    assert_eq!((upgrades(&gateway), streams(&gateway)), (2, 1));
+}
+
+#[test]
 fn a_watch_is_cancelled_while_its_create_is_unanswered_and_what_comes_of_it_is_ignored() {
     for is_refused in [false, true] {
         let are_there = Gate::new();

@@ -49,7 +49,9 @@ impl Reactor {
         if socket.unwanted_bytes <= limits::WATCH_UNWANTED_BYTES || !self.settings.may_be_apart() {
             return;
         }
-        let is_full = |entry: &Entry| matches!(entry.link, Link::Full) && entry.was_full;
+        // Or was it a moment ago, and waits for the end of that.
+        let waits = |entry: &Entry| matches!(entry.link, Link::Due) && entry.held_back.is_some();
+        let is_full = |entry: &Entry| entry.was_full && (matches!(entry.link, Link::Full) || waits(entry));
         let full = self.watches.iter().filter(|(_, entry)| is_full(entry)).map(|(watch, _)| *watch);
         for watch in full.collect::<Vec<_>>() {
             self.set_apart(watch);
