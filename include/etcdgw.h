@@ -235,7 +235,7 @@
 /** No secure connection: a certificate, a name or a protocol version doesn't fit. */
 #define ETCDGW_TLS_FAILED 102
 
-/** An answer that no etcd gateway gives. */
+/** An answer that no etcd gateway gives: something else may answer in its place. */
 #define ETCDGW_PROTOCOL_ERROR 103
 
 /** `GET /version` doesn't tell the API path; the option `api_path` makes it unnecessary. */
@@ -2388,7 +2388,8 @@ etcdgw_status etcdgw_watch_prefix_once(struct etcdgw_client *client,
 /**
  * Asks the server how far the watch has come. The answer arrives as `ETCDGW_WATCH_PROGRESS` with `resume_revision`:
  * everything below it has been delivered. It comes once all watches that share the connection have caught up; a watch
- * that is without a connection asks when it has one again.
+ * that is without a connection asks when it has one again, and one that has its own for a while, since it begins in the
+ * future or its consumer was slow, when it is with others again.
  *
  * `options` may be NULL. Any thread.
  *

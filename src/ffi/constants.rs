@@ -49,7 +49,7 @@ pub const ETCDGW_CONNECTION_FAILED: i32 = 100;
 pub const ETCDGW_CONNECTION_LOST: i32 = 101;
 /// No secure connection: a certificate, a name or a protocol version doesn't fit.
 pub const ETCDGW_TLS_FAILED: i32 = 102;
-/// An answer that no etcd gateway gives.
+/// An answer that no etcd gateway gives: something else may answer in its place.
 pub const ETCDGW_PROTOCOL_ERROR: i32 = 103;
 /// `GET /version` doesn't tell the API path; the option `api_path` makes it unnecessary.
 pub const ETCDGW_VERSION_DISCOVERY_FAILED: i32 = 104;

@@ -176,6 +176,7 @@ pub(super) struct Way(AtomicU8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Carrier {
+    /// Nothing, or a stream for a while only.
     None,
     /// An HTTP stream, on which nothing can be asked.
     Stream,

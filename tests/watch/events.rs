@@ -238,7 +238,8 @@ fn a_start_in_the_future_keeps_no_other_watch_from_its_progress() {
             let response = quiet.next(Some(Duration::from_secs(1))).unwrap();
             response.is_some_and(|response| response.kind == WatchKind::Progress && response.resume_revision > revision)
         });
-        drop(far);
+        // It has come nowhere yet, but may be asked, though it has a connection of its own.
+        far.request_progress().unwrap();
     });
 }
 

@@ -431,7 +431,8 @@ impl Reactor {
             entry.link = Link::Due;
             return self.fail_stream(watch, Error::System { what: "a wait", source: Arc::new(source) });
         }
-        entry.way.set(Carrier::Stream);
+        // Who is apart from the others may ask for its progress: it is asked for once the watch is with them again.
+        entry.way.set(if entry.apart_since.is_some() { Carrier::None } else { Carrier::Stream });
         let endpoint = stream.endpoint.clone();
         entry.link = Link::Own(Box::new(stream));
         self.attend(&endpoint);
