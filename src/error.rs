@@ -327,6 +327,16 @@ impl Error {
         }
     }
 
+    /// The error to end with when time is over and no member could say whether something has happened that counts: that
+    /// time is over, whatever kept the members from answering.
+    pub(crate) fn at_the_end_of_time(self) -> Error {
+        if !self.is_retryable() {
+            return self;
+        }
+        let endpoint = self.endpoint().cloned();
+        Error::Deadline { endpoint, phase: Phase::Receiving, outcome: Outcome::Repeatable }
+    }
+
     /// The URL of the endpoint concerned.
     pub fn endpoint(&self) -> Option<&Arc<str>> {
         match self {

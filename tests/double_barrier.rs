@@ -309,6 +309,28 @@ fn a_server_that_stops_keeps_nobody_beyond_its_time_and_puts_nobody_out_who_is_i
 }
 
 #[test]
+fn who_cannot_learn_whether_the_others_began_is_told_that_time_is_over_whatever_is_in_the_way() {
+    let etcd = Etcd::start(&versions().pop().unwrap());
+    let proxy = Proxy::start(&etcd.url());
+    let (near, far) = (common::client(&etcd.url()), common::client(&proxy.url()));
+    let session = session(&far);
+    let alone = barrier_of(&session, 2);
+    std::thread::scope(|scope| {
+        let enters = scope.spawn(|| alone.enter(Some(Duration::from_millis(600)), &plain()));
+        wait_until(LONG, || keys(&near, &prefix(b"d/waiters/")).len() == 1);
+        proxy.inject(Fault::Refuse);
+        proxy.cut(End::Reset);
+        let entered = enters.join().unwrap();
+        let is_unknown = matches!(&entered, Err(error @ Error::Deadline { .. }) if error.may_have_applied());
+        assert!(is_unknown, "{entered:?}");
+    });
+    proxy.heal();
+    wait_until(LONG, || keys(&near, &prefix(b"d/waiters/")).is_empty());
+    drop(session);
+    nothing_is_left(&near);
+}
+
+#[test]
 fn over_a_slow_network_who_waits_in_vain_knows_that_nobody_counts_on_it_when_its_time_is_over() {
     let etcd = Etcd::start(&versions().pop().unwrap());
     let proxy = Proxy::start(&etcd.url());

@@ -154,9 +154,10 @@ impl Contender {
             (Ok(_), Some(revision), Some(may_enter)) => may_enter(bounds, revision),
             (Ok(false), Some(revision), None) => bounds.or_in_vain(self.wait_to_be_first(bounds, revision)),
             // Others may go by its key already.
-            (Err(error @ Error::Deadline { .. }), None, Some(may_enter)) if joined.may_have => {
+            (Err(error), None, Some(may_enter)) if joined.may_have && error.is_retryable() => {
                 joined.revision = self.find(&bounds.tidying()).ok().flatten();
-                joined.revision.map_or(Err(error), |revision| may_enter(bounds, revision))
+                let unknown = || Err(error.at_the_end_of_time());
+                joined.revision.map_or_else(unknown, |revision| may_enter(bounds, revision))
             }
             (at_once, ..) => bounds.or_in_vain(at_once),
         };

@@ -89,7 +89,8 @@ impl DoubleBarrier {
                 let withdrawn = self.while_closed(revision, Vec::new(), delete(self.waiter.key()), &bounds.tidying());
                 match (withdrawn, bounds.or_in_vain(ended.map(|_| false))) {
                     (Ok((false, opened)), _) if opened > revision => opened,
-                    (Err(unknown), Ok(_)) => return Err(unknown),
+                    (Err(unknown), Ok(_)) => return Err(unknown.at_the_end_of_time()),
+                    (Err(_), Err(error)) => return Err(error.at_the_end_of_time()),
                     (_, ended) => return ended,
                 }
             }
