@@ -169,6 +169,22 @@ fn an_observer_that_is_cancelled_watches_nothing() {
 }
 
 #[test]
+fn an_observer_that_is_asked_with_a_time_limit_waits_no_longer_for_a_server_that_does_not_answer() {
+    for_each_version(|etcd| {
+        let client = common::client(&etcd.url());
+        let session = session(&client);
+        let observer = Election::new(&session, b"office").observe().unwrap();
+        etcd.stop();
+        // Such a short one has passed before anything is asked.
+        for limit in [Duration::from_nanos(1), Duration::from_millis(50)] {
+            let (seen, took) = timed(|| observer.next(Some(limit)));
+            assert!(seen.unwrap().is_none() && took < Duration::from_secs(2), "{took:?}");
+        }
+        etcd.cont();
+    });
+}
+
+#[test]
 fn ten_candidates_go_on_waiting_while_the_server_is_away() {
     for_each_version_leaving_no_lease(|etcd| {
         let url = etcd.url();

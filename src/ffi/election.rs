@@ -322,7 +322,7 @@ pub unsafe extern "C" fn etcdgw_election_observe(
 /// Takes what an observer without a callback and without a queue sees next.
 ///
 /// `timeout_ms`: how long to wait for a change; 0: not at all, less than 0: as long as it takes. The first call asks the
-/// server, which takes its time in any case. `response`: receives the leader, never NULL in it, owned by the caller:
+/// server, which takes its time also where that is 0. `response`: receives the leader, never NULL in it, owned by the caller:
 /// `etcdgw_leader_response_free`; NULL throws it away. Any thread; each change goes to one of them.
 ///
 /// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when nothing came in time, `ETCDGW_FAILED_PRECONDITION` for an

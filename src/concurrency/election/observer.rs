@@ -125,7 +125,10 @@ impl Observer {
         if self.outbox.is_some() {
             return Err(Error::FailedPrecondition { what: "an observer with a callback or a queue can't be asked" });
         }
-        self.shared.next(limit.map_or(Deadline::NEVER, Deadline::after))
+        let deadline = limit.map_or(Deadline::NEVER, Deadline::after);
+        // Who doesn't want to wait for a leader waits for the answer all the same.
+        let answer_by = if limit == Some(Duration::ZERO) { Deadline::NEVER } else { deadline };
+        self.shared.next(deadline, answer_by)
     }
 
     /// Ends it, from any thread: no callback begins and no event is given any more, and [`next`](Observer::next) is
@@ -177,7 +180,7 @@ impl Shared {
     fn tell_all(&self, outbox: &Arc<Outbox>) {
         let told = catch_unwind(AssertUnwindSafe(|| {
             loop {
-                match self.next(Deadline::NEVER) {
+                match self.next(Deadline::NEVER, Deadline::NEVER) {
                     Ok(Some(observation)) => outbox.push(Content::Election(Ok(observation))),
                     Ok(None) => {}
                     Err(error) => return error,
@@ -188,9 +191,10 @@ impl Shared {
         outbox.end(Content::Election(Err(error)));
     }
 
-    fn next(&self, deadline: Deadline) -> Result<Option<Observation>> {
+    /// `answer_by`: how long a member may take that is asked who leads.
+    fn next(&self, deadline: Deadline, answer_by: Deadline) -> Result<Option<Observation>> {
         let Some(mut following) = self.take_turn(deadline) else { return Ok(None) };
-        let next = self.go_on(&mut following, deadline);
+        let next = self.go_on(&mut following, deadline, answer_by);
         *lock(&self.turn) = Some(following);
         self.put_back.notify_one();
         next
@@ -214,10 +218,10 @@ impl Shared {
         }
     }
 
-    fn go_on(&self, following: &mut Following, deadline: Deadline) -> Result<Option<Observation>> {
+    fn go_on(&self, following: &mut Following, deadline: Deadline, answer_by: Deadline) -> Result<Option<Observation>> {
         while !self.stop.is_triggered() {
             let stepped = match &*following {
-                Following::Asking => self.ask(deadline),
+                Following::Asking => self.ask(answer_by),
                 Following::Awaiting { after } => self.await_first(*after, deadline),
                 Following::Leader { key, after } => self.follow(key, *after, deadline),
             };
@@ -250,8 +254,6 @@ impl Shared {
             ..RangeRequest::new(Keys::Prefix(Cow::Borrowed(&self.prefix)))
         };
         let own = self.client.deadline(TimeLimit::Default);
-        // Who doesn't want to wait for a leader waits for the answer all the same.
-        let deadline = if deadline.has_passed() { Deadline::NEVER } else { deadline };
         let (arena, range) = self.client.range(&request, &self.call(deadline, own))?.into_parts();
         let after = range.header.revision;
         let Some(leader) = range.kvs.first().copied() else {
