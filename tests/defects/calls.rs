@@ -1,8 +1,8 @@
 //! Defects of calls.
 
 use crate::common::{
-    Certificates, FakeGateway, LONG, client_without_retries, config, get, get_with, on_each_version, one, plain, prefix, put, put_request,
-    wait_until, within,
+    Certificates, FakeGateway, LONG, client_without_retries, config, get, get_with, on_each_version, one, plain,
+    prefix, put, put_request, wait_until, within,
 };
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Pem, TlsConfig};
