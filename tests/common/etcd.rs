@@ -434,7 +434,7 @@ fn copy_folder(from: &Path, to: &Path) {
 
 /// A port that nothing listens on, and that is given out once. Below the range that the kernel takes for outgoing
 /// connections, so that none of those takes it while a server restarts.
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static PORTS: Mutex<Ports> = Mutex::new(Ports { blocks: Vec::new(), left: 0..0 });
     let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
     loop {

@@ -23,8 +23,8 @@ pub use certificates::{Certificates, Identity};
 pub use cluster::Cluster;
 pub use etcd::{
     Etcd, EtcdOptions, etcdutl, etcdutl_version, for_each_version, for_each_version_leaving_no_lease,
-    for_each_version_with, http_get, on_each_version, on_newest_leaving_no_lease, sharing_versions, versions,
-    with_each_sharing_version, with_each_version,
+    for_each_version_with, free_port, http_get, on_each_version, on_newest_leaving_no_lease, sharing_versions,
+    versions, with_each_sharing_version, with_each_version,
 };
 pub use etcd_face::{Dialect, EtcdFace};
 pub use face::{Face, PREFIX};

@@ -1,7 +1,7 @@
 //! Thousands of watches that are begun and cancelled.
 
 use crate::alone;
-use crate::common::{End, Etcd, LONG, Proxy, client, for_each_version, put_revision, wait_until};
+use crate::common::{End, Etcd, LONG, Proxy, client, for_each_version, free_port, put_revision, wait_until};
 use etcdgw::client::Client;
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::watch::WatchRequest;
@@ -70,12 +70,19 @@ fn come_and_go(etcd: &Etcd) {
     wait_until(LONG, || etcd.metric(WATCHERS) == 0.0);
 }
 
+/// Whether what it does with the server of each version leaves the process as it was.
+fn leaves_nothing(run: impl Fn(&Etcd) + Sync) {
+    let _alone = alone();
+    // The first port of a program brings along what the program keeps its ports with.
+    free_port();
+    let before = footprint();
+    for_each_version(|etcd| run(&etcd));
+    wait_until(LONG, || footprint() == before);
+}
+
 #[test]
 fn thousands_of_watches_that_come_and_go_leave_nothing_on_either_side() {
-    let _alone = alone();
-    let before = footprint();
-    for_each_version(|etcd| come_and_go(&etcd));
-    wait_until(LONG, || footprint() == before);
+    leaves_nothing(come_and_go);
 }
 
 /// Watches that somebody else's callback ends: it cancels every other one and drops them all.
@@ -155,8 +162,5 @@ fn end_in_every_way(etcd: &Etcd) {
 
 #[test]
 fn watches_that_end_in_callbacks_of_others_by_two_threads_or_without_a_connection_leave_nothing_on_either_side() {
-    let _alone = alone();
-    let before = footprint();
-    for_each_version(|etcd| end_in_every_way(&etcd));
-    wait_until(LONG, || footprint() == before);
+    leaves_nothing(end_in_every_way);
 }
