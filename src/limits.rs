@@ -88,9 +88,6 @@ pub const WATCH_PROGRESS_REPEAT: Duration = Duration::from_millis(100);
 /// See [`WATCH_PROGRESS_REPEAT`].
 pub const WATCH_PROGRESS_REPEAT_LONGEST: Duration = Duration::from_secs(3);
 
-/// The same where it only isn't known yet: a cluster has agreed on its version a few seconds after its start.
-pub const UNDECIDED_RETRY: Duration = Duration::from_secs(3);
-
 /// How long the upgrade to a WebSocket may be unanswered: etcd has nothing to do for it, and has just told its version.
 /// What stands before it may keep it for ever.
 pub const UPGRADE_PATIENCE: Duration = Duration::from_secs(3);
@@ -110,6 +107,10 @@ pub const WATCHES_APART: usize = 16;
 
 /// How long an endpoint without a WebSocket that works is used without one: it may be replaced by one that has it.
 pub const WEBSOCKET_RETRY: Duration = Duration::from_secs(300);
+
+/// The same at first where it has refused one: a member that ends or begins does that, and a cluster has agreed on its
+/// version a few seconds after its start.
+pub const WEBSOCKET_RETRY_SOONEST: Duration = Duration::from_secs(3);
 
 /// How long to stay away from an endpoint that failed, at first and at most: long enough that a dead one costs little,
 /// short enough that one that came back is found while it is needed.

@@ -22,8 +22,8 @@ use std::time::Duration;
 pub(crate) enum Upgrade {
     /// It is open.
     Open(Box<OpenSocket>),
-    /// That member, or what stands before it, has none that is safe.
-    Unfit { endpoint: Arc<str>, retry: Duration },
+    /// That member, or what stands before it, has none that is safe, for now at least.
+    Unfit { endpoint: Arc<str> },
     /// The connection was lost while it was upgraded: by what lets none through, or by chance.
     Lost { endpoint: Arc<str>, error: Error },
 }
@@ -100,8 +100,7 @@ impl Attempt<'_> {
                 Fitness::Fit(version) => self.upgrade(connection, method, grant, &version),
                 Fitness::Undecided => {
                     self.channel.keep(&self.endpoint.url, connection);
-                    let (endpoint, retry) = (self.endpoint.url.clone(), limits::UNDECIDED_RETRY);
-                    Ok(Upgrade::Unfit { endpoint, retry })
+                    Ok(self.unfit("its cluster has not agreed on a version yet"))
                 }
                 Fitness::Unfit(why) => {
                     self.channel.keep(&self.endpoint.url, connection);
@@ -153,7 +152,7 @@ impl Attempt<'_> {
     fn unfit(&self, why: impl std::fmt::Display) -> Upgrade {
         let endpoint = self.endpoint.url.clone();
         self.channel.logger.log(Level::Debug, format_args!("no WebSocket at {endpoint}: {why}"));
-        Upgrade::Unfit { endpoint, retry: limits::WEBSOCKET_RETRY }
+        Upgrade::Unfit { endpoint }
     }
 
     /// A whole exchange over a connection that goes on to be used; `None`: it can't be.

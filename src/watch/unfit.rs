@@ -10,25 +10,69 @@ use std::time::{Duration, Instant};
 /// at a time: what was found out for one holds for the next.
 #[derive(Default)]
 pub(super) struct Unfit {
-    /// And until when. The lock is held for a look-up.
-    endpoints: Mutex<HashMap<Arc<str>, Instant>>,
+    /// The lock is held for a look-up.
+    endpoints: Mutex<HashMap<Arc<str>, Rest>>,
+}
+
+/// An endpoint is left alone until then, which is so long.
+struct Rest {
+    until: Instant,
+    pause: Duration,
 }
 
 impl Unfit {
-    /// No WebSocket is tried there for as long as one that has none is left alone.
+    /// No WebSocket is tried there for as long as one that has none is left alone: there seemed to be one, and watches were
+    /// disturbed.
     pub(super) fn add(&self, endpoint: &Arc<str>) {
-        self.add_for(endpoint, limits::WEBSOCKET_RETRY);
+        self.add_until(endpoint, Instant::now(), limits::WEBSOCKET_RETRY);
     }
 
-    /// No WebSocket is tried there for so long.
-    pub(super) fn add_for(&self, endpoint: &Arc<str>, time: Duration) {
-        let now = Instant::now();
+    /// The same where it was refused, which disturbs no watch and may be over soon: twice as long as the last time. Answers
+    /// how long.
+    pub(super) fn refuse(&self, endpoint: &Arc<str>) -> Duration {
+        self.refuse_at(endpoint, Instant::now())
+    }
+
+    fn refuse_at(&self, endpoint: &Arc<str>, now: Instant) -> Duration {
+        let last = lock(&self.endpoints).get(endpoint).filter(|rest| rest.counts(now)).map(|rest| rest.pause);
+        let pause = last.map_or(limits::WEBSOCKET_RETRY_SOONEST, |pause| pause.saturating_mul(2));
+        let pause = pause.min(limits::WEBSOCKET_RETRY);
+        self.add_until(endpoint, now, pause);
+        pause
+    }
+
+    fn add_until(&self, endpoint: &Arc<str>, now: Instant, pause: Duration) {
         let mut endpoints = lock(&self.endpoints);
-        endpoints.retain(|_, until| *until > now);
-        endpoints.insert(endpoint.clone(), now + time);
+        endpoints.retain(|_, rest| rest.counts(now));
+        endpoints.insert(endpoint.clone(), Rest { until: now + pause, pause });
     }
 
     pub(super) fn has(&self, endpoint: &str) -> bool {
-        lock(&self.endpoints).get(endpoint).is_some_and(|until| *until > Instant::now())
+        lock(&self.endpoints).get(endpoint).is_some_and(|rest| rest.until > Instant::now())
+    }
+}
+
+impl Rest {
+    /// Whether it was not so long ago that it says nothing any more of how long the next one is to be.
+    fn counts(&self, now: Instant) -> bool {
+        self.until + limits::WEBSOCKET_RETRY > now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_again_and_again_is_asked_for_less_and_less() {
+        let (unfit, endpoint, mut now) = (Unfit::default(), Arc::from("here"), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            let pause = unfit.refuse_at(&endpoint, now);
+            pauses.push(pause.as_secs());
+            now += pause;
+        }
+        assert_eq!(pauses, [3, 6, 12, 24, 48, 96, 192, 300, 300]);
+        assert_eq!(unfit.refuse_at(&endpoint, now + limits::WEBSOCKET_RETRY), limits::WEBSOCKET_RETRY_SOONEST);
     }
 }

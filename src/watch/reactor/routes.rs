@@ -157,14 +157,14 @@ impl Reactor {
                 (route.state, route.asks_for_leader) = (State::Socket(key), false);
                 self.take_off_streams(require_leader);
             }
-            Ok(Upgrade::Unfit { endpoint, .. }) if self.settings.websocket == WebSocketUse::Always => {
+            Ok(Upgrade::Unfit { endpoint }) if self.settings.websocket == WebSocketUse::Always => {
                 let what = "no member in use has a WebSocket that is safe, and the client is to use nothing else";
                 self.channel.leave(&endpoint, &Error::Unimplemented { what });
                 return self.fail_route(require_leader, Error::Unimplemented { what });
             }
-            Ok(Upgrade::Unfit { endpoint, retry }) => {
-                self.settings.unfit.add_for(&endpoint, retry);
-                self.timers.set(retry, Timer::Route { require_leader });
+            Ok(Upgrade::Unfit { endpoint }) => {
+                let pause = self.settings.unfit.refuse(&endpoint);
+                self.timers.set(pause, Timer::Route { require_leader });
             }
             Ok(Upgrade::Lost { endpoint, error }) => {
                 self.channel.leave(&endpoint, &error);
