@@ -29,6 +29,10 @@ impl Grant {
     /// No token, and none will be fetched.
     pub(crate) const NONE: Grant = Grant { token: None, generation: 0 };
 
+    /// The generation of one that a single call has fetched, for endpoints that were replaced: never the current one, so
+    /// that another is had where it is refused.
+    const APART: u64 = u64::MAX;
+
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref().map(Secret::expose)
     }
@@ -139,8 +143,8 @@ impl Auth {
         }
     }
 
-    /// The token for a request to this endpoint, one of those of the guard. `fetch` asks the endpoint for one with a name and a password, and
-    /// answers none where authentication is not enabled; `wait` waits until the event is signalled.
+    /// The token for a request to this endpoint, one of those of the guard. `fetch` asks the endpoint for one with a name
+    /// and a password, and answers none where authentication is not enabled; `wait` waits until the event is signalled.
     pub(super) fn grant(
         &self,
         endpoint: &Arc<str>,
@@ -160,7 +164,7 @@ impl Auth {
                 Turn::FetchApart(credentials) => {
                     let Credentials::User { name, password } = &*credentials else { return Ok(Grant::NONE) };
                     let token = fetch(name, password)?.map(Arc::new);
-                    return Ok(Grant { token, ..Grant::NONE });
+                    return Ok(Grant { token, generation: Grant::APART });
                 }
                 Turn::Fetch(fetching) => {
                     let Credentials::User { name, password } = &*fetching.credentials else { continue };
@@ -405,5 +409,16 @@ mod tests {
             assert!(auth.withdraw(&grant), "other credentials have come since");
         }
         assert!(!auth().withdraw(&Grant::NONE));
+    }
+
+    #[test]
+    fn a_token_of_endpoints_that_were_replaced_is_no_other_calls_and_another_is_had_when_it_is_refused() {
+        let (auth, earlier) = (auth(), Arc::default());
+        let apart = auth.grant(&at("a"), &earlier, never, |_, _| issued("of the earlier ones")).unwrap();
+        assert_eq!(apart.token(), Some("of the earlier ones"));
+        assert!(auth.lacks_token() && !auth.is_current(&apart));
+        assert!(auth.withdraw(&apart), "it can be fetched again");
+        let grant = auth.grant(&at("b"), &guard(&auth), never, |_, _| issued("of these")).unwrap();
+        assert!(auth.withdraw(&apart) && auth.is_current(&grant));
     }
 }
