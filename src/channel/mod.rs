@@ -343,8 +343,9 @@ impl Channel {
     /// Makes one attempt at this URL.
     fn at<T>(&self, url: &str, kind: Kind, control: &Control, run: &dyn Fn(&Attempt<'_>) -> Result<T>) -> Result<T> {
         let endpoint = self.endpoints.single(url)?;
-        let call = Call::new(kind, control).for_stranger(!self.endpoints.has(&endpoint.url));
-        let guard = self.endpoints.guard();
+        // Both at a time: the token of endpoints that are named meanwhile is none of this one's business.
+        let (guard, is_named) = self.endpoints.guard_with(&endpoint.url);
+        let call = Call::new(kind, control).for_stranger(!is_named);
         let attempt = Attempt::alone(self, &endpoint, &guard, &call);
         let mut done = run(&attempt);
         // A member that only learns issues no token, and takes those of the others.
