@@ -291,6 +291,23 @@ fn what_goes_on_and_on_for_a_watch_that_waits_to_be_created_again_comes_over_a_c
 }
 
 #[test]
+fn who_is_apart_from_others_whose_progress_can_not_be_asked_for_is_told_so() {
+    for (server, can_ask) in [("3.5.7", false), ("3.5.8", true)] {
+        let sockets = |_, socket: &mut Socket<'_>| {
+            let [far] = creates(socket);
+            socket.created(far, 9);
+            serve(socket);
+        };
+        let gateway = EtcdFace::of(server).start(sockets, stream);
+        let client = client(gateway.url());
+        let watch = client.watch_open(from(one(b"k"), 100)).unwrap();
+        assert_eq!((values(&next(&watch).changes), streams(&gateway)), (vec!["100".to_owned()], 1));
+        let asked = watch.request_progress();
+        assert_eq!(!matches!(asked, Err(Error::Unimplemented { .. })), can_ask, "{server}: {asked:?}");
+    }
+}
+
+#[test]
 fn a_watch_is_cancelled_while_its_create_is_unanswered_and_what_comes_of_it_is_ignored() {
     for is_refused in [false, true] {
         let are_there = Gate::new();

@@ -416,6 +416,7 @@ impl Reactor {
     }
 
     pub(super) fn take_stream(&mut self, watch: u64, opening: Result<OpeningStream>) {
+        let carrier = self.carrier_of_stream(watch);
         let Some(entry) = self.watches.get_mut(&watch).filter(|entry| matches!(entry.link, Link::Beginning)) else {
             return;
         };
@@ -431,14 +432,28 @@ impl Reactor {
             entry.link = Link::Due;
             return self.fail_stream(watch, Error::System { what: "a wait", source: Arc::new(source) });
         }
-        // Who is apart from the others may ask for its progress: it is asked for once the watch is with them again.
-        entry.way.set(if entry.apart_since.is_some() { Carrier::None } else { Carrier::Stream });
+        entry.way.set(carrier);
         let endpoint = stream.endpoint.clone();
         entry.link = Link::Own(Box::new(stream));
         self.attend(&endpoint);
         // By then it must have been confirmed.
         self.timers.set(self.patience(), Timer::Watch(watch));
         self.read_stream(watch);
+    }
+
+    /// What a stream is to a watch. Who is apart from the others may ask for its progress where they may: it is asked for once
+    /// the watch is with them again.
+    fn carrier_of_stream(&mut self, watch: u64) -> Carrier {
+        let Some(apart) = self.watches.get(&watch).filter(|entry| entry.apart_since.is_some()) else {
+            return Carrier::Stream;
+        };
+        match self.routes.of(apart.require_leader).state {
+            State::Streams => Carrier::Stream,
+            State::Socket(key) if self.sockets.get(&key).is_some_and(|socket| !socket.orders_progress) => {
+                Carrier::MuteSocket
+            }
+            _ => Carrier::None,
+        }
     }
 
     /// A watch that is on no connection could not be put on one.
