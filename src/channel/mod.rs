@@ -166,11 +166,8 @@ pub struct Channel {
 impl Channel {
     pub(crate) fn new(config: Config) -> Result<Channel> {
         let uses_tls = !config.tls.is_default();
-        if let Some(name) = config.tls.server_name.as_deref() {
-            net::check_server_name(name)?;
-        }
         let logger = Logger::new(config.log);
-        let tls = Tls::new(config.tls, logger.clone());
+        let tls = Tls::new(config.tls, logger.clone())?;
         let list = Endpoints::parse(&config.endpoints)?;
         Endpoints::check_tls(&list, uses_tls)?;
         if uses_tls || list.iter().any(|endpoint| endpoint.is_tls()) {

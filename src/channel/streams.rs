@@ -33,8 +33,6 @@ enum Fitness {
     Fit(ServerVersion),
     /// And why not.
     Unfit(String),
-    /// Not yet.
-    Undecided,
     /// Not over this connection, which can't be used any more.
     Over,
 }
@@ -98,10 +96,6 @@ impl Attempt<'_> {
             }
             match self.fitness(&mut connection, grant, insist)? {
                 Fitness::Fit(version) => self.upgrade(connection, method, grant, &version),
-                Fitness::Undecided => {
-                    self.channel.keep(&self.endpoint.url, connection);
-                    Ok(self.unfit("its cluster has not agreed on a version yet"))
-                }
                 Fitness::Unfit(why) => {
                     self.channel.keep(&self.endpoint.url, connection);
                     Ok(self.unfit(why))
@@ -123,7 +117,7 @@ impl Attempt<'_> {
         };
         let text = &version.text;
         if version.is_undecided() {
-            return Ok(Fitness::Undecided);
+            return unfit("its cluster has not agreed on a version yet".to_owned());
         }
         if !version.takes_upgrades() {
             return unfit(format!("etcd {text}, or its cluster, is older than 3.5"));

@@ -28,7 +28,7 @@ impl Server {
     pub(super) fn connect(&self) -> (Connection, UnixStream) {
         let connector = Connector {
             lifeline: Arc::new(Lifeline::new().unwrap()),
-            tls: Tls::new(TlsConfig::default(), Logger::new(None)),
+            tls: Tls::new(TlsConfig::default(), Logger::new(None)).unwrap(),
             connect_timeout: Duration::from_secs(10),
             resolver: Resolver::of_the_system(),
             stats: Arc::default(),

@@ -153,7 +153,7 @@ mod tests {
 
     fn connector(connect_timeout: Duration, resolver: Resolver) -> Connector {
         let lifeline = Arc::new(Lifeline::new().unwrap());
-        let (tls, stats) = (Tls::new(TlsConfig::default(), Logger::default()), Arc::default());
+        let (tls, stats) = (Tls::new(TlsConfig::default(), Logger::default()).unwrap(), Arc::default());
         Connector { lifeline, tls, connect_timeout, resolver, stats }
     }
 

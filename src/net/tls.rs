@@ -18,6 +18,8 @@ use zeroize::Zeroize;
 /// Whom a client trusts and who it is. The files are looked at before each connection.
 pub(crate) struct Tls {
     config: TlsConfig,
+    /// The name that a server's certificate is to be of, where it is not that of its host.
+    server_name: Option<ServerName<'static>>,
     logger: Logger,
     /// Held for no longer than it takes to copy something: reading files takes as long as the file system likes.
     state: Mutex<State>,
@@ -37,8 +39,9 @@ struct State {
 type Stamp = Option<[i64; 7]>;
 
 impl Tls {
-    pub(crate) fn new(config: TlsConfig, logger: Logger) -> Tls {
-        Tls { config, logger, state: Mutex::default() }
+    pub(crate) fn new(config: TlsConfig, logger: Logger) -> Result<Tls> {
+        let server_name = config.server_name.as_deref().map(read_server_name).transpose()?;
+        Ok(Tls { config, server_name, logger, state: Mutex::default() })
     }
 
     /// Reads and checks the certificates where they have changed since. Those that were good stay in use as long as the
@@ -90,8 +93,10 @@ impl Tls {
     /// A TLS session with a host, not begun.
     pub(crate) fn session(&self, host: &str) -> io::Result<ClientConnection> {
         let config = self.prepare().map_err(io::Error::other)?;
-        let name = self.config.server_name.as_deref().unwrap_or(without_zone(host));
-        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(without_zone(host).to_owned()).map_err(io::Error::other)?,
+        };
         ClientConnection::new(config, name).map_err(io::Error::other)
     }
 
@@ -110,10 +115,9 @@ impl Drop for Tls {
     }
 }
 
-/// Whether a certificate can be of this name.
-pub(crate) fn check_server_name(name: &str) -> Result<()> {
-    let checked = ServerName::try_from(name).map(|_| ());
-    checked.map_err(|_| Error::invalid(format!("tls_server_name is neither a host name nor an address: {name:?}")))
+fn read_server_name(name: &str) -> Result<ServerName<'static>> {
+    let unfit = |_| Error::invalid(format!("tls_server_name is neither a host name nor an address: {name:?}"));
+    ServerName::try_from(name.to_owned()).map_err(unfit)
 }
 
 fn name_of(pem: &Pem, in_memory: &str) -> String {
