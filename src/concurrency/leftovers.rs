@@ -61,10 +61,9 @@ struct OfChore {
 impl Drop for OfChore {
     fn drop(&mut self) {
         let mut list = lock(&self.leftovers.0);
-        let gone = (std::mem::take(&mut list.all), std::mem::take(&mut list.under_way));
         list.is_closed = true;
-        drop(list);
-        drop(gone);
+        list.all.clear();
+        list.under_way.clear();
     }
 }
 

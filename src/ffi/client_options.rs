@@ -273,9 +273,12 @@ fn bound(value: i64, name: &str, default: usize) -> Result<usize> {
 /// Who has set it should hear its name, and not that of an option.
 fn api_path_of_the_environment() -> Result<Option<String>> {
     let found = crate::net::env_api_path();
-    let refused = found.as_deref().filter(|path| path::normalize(path).is_none());
-    refused.map_or(Ok(()), |path| Err(Error::invalid(format!("$ETCDGW_API_PATH can't stand in a URL: {path:?}"))))?;
-    Ok(found)
+    match &found {
+        Some(path) if path::normalize(path).is_none() => {
+            Err(Error::invalid(format!("$ETCDGW_API_PATH can't stand in a URL: {path:?}")))
+        }
+        _ => Ok(found),
+    }
 }
 
 /// # Safety

@@ -6,7 +6,7 @@ use super::client::{borrow, etcdgw_client};
 use super::constants::etcdgw_status;
 use super::error::{etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
-use super::options::{self, OptionStruct, etcdgw_call_options, not_negative, option_struct, wait_limit};
+use super::options::{self, OptionStruct, etcdgw_call_options, not_negative_or, option_struct, wait_limit};
 use super::output::Output;
 use crate::concurrency::lock::{DEFAULT_TTL_S, Lock, LockOptions};
 use std::ffi::{CString, c_char};
@@ -64,10 +64,7 @@ pub unsafe extern "C" fn etcdgw_lock_new(
             let client = borrow(client)?;
             let options = options::read(options)?;
             let uuid = borrow_text(options.uuid, "options.uuid")?.map(str::to_owned);
-            let ttl = match not_negative(options.ttl, "options.ttl")? {
-                0 => DEFAULT_TTL_S,
-                ttl => ttl,
-            };
+            let ttl = not_negative_or(DEFAULT_TTL_S, options.ttl, "options.ttl")?;
             let lock = Lock::new(client, name.borrow("name")?, LockOptions { ttl, uuid })?;
             let uuid = c_string(lock.uuid());
             out.set(handle::new(LockValue { lock, uuid }));

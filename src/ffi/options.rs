@@ -126,6 +126,11 @@ pub(super) fn not_negative(value: i64, name: &str) -> Result<i64> {
     if value < 0 { Err(Error::invalid(format!("{name} is negative: {value}"))) } else { Ok(value) }
 }
 
+/// The same of what 0 stands for a default of.
+pub(super) fn not_negative_or(default: i64, value: i64, name: &str) -> Result<i64> {
+    not_negative(value, name).map(|value| if value == 0 { default } else { value })
+}
+
 pub(super) fn time_limit(timeout_ms: i64) -> TimeLimit {
     match u64::try_from(timeout_ms) {
         Ok(0) => TimeLimit::Default,

@@ -7,7 +7,7 @@ use super::constants::etcdgw_status;
 use super::error::{etcdgw_cancel, etcdgw_error};
 use super::handle::{self, Handle, Native};
 use super::keepalive::{consumer, etcdgw_keepalive_callback, milliseconds};
-use super::options::{self, OptionStruct, etcdgw_call_options, not_negative, option_struct};
+use super::options::{self, OptionStruct, etcdgw_call_options, not_negative_or, option_struct};
 use super::output::Output;
 use super::queue::{self, etcdgw_queue};
 use crate::concurrency::session::{DEFAULT_TTL_S, Session, SessionOptions};
@@ -81,10 +81,7 @@ pub unsafe extern "C" fn etcdgw_session_new(
             let client = borrow(client)?;
             let options = options::read(options)?;
             let queue = queue::given(options.queue, callback.is_some())?;
-            let ttl = match not_negative(options.ttl, "options.ttl")? {
-                0 => DEFAULT_TTL_S,
-                ttl => ttl,
-            };
+            let ttl = not_negative_or(DEFAULT_TTL_S, options.ttl, "options.ttl")?;
             let wanted = SessionOptions { ttl, lease: options.lease, call: options.call()? };
             let calls = Calls::default();
             let session = match queue {

@@ -1,5 +1,6 @@
 //! Endpoints whose watches get streams of their own.
 
+use crate::backoff;
 use crate::limits;
 use crate::net::lock;
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ impl Unfit {
     /// No WebSocket is tried there for as long as one that has none is left alone: there seemed to be one, and watches were
     /// disturbed.
     pub(super) fn add(&self, endpoint: &Arc<str>) {
-        self.add_until(endpoint, Instant::now(), limits::WEBSOCKET_RETRY);
+        self.rest(endpoint, Instant::now(), |_| limits::WEBSOCKET_RETRY);
     }
 
     /// The same where it was refused, which disturbs no watch and may be over soon: twice as long as the last time. Answers
@@ -34,17 +35,17 @@ impl Unfit {
     }
 
     fn refuse_at(&self, endpoint: &Arc<str>, now: Instant) -> Duration {
-        let last = lock(&self.endpoints).get(endpoint).filter(|rest| rest.counts(now)).map(|rest| rest.pause);
-        let pause = last.map_or(limits::WEBSOCKET_RETRY_SOONEST, |pause| pause.saturating_mul(2));
-        let pause = pause.min(limits::WEBSOCKET_RETRY);
-        self.add_until(endpoint, now, pause);
-        pause
+        let longer = |pause| backoff::doubled(pause, limits::WEBSOCKET_RETRY, 1);
+        self.rest(endpoint, now, |last| last.map_or(limits::WEBSOCKET_RETRY_SOONEST, longer))
     }
 
-    fn add_until(&self, endpoint: &Arc<str>, now: Instant, pause: Duration) {
+    /// Leaves an endpoint alone from now on, for as long as is said of the pause before, where that counts.
+    fn rest(&self, endpoint: &Arc<str>, now: Instant, pause: impl FnOnce(Option<Duration>) -> Duration) -> Duration {
         let mut endpoints = lock(&self.endpoints);
         endpoints.retain(|_, rest| rest.counts(now));
+        let pause = pause(endpoints.get(endpoint).map(|rest| rest.pause));
         endpoints.insert(endpoint.clone(), Rest { until: now + pause, pause });
+        pause
     }
 
     pub(super) fn has(&self, endpoint: &str) -> bool {
