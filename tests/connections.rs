@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{DONE, FakeGateway, Fault, Gate, LONG, Proxy, config, get, plain, put, put_with, within};
+use common::{DONE, FakeGateway, Fault, Gate, LONG, Proxy, config, get, plain, put, put_with, with_length, within};
 use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::Error;
@@ -190,7 +190,7 @@ fn what_was_sent_over_an_idle_connection_may_have_been_done_though_no_new_one_ca
 #[test]
 fn a_connection_with_something_left_over_is_not_used_again() {
     let left_over = "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n";
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{DONE}{left_over}");
+    let answer = with_length(DONE) + left_over;
     let gateway = FakeGateway::start(move |_, reply| reply.raw(&answer));
     let client = common::client(gateway.url());
     for _ in 0..3 {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{DONE, FakeGateway, capture, capture_names, get, plain, within};
+use common::{DONE, FakeGateway, capture, capture_names, get, plain, with_length, within};
 use etcdgw::error::Error;
 use etcdgw::rpc::snapshot::SnapshotRequest;
 use etcdgw::rpc::txn::TxnRequest;
@@ -79,8 +79,7 @@ fn a_changed_answer_is_decoded_or_refused_at_once() {
             }
         }
     }
-    let done = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{DONE}", DONE.len());
-    *answer.lock().unwrap() = done.into_bytes();
+    *answer.lock().unwrap() = with_length(DONE).into_bytes();
     get(&client, b"k").unwrap();
     client.status(None, &plain()).unwrap();
 }

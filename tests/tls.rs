@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Certificates, DONE, Etcd, EtcdOptions, FakeGateway, Identity, config, get, put, versions};
+use common::{Certificates, DONE, Etcd, EtcdOptions, FakeGateway, Identity, config, get, put, versions, with_length};
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Pem, TlsConfig};
 use etcdgw::error::{Error, Result};
@@ -237,10 +237,9 @@ fn a_tls_connection_with_something_left_over_is_not_used_again() {
 
 #[test]
 fn a_tls_connection_is_used_again() {
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{DONE}", DONE.len());
     let certificates = Certificates::new();
     let identity = certificates.issue("server", &["127.0.0.1"]);
-    let (url, serving) = answering_over_tls(&identity, answer.leak().as_bytes(), 1);
+    let (url, serving) = answering_over_tls(&identity, with_length(DONE).leak().as_bytes(), 1);
     let client = new_client(&url, trusting(&certificates)).unwrap();
     for _ in 0..5 {
         put(&client, b"key", b"value").unwrap();

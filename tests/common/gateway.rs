@@ -203,6 +203,11 @@ impl Reply<'_> {
 /// An answer of etcd's that says no more than that it is one.
 pub const DONE: &str = r#"{"header":{"raft_term":"1"}}"#;
 
+/// A whole answer with this body, and its length.
+pub fn with_length(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
 /// A JSON object with a header like that in front, where it has none.
 fn with_header(body: &[u8]) -> Vec<u8> {
     let header = &DONE.as_bytes()[1..DONE.len() - 1];

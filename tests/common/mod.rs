@@ -28,7 +28,7 @@ pub use etcd::{
 };
 pub use etcd_face::{Dialect, EtcdFace};
 pub use face::{Face, PREFIX};
-pub use gateway::{DONE, FakeGateway, Reply, Request, capture, capture_names};
+pub use gateway::{DONE, FakeGateway, Reply, Request, capture, capture_names, with_length};
 pub use proxy::{Direction, End, Fault, Proxy};
 pub use random::Random;
 pub use served_captures::ServedCaptures;

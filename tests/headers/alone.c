@@ -43,7 +43,8 @@ int main(void) {
                  stm.struct_size == sizeof stm && mirror.struct_size == sizeof mirror &&
                  keepalive.struct_size == sizeof keepalive && session.struct_size == sizeof session &&
                  observe.struct_size == sizeof observe && lock.struct_size == sizeof lock &&
-                 snapshot.struct_size == sizeof snapshot && permission.struct_size == sizeof permission && put.lease == 0 && watch.queue == NULL
+                 snapshot.struct_size == sizeof snapshot && permission.struct_size == sizeof permission &&
+                 put.lease == 0 && watch.queue == NULL
              ? 0
              : 1;
 }
