@@ -163,14 +163,14 @@ static void latency(size_t count, int watch)
 
 static void create(size_t count)
 {
-    static const char LAST[] = "{\"key\":\"bGF0ZW5jeQ==\",\"limit\":\"1\",\"count_only\":true}";
+    static const char READ[] = "{\"key\":\"bGF0ZW5jeQ==\",\"limit\":\"1\",\"count_only\":true}";
     int calls = connect_to_server(), watch = websocket();
     int64_t started = now_ns();
     for (size_t i = 1; i <= count; i++) {
         char text[256];
         int len = snprintf(text, sizeof text, "{\"create_request\":{\"key\":\"bGF0ZW5jeQ==\",\"start_revision\":\"2\","
                            "\"progress_notify\":true,\"watch_id\":\"%zu\",\"fragment\":true}}", i);
-        post(calls, "/v3/kv/range", "Grpc-Timeout: 10099m\r\n", LAST);
+        post(calls, "/v3/kv/range", "Grpc-Timeout: 10099m\r\n", READ);
         send_text(watch, text, (size_t)len);
         receive_until(calls, "\"}}");
         receive_until(watch, "\"created\":true}}");

@@ -91,7 +91,8 @@ static int life_of_a_service(etcdgw_client *client, struct registration *registr
         /* Longer than the lease lives on its own. */
         failure = check("the leases are renewed", !wait_for(&registration[0], 4) && !wait_for(&registration[1], 4))
             || find(client, &found) || check("both are there", found == 2)
-            || check("they live longer than they would on their own", !etcdgw_keepalive_is_lost(first) && etcdgw_keepalive_remaining_ms(second) > 0);
+            || check("they live longer than they would on their own",
+                     !etcdgw_keepalive_is_lost(first) && etcdgw_keepalive_remaining_ms(second) > 0);
     }
     /* Freeing a keep-alive leaves the lease to its time: after a crash it would be the same. A server that ends in an
      * orderly way revokes it, and its key goes at once. */
