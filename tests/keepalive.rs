@@ -123,8 +123,12 @@ fn a_member_that_freezes_takes_no_lease_along() {
     let version = versions().pop().unwrap();
     let cluster = Cluster::start(&version, 3);
     let client = common::client(&cluster.endpoints());
-    let leases: Vec<i64> = (0..300).map(|n| grant(&client, 6 + n % 5)).collect();
-    let kept: Vec<KeepAlive> = leases.iter().map(|lease| client.keep_alive(*lease, None, &plain()).unwrap()).collect();
+    // Kept at once: on a busy machine the first have run out before the last is granted.
+    let begin = |n: i64| {
+        let lease = grant(&client, 6 + n % 5);
+        (lease, client.keep_alive(lease, None, &plain()).unwrap())
+    };
+    let (leases, kept): (Vec<i64>, Vec<KeepAlive>) = (0..300).map(begin).unzip();
     let in_use = client.base_url();
     let member = cluster.members.iter().find(|member| *member.url() == *in_use).unwrap();
     member.stop();
@@ -141,8 +145,11 @@ fn a_member_that_freezes_takes_no_lease_along() {
 fn many_leases_are_renewed_by_one_thread_in_few_requests() {
     on_newest_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
-        let leases: Vec<i64> = (0..160).map(|_| grant(&client, 3)).collect();
-        let kept: Vec<_> = leases.iter().map(|lease| keep(&client, *lease)).collect();
+        let begin = || {
+            let lease = grant(&client, 3);
+            (lease, keep(&client, lease))
+        };
+        let (leases, kept): (Vec<i64>, Vec<_>) = (0..160).map(|_| begin()).unzip();
         kept.iter().for_each(|(_, told)| assert!(told.recv_timeout(LONG).unwrap().lost.is_none()));
         let before = client.stats().requests;
         let (mut renewals, end) = (0, Instant::now() + Duration::from_millis(3000));
