@@ -64,10 +64,6 @@ pub const DEFAULT_WATCH_LIVENESS: Duration = Duration::from_secs(10);
 /// timer to much less would cost as much as to wake a thread.
 pub const DELIVERY_PATIENCE: Duration = Duration::from_millis(20);
 
-/// How long what a store was found to hold is taken for likely. A watch that is created after a revision from long ago, and
-/// cancelled when that turns out, would have its server read all that has happened since.
-pub const WATCH_GUESS_AGE: Duration = Duration::from_secs(5);
-
 /// Received of one watch's stream before others have their turn.
 pub const WATCH_TURN_BYTES: usize = 128 << 10;
 
@@ -197,3 +193,7 @@ pub const LONGEST_STORED_NAME: usize = 32_768;
 
 /// For the end of a session that is freed rather than closed.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How old the last read of the store's revision may be where a watch starts after what its server says. What happened
+/// before that is told by no watch without a start revision, however far its server lags.
+pub const WATCH_START_AGE: Duration = Duration::from_secs(1);

@@ -1,10 +1,14 @@
 //! The account of one watch: which revision is owed next, and what a server's messages add to it. No I/O, no threads.
 //!
-//! Exactly once, in order, whole revisions rests on four rules. The next revision is set before the first stream is
-//! opened, so that nothing depends on what a server's `created` message says. An event below it is never delivered.
+//! Exactly once, in order, whole revisions rests on four rules. The next revision is set, for good, when the first server
+//! confirms the watch at the latest. An event below it is never delivered.
 //! A revision is delivered when it is whole: when an event of a greater one has come, or the message has ended that it is
 //! in, which with fragments is the last of them. And the next revision is the one that is not whole, so that a stream
 //! lost in between is taken up at its first event.
+//!
+//! A watch without a start revision starts after the revision in the confirmation. etcd reads that when it has registered
+//! the watch, or before and registers it for what follows: either way it sends all that is above, and what it sends of below
+//! was there before the confirmation, which is all that the watch is for.
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
@@ -79,7 +83,7 @@ pub(super) struct Settings {
 }
 
 impl Account {
-    /// `start_revision` 0: to be set before a stream is opened.
+    /// `start_revision` 0: what comes after the revision at which the first server confirms the watch.
     pub(super) fn new(start_revision: i64, settings: Settings) -> Account {
         Account {
             next_revision: start_revision,
@@ -105,17 +109,18 @@ impl Account {
         self.seen_revision
     }
 
-    /// Starts the account after what the store holds at `revision`, which a linearizable read has told.
-    pub(super) fn start_after(&mut self, revision: i64) {
-        self.see(revision);
-        self.advance(revision);
+    /// Has no server that is behind this revision, which the client has seen, tell where the watch starts: what the client
+    /// knows of already is no news. Such a one [is behind](Account::is_behind), and confirms nothing.
+    pub(super) fn start_no_earlier_than(&mut self, revision: i64) {
+        if self.next_revision == 0 {
+            self.see(revision);
+        }
     }
 
-    /// Starts it after that revision and forgets all else, as if no server had said anything: of what one has said, nothing
-    /// may have been delivered.
-    pub(super) fn restart_after(&mut self, revision: i64) {
-        *self = Account::new(0, self.settings.clone());
-        self.start_after(revision);
+    /// Starts the account after what the store holds at `revision`, whatever was seen before.
+    pub(super) fn start_after(&mut self, revision: i64) {
+        self.seen_revision = revision;
+        self.advance(revision);
     }
 
     /// The client is of this cluster: then the watch is, too, unless it has been of one before.
@@ -139,7 +144,8 @@ impl Account {
     }
 
     /// Whether the server that has confirmed the watch is behind what was seen before: it lags, or the cluster went back
-    /// in time. Until [`judge_revision`](Account::judge_revision) tells which, what it sends is withheld.
+    /// in time. Until [`judge_revision`](Account::judge_revision) tells which, what it sends is withheld. Of a watch that has
+    /// not started yet, what it sends is of no use.
     pub(super) fn is_behind(&self) -> bool {
         self.doubt.is_some()
     }
@@ -267,10 +273,14 @@ impl Account {
         }
         if message.created {
             batch.drop_decoded();
-            self.create(message.header, batch, deliver);
+            self.create(message.header, batch, endpoint, deliver)?;
         } else if message.fragment || !batch.decoded().is_empty() {
             if batch.decoded().iter().any(is_of_the_last_revision) {
                 let what = "an event is of the last revision that there can be";
+                return Err(malformed(what.to_owned(), endpoint).into());
+            }
+            if self.next_revision == 0 {
+                let what = "an event came before the confirmation of a watch";
                 return Err(malformed(what.to_owned(), endpoint).into());
             }
             self.add_events(&message, batch);
@@ -295,11 +305,28 @@ impl Account {
     }
 
     /// The server has confirmed the watch.
-    fn create(&mut self, header: Header, batch: &Batch, deliver: Deliver<'_>) {
+    fn create(
+        &mut self,
+        header: Header,
+        batch: &Batch,
+        endpoint: &Arc<str>,
+        deliver: Deliver<'_>,
+    ) -> Result<(), Interruption> {
+        let is_behind = header.revision > 0 && header.revision < self.seen_revision;
+        if self.next_revision == 0 {
+            if header.revision <= 0 {
+                return Err(malformed("the confirmation of a watch has no revision".to_owned(), endpoint).into());
+            }
+            if is_behind {
+                self.doubt();
+                return Ok(());
+            }
+            self.start_after(header.revision);
+        }
         let was_confirmed = std::mem::replace(&mut self.is_confirmed, true);
         let was_created = std::mem::replace(&mut self.is_created, true);
-        if !was_created && header.revision > 0 && header.revision < self.seen_revision {
-            self.doubt = Some(Box::new(Doubt { seen_revision: self.seen_revision, withheld: Vec::new() }));
+        if !was_created && is_behind {
+            self.doubt();
         }
         self.see(header.revision);
         self.created_revision = header.revision;
@@ -307,6 +334,12 @@ impl Account {
         if was_confirmed && !was_created && !was_suspended && self.settings.reports_connection {
             deliver(WatchResponse::new(WatchKind::Resumed, header, self.undelivered_revision(batch)));
         }
+        Ok(())
+    }
+
+    /// What this server sends is not to be believed yet.
+    fn doubt(&mut self) {
+        self.doubt = Some(Box::new(Doubt { seen_revision: self.seen_revision, withheld: Vec::new() }));
     }
 
     /// The first revision that is not delivered: below the next one where events have come before the confirmation, as
@@ -336,7 +369,7 @@ impl Account {
     /// That is believed here because nobody asked for it: what etcd sends at its interval, with the watch's own ID, takes
     /// the way of the events and is in order with them. It can't be among the fragments of a message.
     fn progress(&mut self, message: &WatchMessage, batch: &mut Batch) {
-        if message.watch_id == NO_WATCH || self.is_open {
+        if message.watch_id == NO_WATCH || self.is_open || self.next_revision == 0 {
             return;
         }
         self.see(message.header.revision);

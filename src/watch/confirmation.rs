@@ -20,11 +20,6 @@ impl Confirmation {
         Confirmation { told: Mutex::new(None), changed: Waiters::default(), deadline }
     }
 
-    /// Another one, to be waited for as long.
-    pub(super) fn anew(&self) -> Confirmation {
-        Confirmation::new(self.deadline)
-    }
-
     /// When nobody will wait any more.
     pub(super) fn deadline(&self) -> Deadline {
         self.deadline

@@ -7,7 +7,6 @@ use super::confirmation::Confirmation;
 use super::mailbox::Mailbox;
 use super::stream::OwnStream;
 use crate::error::Error;
-use crate::gateway::frames::Frames;
 use crate::rpc::watch::WatchRequest;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -19,8 +18,6 @@ pub(super) struct Start {
     pub watch: u64,
     pub mailbox: Arc<Mailbox>,
     pub account: Account,
-    /// The revision that the account starts after, where it was guessed.
-    pub guess: Option<i64>,
     pub request: Arc<WatchRequest>,
     pub require_leader: bool,
     /// Whoever waits for the server to confirm it.
@@ -28,21 +25,10 @@ pub(super) struct Start {
     pub way: Arc<Way>,
 }
 
-/// The revision that a watch is to start after, which was guessed before it was read.
-pub(super) struct Pin {
-    pub watch: u64,
-    pub revision: i64,
-    /// Whoever waits for the watch: where the guess was right for the server to confirm it after that, which it may have
-    /// done, and else anew.
-    pub confirmation: Arc<Confirmation>,
-}
-
 /// One watch.
 pub(super) struct Entry {
     pub mailbox: Arc<Mailbox>,
     pub account: Account,
-    /// The revision that the account starts after, while that is a guess. Nothing is delivered meanwhile.
-    pub guess: Option<i64>,
     pub request: Arc<WatchRequest>,
     pub require_leader: bool,
     pub confirmation: Option<Arc<Confirmation>>,
@@ -86,17 +72,14 @@ pub(super) enum Link {
 
 impl Entry {
     pub(super) fn new(start: Start) -> (u64, Entry) {
-        let is_unpinned = start.account.next_revision() == 0 || start.guess.is_some();
-        let link = if is_unpinned { Link::Unpinned } else { Link::Due };
         let entry = Entry {
             mailbox: start.mailbox,
             account: start.account,
-            guess: start.guess,
             request: start.request,
             require_leader: start.require_leader,
             confirmation: start.confirmation,
             way: start.way,
-            link,
+            link: Link::Due,
             backoff: Backoff::new(),
             refusals: 0,
             asks_progress: false,
@@ -136,23 +119,6 @@ impl Entry {
             room = mailbox.push(response);
         });
         (changed, room)
-    }
-
-    /// Takes in what a server sent while the start is a guess. False: it was more than the confirmation and of no use, since
-    /// there may be something to deliver of it.
-    pub(super) fn receive_guessed(&mut self, frames: Frames, endpoint: &Arc<str>) -> bool {
-        let mut is_told = false;
-        let received = self.account.receive(frames, endpoint, &mut |_| is_told = true);
-        received.is_ok() && !is_told && !self.account.is_behind()
-    }
-
-    /// Leaves the watch without a connection, as if it had had none, until its start is known. False: it is known.
-    pub(super) fn withdraw_guess(&mut self) -> bool {
-        let Some(guess) = self.guess else { return false };
-        self.account.restart_after(guess);
-        self.way.set(Carrier::None);
-        self.link = Link::Unpinned;
-        true
     }
 
     /// Takes the watch off what has carried it, which is lost or left.

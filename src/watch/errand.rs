@@ -199,16 +199,7 @@ impl Errand {
 const RANGE: Method = Method::new("kv/range", Kind::Read, Size::Plain).with_leader();
 
 /// The revision of the store, no older than this call.
-///
-/// The server's `created` message can't tell where a watch starts: etcd reads the revision that it puts there after the
-/// watch is registered, so that events owed to the watch may be below it; and a member that lags behind starts in what
-/// is the past for everybody else.
-pub(super) fn read_revision(
-    channel: &Channel,
-    request: &WatchRequest,
-    namespace: &Namespace,
-    control: &Control,
-) -> Result<i64> {
+fn read_revision(channel: &Channel, request: &WatchRequest, namespace: &Namespace, control: &Control) -> Result<i64> {
     let response: Response<RangeResponse> = channel.call(RANGE, &FirstKey(request, namespace), control)?;
     if response.header.revision <= 0 {
         let what = "the answer to a range has no revision".to_owned();

@@ -3,7 +3,6 @@
 use super::buffers::Buffers;
 use super::delivery::{Delivery, DeliveryGuard};
 use super::helm::Helm;
-use super::pins::Pins;
 use super::reactor::{Reactor, Settings};
 use super::switchboard::{Message, Switchboard};
 use crate::channel::Channel;
@@ -39,7 +38,6 @@ struct State {
 /// What drives a client's watches, from the first of them to the last.
 pub(super) struct Engine {
     pub board: Arc<Switchboard>,
-    pub pins: Pins,
     pub buffers: Arc<Buffers>,
     last_watch: AtomicU64,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -71,7 +69,6 @@ impl Hub {
         }
         let engine = Arc::new(Engine {
             board,
-            pins: Pins::default(),
             buffers: self.buffers.clone(),
             last_watch: AtomicU64::new(0),
             thread: Mutex::new(Some(thread)),

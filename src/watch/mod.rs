@@ -3,7 +3,6 @@
 //! ```text
 //! hub           what a client's watches have in common: one thread that reads, one that makes callbacks
 //! helm          which of the two drives the reactor at the moment
-//! pins          the revisions that watches start after
 //!   ▼
 //! reactor       drives all watches: which connection each is on, what arrives, which member is left
 //!   │           entry is one watch there; socket and stream carry them; errand does what takes a while;
@@ -29,7 +28,6 @@ mod helm;
 mod hub;
 mod interruption;
 mod mailbox;
-mod pins;
 mod reactor;
 mod response;
 mod slot;
@@ -58,7 +56,7 @@ use crate::rpc::watch::WatchRequest;
 use crate::stats::Stats;
 use account::{Account, Settings};
 use confirmation::{Confirmation, check, until_next_look};
-use entry::{Pin, Start, Way};
+use entry::{Start, Way};
 use hub::Engine;
 use mailbox::{Mailbox, Origin};
 use std::any::Any;
@@ -216,19 +214,13 @@ impl Watch {
         let mut account = Account::new(options.request.start_revision, settings);
         let request = Arc::new(options.request.clone());
         mailbox.begin_at(account.next_revision());
-        let is_to_read = options.wait_created && account.next_revision() == 0;
-        let guess = is_to_read.then(|| engine.pins.guess()).flatten();
-        if is_to_read {
-            let after = guess.map_or_else(|| self.read_start(&request, control), Ok)?;
-            account.start_after(after);
-        }
+        account.start_no_earlier_than(channel.seen_revision());
         let confirmation = options.wait_created.then(|| Arc::new(Confirmation::new(control.deadline)));
         let is_driven = engine.board.send(Message::Start(Box::new(Start {
             watch: *watch,
             mailbox: mailbox.clone(),
             account,
-            guess,
-            request: request.clone(),
+            request,
             require_leader: options.require_leader,
             confirmation: confirmation.clone(),
             way: way.clone(),
@@ -237,29 +229,7 @@ impl Watch {
             return Err(panicked());
         }
         let Some(confirmation) = confirmation else { return Ok(()) };
-        let confirmation = match guess {
-            Some(guess) => self.pin(guess, confirmation, self.read_start(&request, control)?)?,
-            None => confirmation,
-        };
         confirmation.wait(channel, control)
-    }
-
-    /// The revision to start after.
-    fn read_start(&self, request: &WatchRequest, control: &Control) -> Result<i64> {
-        let Handle { mailbox, engine, client, .. } = &*self.0;
-        let revision = engine.pins.read(&client.shared.channel, request, client.namespace(), control)?;
-        mailbox.begin_at(revision.saturating_add(1));
-        Ok(revision)
-    }
-
-    /// Tells the revision to start after, which was guessed. Answers what to wait for: that the server has confirmed a
-    /// watch after the guess, which it may have done meanwhile, counts only where that was right.
-    fn pin(&self, guess: i64, guessed: Arc<Confirmation>, revision: i64) -> Result<Arc<Confirmation>> {
-        let Handle { watch, engine, .. } = &*self.0;
-        let confirmation = if revision == guess { guessed } else { Arc::new(guessed.anew()) };
-        let pin = Pin { watch: *watch, revision, confirmation: confirmation.clone() };
-        let is_driven = engine.board.send(Message::Pin(Box::new(pin)));
-        if is_driven { Ok(confirmation) } else { Err(panicked()) }
     }
 
     /// Lets callbacks begin.

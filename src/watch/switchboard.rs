@@ -1,7 +1,7 @@
 //! What the watches of a client tell the thread that drives them, and what wakes that thread, or the one that may drive
 //! instead.
 
-use super::entry::{Pin, Start};
+use super::entry::Start;
 use super::errand::Report;
 use super::mailbox::Feeder;
 use crate::error::Result;
@@ -16,8 +16,6 @@ use std::time::Duration;
 pub(super) enum Message {
     /// A new watch.
     Start(Box<Start>),
-    /// Where a watch is to start, which was guessed.
-    Pin(Box<Pin>),
     /// A watch has no owner any more.
     Forget(u64),
     /// The consumer of a watch that was left unread has caught up.

@@ -177,7 +177,7 @@ fn another_thread_cancels_while_the_callback_runs_and_none_begins_after() {
 fn a_callback_cancels_another_watch() {
     let gateway = watch_gateway(|_, _, reply| {
         reply.stream_head();
-        reply.chunk(CREATED);
+        reply.chunk(CREATED_AT_4);
         reply.chunk(puts(&[5]));
         reply.hold();
     });

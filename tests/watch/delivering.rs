@@ -12,7 +12,7 @@ use std::time::Duration;
 fn sending(messages: &'static [&'static [i64]]) -> FakeGateway {
     watch_gateway(move |_, _, reply| {
         reply.stream_head();
-        reply.chunk(CREATED);
+        reply.chunk(CREATED_AT_4);
         messages.iter().for_each(|revisions| reply.chunk(puts(revisions)));
         reply.hold();
     })

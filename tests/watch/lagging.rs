@@ -79,3 +79,43 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
         }
     });
 }
+
+#[test]
+fn watches_that_begin_at_a_member_that_lags_are_told_nothing_that_the_client_knew_before() {
+    with_each_version(|version| {
+        let cluster = Cluster::start_separable(version, 3);
+        let place = cluster.follower();
+        let (lagging, other) = (&cluster.members[place], &cluster.members[(place + 1) % 3]);
+        let (way, direct) = (Proxy::start(&other.url()), client(&other.url()));
+        let watching = client(&format!("{},{}", way.url(), lagging.url()));
+        let options = || WatchOptions { require_leader: false, ..prefix(b"lag/") };
+        cluster.separate(place);
+        let mut known = 0;
+        wait_until(LONG, || {
+            let made = put_with(&watching, b"lag/key", b"known", &within(LIMIT));
+            known = made.as_ref().map_or(0, |answer| answer.header.revision);
+            made.is_ok()
+        });
+        // The revision is read for this one, and for those that follow at once it is not.
+        let first = watching.watch_open(options()).unwrap();
+        way.inject(Fault::Refuse);
+        way.cut(End::Reset);
+        let watches: Vec<Watch> = (0..EACH).map(|_| watching.watch_open(unconfirmed(options())).unwrap()).collect();
+        wait_until(LONG, || lagging.metric(WATCHERS) > 0.0);
+        cluster.unite();
+        // Those that have begun see it; whoever waits for the read of the revision may see a later one first.
+        wait_until(LONG, || {
+            let is_put = put_with(&direct, b"lag/key", b"new", &within(LIMIT)).is_ok();
+            is_put && lagging.metric(WATCHERS) == EACH as f64 + 1.0
+        });
+        let last = put_revision(&direct, b"lag/key", b"new");
+        for watch in watches.iter().chain([&first]) {
+            let mut told = Vec::new();
+            while told.last() != Some(&last) {
+                told.extend(next(watch).changes.iter().map(|change| change.revision));
+            }
+            assert!(told[0] > known, "{told:?} was known at {known}");
+            assert!(told.is_sorted_by(|one, next| one + 1 == *next), "{told:?}");
+        }
+    });
+}

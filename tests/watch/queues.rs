@@ -38,7 +38,7 @@ fn taken(event: &Event) -> (usize, Said) {
 fn sending() -> FakeGateway {
     watch_gateway(|_, _, reply| {
         reply.stream_head();
-        reply.chunk(CREATED);
+        reply.chunk(CREATED_AT_4);
         [5, 6, 7].iter().for_each(|revision| reply.chunk(puts(&[*revision])));
         reply.hold();
     })
@@ -235,9 +235,10 @@ fn what_nobody_takes_costs_what_the_client_allows_and_a_watch_that_is_taken_suff
     let gateway = watch_gateway(move |_, request, reply| {
         reply.stream_head();
         let last = 5 + MESSAGES - 1;
-        reply.chunk(format!("{{\"result\":{{\"header\":{{\"revision\":\"{last}\"}},\"created\":true}}}}\n"));
-        let value = base64_simd::STANDARD.encode_to_string(vec![b'v'; 100_000]);
         let start: usize = request.json()["create_request"]["start_revision"].as_str().unwrap().parse().unwrap();
+        let (start, at) = if start == 0 { (5, 4) } else { (start, last) };
+        reply.chunk(format!("{{\"result\":{{\"header\":{{\"revision\":\"{at}\"}},\"created\":true}}}}\n"));
+        let value = base64_simd::STANDARD.encode_to_string(vec![b'v'; 100_000]);
         for revision in start..=last {
             reply.chunk(format!(
                 "{{\"result\":{{\"header\":{{\"revision\":\"{revision}\"}},\"events\":[{{\"kv\":{{\"key\":\"aw==\",\"mod_revision\":\"{revision}\",\"value\":\"{value}\"}}}}]}}}}\n"

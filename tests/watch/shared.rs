@@ -267,8 +267,8 @@ fn what_goes_on_and_on_for_a_watch_that_waits_to_be_created_again_comes_over_a_c
             return serve(socket);
         }
         let [slow, other] = creates(socket);
-        socket.created(slow, 9);
-        socket.created(other, 9);
+        socket.created(slow, 4);
+        socket.created(other, 4);
         socket.puts(slow, &[5, 6, 7]);
         assert_eq!(socket.cancel(), Some(slow));
         cancelled.open();

@@ -262,6 +262,8 @@ pub fn start_revisions(gateway: &FakeGateway) -> Vec<i64> {
 }
 
 pub const CREATED: &str = "{\"result\":{\"header\":{\"revision\":\"9\",\"raft_term\":\"2\"},\"created\":true}}\n";
+/// The same of a store of what is before [`puts`] of 5 and more: for further watches, which start after that.
+pub const CREATED_AT_4: &str = "{\"result\":{\"header\":{\"revision\":\"4\",\"raft_term\":\"2\"},\"created\":true}}\n";
 
 /// A message with one put of the key `k` for each revision; its value is the revision.
 pub fn puts(revisions: &[i64]) -> String {

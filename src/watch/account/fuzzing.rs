@@ -28,7 +28,11 @@ const FIRST_EVENT: i64 = 1 << 40;
 pub fn watch(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let options = choices.byte();
-    let start = if options & 1 == 0 { 5 } else { choices.int64() };
+    let start = match (options & 1, options & 16) {
+        (0, 0) => 5,
+        (0, _) => 0,
+        _ => choices.int64(),
+    };
     let settings = Settings {
         namespace: if options & 2 == 0 { Namespace::default() } else { Namespace::new(b"k".to_vec()) },
         shows_progress: options & 4 == 0,
@@ -95,7 +99,14 @@ impl Told {
                 self.draw_consequences(judged)?;
             }
             9 => self.lines.push(br#"{"error":{"code":14,"message":"etcdserver: no leader"}}"#.to_vec()),
-            10 => self.account.start_after(self.consumer.resume.saturating_sub(1)),
+            10 if self.account.next_revision() == 0 => {
+                self.flush()?;
+                self.account.suspend();
+                if self.account.next_revision() == 0 {
+                    self.account.start_after(self.revision(choices).max(1));
+                }
+            }
+            11 => self.account.start_no_earlier_than(self.revision(choices)),
             _ => self.events(choices),
         }
         // Some of what arrives arrives together.

@@ -91,6 +91,11 @@ impl Watched {
         watched
     }
 
+    /// One that no server has confirmed.
+    fn without_start() -> Watched {
+        Watched { account: Account::new(0, settings()), responses: Vec::new() }
+    }
+
     fn receive(&mut self, lines: &[String]) -> Result<(), Interruption> {
         let Watched { account, responses } = self;
         account.receive(frames(lines), &endpoint(), &mut |response| responses.push(response))
@@ -129,18 +134,68 @@ fn the_revision_of_the_confirmation_moves_nothing() {
 }
 
 #[test]
-fn an_account_that_starts_anew_knows_nothing_of_what_came_before() {
-    let mut watched = Watched::from_5();
-    watched.receive(&[puts(&[(5, "a"), (6, "a")], false), puts(&[(7, "a")], true)]).unwrap();
-    watched.account.restart_after(3);
-    assert_eq!((watched.account.next_revision(), watched.account.seen_revision()), (4, 3));
-    assert_eq!(watched.account.held_bytes(), 0);
-    watched.said();
-    // Neither another one's loss nor that it is behind what had been seen.
+fn a_watch_without_a_start_revision_starts_after_the_revision_of_its_first_confirmation() {
+    let mut watched = Watched::without_start();
+    watched.receive(&[created(9), puts(&[(8, "a"), (9, "a"), (10, "a")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("10:a", 11)]);
+
+    let mut watched = Watched::without_start();
+    watched.receive(&[created(9)]).unwrap();
     watched.lose();
-    watched.receive(&[created(3), puts(&[(3, "a"), (4, "b")], false)]).unwrap();
-    assert!(!watched.account.is_behind());
-    assert_eq!(watched.said(), [events("4:b", 5)]);
+    assert_eq!(watched.account.next_revision(), 10);
+    watched.said();
+    watched.receive(&[created(12), puts(&[(10, "a")], false)]).unwrap();
+    assert_eq!(watched.said(), [(WatchKind::Resumed, String::new(), 10), events("10:a", 11)]);
+}
+
+#[test]
+fn a_watch_that_loses_its_stream_before_it_has_started_starts_after_the_next_confirmation() {
+    let mut watched = Watched::without_start();
+    watched.lose();
+    watched.receive(&[created(9), puts(&[(9, "a"), (10, "a")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("10:a", 11)]);
+}
+
+#[test]
+fn nothing_starts_a_watch_but_a_confirmation_with_a_revision() {
+    for line in [puts(&[(7, "a")], false), puts(&[(7, "a")], true), created(0)] {
+        let mut watched = Watched::without_start();
+        let received = watched.receive(std::slice::from_ref(&line));
+        assert!(matches!(received, Err(Interruption::Lost(Error::Protocol { .. }))), "{line}: {received:?}");
+        assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 0), "{line}");
+    }
+    let mut watched = Watched::without_start();
+    watched.receive(&[progress(7)]).unwrap();
+    assert!(!watched.request_progress(7, true, true));
+    assert_eq!((watched.said(), watched.account.next_revision()), (vec![], 0));
+}
+
+#[test]
+fn a_server_that_is_behind_what_the_client_has_seen_starts_no_watch() {
+    // What is read then is no older, if the server lags; if the cluster went back, it is.
+    for (read, is_behind) in [(21, true), (9, false)] {
+        let mut watched = Watched::without_start();
+        watched.account.start_no_earlier_than(20);
+        watched.receive(&[created(9), puts(&[(10, "a")], false)]).unwrap();
+        assert!(watched.account.is_behind() && !watched.account.is_created() && !watched.account.is_confirmed());
+        watched.account.suspend();
+        assert_eq!((watched.account.next_revision(), watched.account.held_bytes()), (0, 0));
+
+        watched.account.start_after(read);
+        watched.receive(&[created(9), puts(&[(read, "a"), (read + 1, "a")], false)]).unwrap();
+        assert_eq!(watched.account.is_behind(), is_behind, "after {read}");
+        watched.judge(read).unwrap();
+        let next = read + 1;
+        assert_eq!(watched.said(), [events(&format!("{next}:a"), next + 1)]);
+    }
+}
+
+#[test]
+fn what_the_client_has_seen_is_no_matter_for_a_watch_with_a_start_revision() {
+    let mut watched = Watched { account: Account::new(5, settings()), responses: Vec::new() };
+    watched.account.start_no_earlier_than(20);
+    watched.receive(&[created(9), puts(&[(5, "a")], false)]).unwrap();
+    assert_eq!(watched.said(), [events("5:a", 6)]);
 }
 
 #[test]

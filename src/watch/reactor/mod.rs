@@ -5,12 +5,10 @@
 //! traffic       what arrives, and what becomes of a watch by it
 //! members       whether the members that carry watches are still there, and have a leader
 //! revisions     which revision the store has, where a watch must know it
-//! guesses       watches that are created while it is being read
 //! ```
 //!
 //! What a watch has been told lies in its account, never in a connection: those come and go.
 
-mod guesses;
 mod members;
 mod revisions;
 mod routes;
@@ -190,10 +188,6 @@ impl Reactor {
                 ready.push(token);
             }
         }
-        // Where a watch starts is told before its owner can bring about an event of it: it is heard of before, too.
-        if let Some(place) = ready.iter().position(|token| *token == Ready::Board.token()) {
-            ready.swap(0, place);
-        }
         for token in ready.drain(..) {
             match Ready::of(token) {
                 Ready::Board => self.take_messages(),
@@ -217,7 +211,6 @@ impl Reactor {
         for message in messages.drain(..) {
             match message {
                 Message::Start(start) => self.start(*start),
-                Message::Pin(pin) => self.pin(*pin),
                 Message::Forget(watch) => self.forget(watch),
                 Message::GoOn(watch) => self.go_on(watch),
                 Message::AskProgress(watch) => self.ask_progress(watch),
@@ -256,16 +249,9 @@ impl Reactor {
         if self.is_closed {
             return finish(entry, Error::Closed { outcome: Outcome::NotApplied });
         }
-        let (is_unpinned, is_guessed) = (matches!(entry.link, Link::Unpinned), entry.guess.is_some());
         self.uncalled += usize::from(!entry.mailbox.is_called());
         self.watches.insert(watch, entry);
-        if is_guessed {
-            self.place_guessed(watch);
-        } else if is_unpinned {
-            self.wait_for_revision(watch);
-        } else {
-            self.place(watch);
-        }
+        self.place(watch);
     }
 
     /// Nobody owns this watch any more.
@@ -362,10 +348,8 @@ impl Drive for Reactor {
             let watches = std::mem::take(&mut self.watches);
             watches.into_values().for_each(|entry| finish(entry, panicked()));
             for message in left {
-                match message {
-                    Message::Start(start) => finish(Entry::new(*start).1, panicked()),
-                    Message::Pin(pin) => pin.confirmation.tell(Err(panicked())),
-                    _ => {}
+                if let Message::Start(start) = message {
+                    finish(Entry::new(*start).1, panicked());
                 }
             }
         }

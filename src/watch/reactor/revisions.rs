@@ -1,13 +1,16 @@
-//! Which revision the store has, where a watch must know: to start after it, or to tell a member that lags behind from a
-//! cluster that went back in time. One read serves all that wait when it begins.
+//! Which revision the store has, where a watch must know: to tell a member that lags behind from a cluster that went back
+//! in time, or to start after it. One read serves all that wait when it begins.
+//!
+//! A watch without a start revision starts where its server confirms it, unless that server is behind what the client has
+//! seen, or was read a moment ago: no watch is to tell as new what happened long before.
 
 use super::{Reactor, Timer};
 use crate::deadline::Deadline;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits;
 use crate::watch::entry::Link;
 use crate::watch::errand::Errand;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Default)]
 pub(super) struct Revisions {
@@ -17,6 +20,18 @@ pub(super) struct Revisions {
     served: Vec<Wait>,
     /// The next one is not to begin before its time.
     pub(super) rests: bool,
+    /// When the one under way began, or the last one.
+    begun: Option<Instant>,
+    /// When the last one began that succeeded, and what it found.
+    found: Option<(Instant, i64)>,
+}
+
+impl Revisions {
+    /// What the last read has found, while that is recent enough for a watch to start at any server that is not behind it.
+    pub(super) fn recent(&self) -> Option<i64> {
+        let (begun, revision) = self.found?;
+        (begun.elapsed() <= limits::WATCH_START_AGE).then_some(revision)
+    }
 }
 
 /// A watch that waits for a read, and how often it had been confirmed then. A read that a watch has waited for tells
@@ -32,6 +47,15 @@ impl Reactor {
     pub(super) fn wait_for_revision(&mut self, watch: u64) {
         let creations = self.watches.get(&watch).map_or(0, |entry| entry.creations);
         self.revisions.waiting.push(Wait { watch, creations });
+    }
+
+    /// Has a watch start after what a read finds, on whatever connection it will be then.
+    pub(super) fn read_start(&mut self, watch: u64) {
+        self.set_aside(watch);
+        if let Some(entry) = self.watches.get_mut(&watch) {
+            entry.link = Link::Unpinned;
+        }
+        self.wait_for_revision(watch);
     }
 
     /// The same of a watch that a server has confirmed which is behind.
@@ -66,8 +90,16 @@ impl Reactor {
         let first = self.revisions.served.first().map(|wait| wait.watch);
         if let Some((watch, entry)) = first.and_then(|watch| Some((watch, self.watches.get(&watch)?))) {
             let request = entry.request.clone();
-            self.send_errand(Errand::ReadRevision { watch, request }, Deadline::after(limits::DEFAULT_TIMEOUT));
+            self.revisions.begun = Some(Instant::now());
+            self.send_errand(Errand::ReadRevision { watch, request }, Deadline::after(self.patience_of_served()));
         }
+    }
+
+    /// How long a read may take: one that hangs is not to keep others from theirs when nobody waits for it any more.
+    fn patience_of_served(&self) -> Duration {
+        let patience = |wait: &Wait| self.watches.get(&wait.watch)?.confirmation.as_ref()?.deadline().remaining();
+        let longest = self.revisions.served.iter().map(|wait| patience(wait).unwrap_or(limits::DEFAULT_TIMEOUT)).max();
+        longest.unwrap_or_default().min(limits::DEFAULT_TIMEOUT)
     }
 
     /// A read has ended, which was made with the rights of `reader`.
@@ -75,7 +107,10 @@ impl Reactor {
         let mut served = std::mem::take(&mut self.revisions.served);
         served.retain(|wait| self.wants(*wait));
         match revision {
-            Ok(revision) => served.into_iter().for_each(|wait| self.know_revision(wait.watch, revision)),
+            Ok(revision) => {
+                self.revisions.found = self.revisions.begun.map(|begun| (begun, revision));
+                served.into_iter().for_each(|wait| self.know_revision(wait.watch, revision));
+            }
             Err(error) if self.is_final(&error) => {
                 let is_reader = |wait: &Wait| wait.watch == reader;
                 let is_wanted = served.iter().any(is_reader);
@@ -86,21 +121,25 @@ impl Reactor {
                     self.end(reader, error);
                 }
             }
-            Err(_) => self.rest_after_read(served),
+            Err(error) => self.rest_after_read(served, &error),
         }
     }
 
     /// A read has failed that another one may succeed after.
-    fn rest_after_read(&mut self, served: Vec<Wait>) {
+    fn rest_after_read(&mut self, served: Vec<Wait>, error: &Error) {
         for wait in served {
             let is_unpinned = self.watches.get(&wait.watch).is_some_and(|entry| matches!(entry.link, Link::Unpinned));
-            if is_unpinned {
-                self.rest_watch(wait.watch);
-            } else {
+            if !is_unpinned {
                 self.revisions.waiting.push(wait);
+            } else if self.is_told(wait.watch, error) {
+                self.end(wait.watch, error.clone());
+            } else {
+                self.rest_watch(wait.watch);
             }
         }
-        self.rest_before_read(limits::WATCH_BACKOFF_LONGEST);
+        if !self.revisions.waiting.is_empty() {
+            self.rest_before_read(limits::WATCH_BACKOFF_LONGEST);
+        }
     }
 
     fn know_revision(&mut self, watch: u64, revision: i64) {

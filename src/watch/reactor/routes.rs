@@ -64,8 +64,13 @@ impl Routes {
 impl Reactor {
     /// Puts a watch that is due on a connection, or sees to it that there will be one.
     pub(super) fn place(&mut self, watch: u64) {
-        let Some(entry) = self.watches.get(&watch).filter(|entry| matches!(entry.link, Link::Due)) else { return };
+        let Some(entry) = self.watches.get_mut(&watch).filter(|entry| matches!(entry.link, Link::Due)) else { return };
         let (require_leader, is_apart) = (entry.require_leader, entry.apart_since.is_some());
+        match self.revisions.recent() {
+            _ if entry.account.next_revision() != 0 => {}
+            Some(revision) => entry.account.start_no_earlier_than(revision),
+            None => return self.read_start(watch),
+        }
         self.settle(require_leader);
         match self.routes.of(require_leader).state {
             State::Socket(_) if is_apart => self.begin_stream(watch),
@@ -73,14 +78,6 @@ impl Reactor {
             State::Streams => self.begin_stream(watch),
             State::Unknown => self.open_socket(require_leader),
             State::Opening | State::Resting => {}
-        }
-    }
-
-    /// Puts a watch whose start is a guess on the WebSocket that is open. Without one it waits: nothing would be gained.
-    pub(super) fn place_guessed(&mut self, watch: u64) {
-        let Some(entry) = self.watches.get(&watch) else { return };
-        if let State::Socket(key) = self.routes.of(entry.require_leader).state {
-            self.create(watch, key);
         }
     }
 
@@ -225,7 +222,7 @@ impl Reactor {
 
     /// Whether a caller waits for this watch and is to hear of an error now. That time is over is each caller's own
     /// business.
-    fn is_told(&self, watch: u64, error: &Error) -> bool {
+    pub(super) fn is_told(&self, watch: u64, error: &Error) -> bool {
         let is_awaited = self.watches.get(&watch).is_some_and(|entry| entry.is_awaited());
         is_awaited && !matches!(error, Error::Deadline { .. })
     }
@@ -334,9 +331,6 @@ impl Reactor {
         let is_final = self.is_final_on_sockets(error);
         for watch in socket.watches() {
             let Some(entry) = self.watches.get_mut(&watch) else { continue };
-            if entry.withdraw_guess() {
-                continue;
-            }
             entry.link = Link::Due;
             entry.lose(error);
             if is_final {
@@ -376,10 +370,8 @@ impl Reactor {
         let Some(socket) = self.close_socket(key) else { return };
         for watch in socket.watches() {
             let Some(entry) = self.watches.get_mut(&watch) else { continue };
-            if !entry.withdraw_guess() {
-                entry.link = Link::Due;
-                entry.suspend();
-            }
+            entry.link = Link::Due;
+            entry.suspend();
         }
         self.place_all(socket.require_leader);
     }
@@ -517,10 +509,6 @@ impl Reactor {
         let patience = self.patience();
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         match &entry.link {
-            Link::Resting if entry.account.next_revision() == 0 => {
-                entry.link = Link::Unpinned;
-                self.wait_for_revision(watch);
-            }
             Link::Resting => {
                 entry.link = Link::Due;
                 self.place(watch);

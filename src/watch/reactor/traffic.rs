@@ -101,13 +101,13 @@ impl Reactor {
     /// Takes in what a server sent of a watch.
     fn receive(&mut self, watch: u64, frames: Frames, endpoint: &Arc<str>) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
-        if entry.guess.is_some() {
-            return self.receive_guessed(watch, frames, endpoint);
-        }
         let (was_confirmed, was_created) = (entry.account.is_confirmed(), entry.account.is_created());
         let (received, room) = entry.deliver(|account, deliver| account.receive(frames, endpoint, deliver));
         entry.mailbox.begin_at(entry.account.next_revision());
         let (is_created, is_behind) = (entry.account.is_created(), entry.account.is_behind());
+        if is_behind && !is_created {
+            return self.read_start(watch);
+        }
         if is_created && !was_created {
             self.channel.learn_cluster(endpoint, entry.account.cluster_id());
             self.note_creation(watch);
@@ -282,7 +282,7 @@ impl Reactor {
         let Some(socket) = self.sockets.get(&key) else { return };
         let (is_trusted, answers, watches) = (socket.orders_progress, socket.progress_answers, socket.watches());
         for watch in watches {
-            let Some(entry) = self.watches.get_mut(&watch).filter(|entry| entry.guess.is_none()) else { continue };
+            let Some(entry) = self.watches.get_mut(&watch) else { continue };
             let asked = Asked { is_after_creation: answers > entry.requests_before, by_owner: entry.asks_progress };
             let (is_taken, room) = entry
                 .deliver(|account, deliver| is_trusted && account.receive_requested_progress(header, asked, deliver));
