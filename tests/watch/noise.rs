@@ -1,6 +1,6 @@
 //! Watches that begin while others write, and without a pause between.
 
-use crate::common::{Etcd, LONG, Random, client, put_revision, sharing_versions, wait_until};
+use crate::common::{LONG, Random, client, on_each_version, put_revision, wait_until};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::watch::{Watch, WatchKind};
@@ -100,36 +100,37 @@ impl Begun {
 
 #[test]
 fn watches_that_begin_in_quiet_and_in_noise_are_told_what_happens_after_that_and_nothing_else() {
-    let etcd = Etcd::start(&sharing_versions().pop().unwrap());
-    let client = client(&etcd.url());
-    let mut random = Random::of_this_run();
-    let puts = Puts::default();
-    puts.make_one(&client);
-    // So that the connection remains.
-    let _other = client.watch_open(one(b"noise/other")).unwrap();
-    let (mut count, mut amid) = (0, 0);
-    std::thread::scope(|scope| {
-        let _end = End(&puts);
-        for _ in 0..3 {
-            let random = random.fork();
-            scope.spawn(|| puts.make(&client, random));
-        }
-        while count < 200 || amid < 10 {
-            assert!(count < 4000, "{amid} began amid puts: the noise proves nothing");
-            let mut begun = Vec::new();
-            while begun.len() < 12 {
-                // Now and then the noise begins or ends amid a call.
-                puts.turn(random.percent(50), random.percent(70));
-                (0..3).for_each(|_| begun.push(Begun::begin(&client, &puts)));
+    on_each_version(|etcd| {
+        let client = client(&etcd.url());
+        let mut random = Random::of_this_run();
+        let puts = Puts::default();
+        puts.make_one(&client);
+        // So that the connection remains.
+        let _other = client.watch_open(one(b"noise/other")).unwrap();
+        let (mut count, mut amid) = (0, 0);
+        std::thread::scope(|scope| {
+            let _end = End(&puts);
+            for _ in 0..3 {
+                let random = random.fork();
+                scope.spawn(|| puts.make(&client, random));
             }
-            puts.turn(false, true);
-            // Each has something to tell.
-            puts.make_one(&client);
-            let mut history = puts.made.lock().unwrap().clone();
-            history.sort_unstable_by_key(|(_, revision)| *revision);
-            amid += begun.iter().filter(|begun| begun.check(&history)).count();
-            count += begun.len();
-        }
+            while count < 200 || amid < 10 {
+                assert!(count < 4000, "{amid} began amid puts: the noise proves nothing");
+                let mut begun = Vec::new();
+                while begun.len() < 12 {
+                    // Now and then the noise begins or ends amid a call.
+                    puts.turn(random.percent(50), random.percent(70));
+                    (0..3).for_each(|_| begun.push(Begun::begin(&client, &puts)));
+                }
+                puts.turn(false, true);
+                // Each has something to tell.
+                puts.make_one(&client);
+                let mut history = puts.made.lock().unwrap().clone();
+                history.sort_unstable_by_key(|(_, revision)| *revision);
+                amid += begun.iter().filter(|begun| begun.check(&history)).count();
+                count += begun.len();
+            }
+        });
+        println!("{count} watches, {amid} of them amid puts");
     });
-    println!("{count} watches, {amid} of them amid puts");
 }
