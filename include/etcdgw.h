@@ -1071,11 +1071,7 @@ typedef struct etcdgw_watch_options {
    * one key. Not together with `prefix`.
    */
   struct etcdgw_bytes range_end;
-  /**
-   * The first revision to report; 0: what happens after the server has confirmed the watch. Where that member lags behind
-   * the others, changes of up to a second before the call may be among it, but none from before an answer that this
-   * client has had.
-   */
+  /** The first revision to report; 0: what happens after the watch is confirmed. */
   int64_t start_revision;
   /**
    * Where the responses go in place of a callback, which must be NULL then; NULL: to the callback. Only for

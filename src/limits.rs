@@ -194,6 +194,12 @@ pub const LONGEST_STORED_NAME: usize = 32_768;
 /// For the end of a session that is freed rather than closed.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How old the last read of the store's revision may be where a watch starts after what its server says. What happened
-/// before that is told by no watch without a start revision, however far its server lags.
-pub const WATCH_START_AGE: Duration = Duration::from_secs(1);
+/// Watches begun within [`WATCH_SOLITUDE_AGE`] that it is worth a request for to know whether the cluster has one member.
+pub const WATCH_SOLITUDE_STARTS: usize = 8;
+
+/// How long a cluster is taken for one that still has one member only, or rather none that lags: within that time another
+/// one would have to be added, to start, and to be made the leader.
+pub const WATCH_SOLITUDE_AGE: Duration = Duration::from_secs(1);
+
+/// How long it isn't asked again of a cluster that has several, or doesn't tell.
+pub const WATCH_SOLITUDE_REST: Duration = Duration::from_secs(60);

@@ -24,9 +24,7 @@ pub struct etcdgw_watch_options {
     /// The first key that no longer belongs to the range; `ETCDGW_FROM_KEY`: every key from the given one on; empty:
     /// one key. Not together with `prefix`.
     pub range_end: etcdgw_bytes,
-    /// The first revision to report; 0: what happens after the server has confirmed the watch. Where that member lags behind
-    /// the others, changes of up to a second before the call may be among it, but none from before an answer that this
-    /// client has had.
+    /// The first revision to report; 0: what happens after the watch is confirmed.
     pub start_revision: i64,
     /// Where the responses go in place of a callback, which must be NULL then; NULL: to the callback. Only for
     /// `etcdgw_watch` and `etcdgw_watch_prefix`.

@@ -212,13 +212,21 @@ fn is_peer_url(url: &str) -> bool {
 /// See [`Client::sync_endpoints`].
 pub(crate) fn sync(channel: &Channel, control: &Control) -> Result<()> {
     let listed = || {
-        let request = MemberListRequest { linearizable: true };
-        let list = channel.call::<MemberListResponse>(AGREED_MEMBER_LIST, &request, control)?;
+        let list = agreed_members(channel, control)?;
         // A member without a name has not started, and a learner answers next to nothing (clientv3's Sync).
         let voters = list.members.iter().filter(|member| !member.name.is_empty() && !member.is_learner);
         Ok(voters.flat_map(|member| member.client_urls.iter().cloned()).collect())
     };
     channel.adopt(listed, control)
+}
+
+/// How many members the cluster has, learners too.
+pub(crate) fn count_members(channel: &Channel, control: &Control) -> Result<usize> {
+    Ok(agreed_members(channel, control)?.members.len())
+}
+
+fn agreed_members(channel: &Channel, control: &Control) -> Result<Response<MemberListResponse>> {
+    channel.call(AGREED_MEMBER_LIST, &MemberListRequest { linearizable: true }, control)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::gateway::json::{Encode, Writer};
 use crate::net::{self, Control, lock};
+use crate::rpc::cluster::count_members;
 use crate::rpc::kv::RangeResponse;
 use crate::rpc::watch::{WATCH, WatchCreate, WatchRequest};
 use crate::rpc::{Namespace, Response};
@@ -24,6 +25,8 @@ pub(super) enum Errand {
     BeginStream { watch: u64, request: Arc<WatchRequest>, start_revision: i64, require_leader: bool },
     /// Read the revision of the store, from what this watch may read.
     ReadRevision { watch: u64, request: Arc<WatchRequest> },
+    /// Count the members of the cluster.
+    CountMembers,
     /// Ask a member how it is.
     Probe { endpoint: Arc<str>, limit: Duration },
 }
@@ -42,6 +45,9 @@ pub(super) enum Report {
     Revision {
         watch: u64,
         revision: Result<i64>,
+    },
+    Members {
+        count: Result<usize>,
     },
     Member {
         endpoint: Arc<str>,
@@ -166,6 +172,7 @@ impl Desk {
                 let revision = read_revision(&self.channel, request, &self.namespace, &control);
                 Report::Revision { watch: *watch, revision }
             }
+            Errand::CountMembers => Report::Members { count: count_members(&self.channel, &control) },
             Errand::Probe { endpoint, limit } => {
                 let state = self.channel.ask_health(endpoint, &control.at_most(*limit));
                 Report::Member { endpoint: endpoint.clone(), state }
@@ -180,6 +187,7 @@ impl Errand {
             Errand::OpenSocket { .. } => "opening a WebSocket",
             Errand::BeginStream { .. } => "opening a stream",
             Errand::ReadRevision { .. } => "reading the revision",
+            Errand::CountMembers => "counting the members",
             Errand::Probe { .. } => "probing a member",
         }
     }
@@ -191,6 +199,7 @@ impl Errand {
             }
             Errand::BeginStream { watch, .. } => Report::Stream { watch: *watch, opening: Err(error) },
             Errand::ReadRevision { watch, .. } => Report::Revision { watch: *watch, revision: Err(error) },
+            Errand::CountMembers => Report::Members { count: Err(error) },
             Errand::Probe { endpoint, .. } => Report::Member { endpoint: endpoint.clone(), state: Err(error) },
         }
     }

@@ -59,6 +59,7 @@ impl EtcdFace {
             ("POST", "/v3/kv/range" | "/v3/kv/put") => {
                 reply.json(format!(r#"{{"header":{{"revision":"{revision}","raft_term":"2"}}}}"#));
             }
+            ("POST", MEMBER_LIST) => members(reply, 3),
             _ => self.not_found(reply),
         }
     }
@@ -94,4 +95,13 @@ impl EtcdFace {
             _ => self.answer(request, reply),
         })
     }
+}
+
+/// Where the members are asked for.
+pub const MEMBER_LIST: &str = "/v3/cluster/member/list";
+
+/// Answers that the cluster has so many members.
+pub fn members(reply: &mut Reply<'_>, count: usize) {
+    let list: Vec<String> = (1..=count).map(|id| format!(r#"{{"ID":"{id}"}}"#)).collect();
+    reply.json(format!(r#"{{"header":{{"cluster_id":"7"}},"members":[{}]}}"#, list.join(",")));
 }

@@ -26,7 +26,7 @@ pub use etcd::{
     for_each_version_with, free_port, http_get, on_each_version, on_newest_leaving_no_lease, sharing_versions,
     versions, with_each_sharing_version, with_each_version,
 };
-pub use etcd_face::{Dialect, EtcdFace};
+pub use etcd_face::{Dialect, EtcdFace, MEMBER_LIST, members};
 pub use face::{Face, PREFIX};
 pub use gateway::{DONE, FakeGateway, Reply, Request, capture, capture_names, with_length};
 pub use proxy::{Direction, End, Fault, Proxy};

@@ -81,7 +81,7 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
 }
 
 #[test]
-fn watches_that_begin_at_a_member_that_lags_are_told_nothing_that_the_client_knew_before() {
+fn watches_that_begin_at_a_member_that_lags_are_told_nothing_from_before() {
     with_each_version(|version| {
         let cluster = Cluster::start_separable(version, 3);
         let place = cluster.follower();
@@ -96,7 +96,6 @@ fn watches_that_begin_at_a_member_that_lags_are_told_nothing_that_the_client_kne
             known = made.as_ref().map_or(0, |answer| answer.header.revision);
             made.is_ok()
         });
-        // The revision is read for this one, and for those that follow at once it is not.
         let first = watching.watch_open(options()).unwrap();
         way.inject(Fault::Refuse);
         way.cut(End::Reset);

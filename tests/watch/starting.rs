@@ -1,8 +1,11 @@
-//! Where watches start that were given no revision: after what was there when their server confirmed them, unless that server
-//! is behind.
+//! Where watches start that were given no revision: after what a read finds, or, where no member can lag, after what was there
+//! when their server confirmed them.
 
-use crate::common::{Gate, LONG, Reply, Socket, client, get, timed, wait_until};
+use crate::common::{
+    EtcdFace, FakeGateway, Gate, LONG, MEMBER_LIST, Reply, Socket, client, get, members, timed, wait_until,
+};
 use crate::support::*;
+use etcdgw::client::Client;
 use etcdgw::error::{Code, Error};
 use etcdgw::watch::{Watch, WatchKind};
 use std::sync::Arc;
@@ -29,81 +32,131 @@ fn found(reply: &mut Reply<'_>, revision: i64) {
     reply.json(format!(r#"{{"header":{{"cluster_id":"7","revision":"{revision}"}}}}"#));
 }
 
+/// A gateway like the scripted one, of a cluster that has as many members as the script says.
+fn with_members(
+    count: impl Fn() -> usize + Send + Sync + 'static,
+    sockets: impl Fn(usize, &mut Socket<'_>) + Send + Sync + 'static,
+    reads: impl Fn(usize, &mut Reply<'_>) + Send + Sync + 'static,
+) -> FakeGateway {
+    let (face, opened, asked) = (EtcdFace::of("3.6.16"), AtomicUsize::new(0), AtomicUsize::new(0));
+    FakeGateway::start(move |request, reply| match (&*request.verb, &*request.path) {
+        ("GET", "/v3/watch") => {
+            sockets(opened.fetch_add(1, Ordering::SeqCst), &mut reply.upgrade(request));
+            reply.close();
+        }
+        ("POST", READ) => reads(asked.fetch_add(1, Ordering::SeqCst), reply),
+        ("POST", MEMBER_LIST) => members(reply, count()),
+        _ => face.answer(request, reply),
+    })
+}
+
+/// Takes creates that begin after a read, and confirms them, up to one that doesn't, whose ID it answers.
+#[track_caller]
+fn create_unread(socket: &mut Socket<'_>) -> i64 {
+    loop {
+        let (id, start) = create(socket);
+        if start == 0 {
+            return id;
+        }
+        assert_eq!(start, 5);
+        socket.created(id, 4);
+    }
+}
+
+/// Begins watches up to the first one that begins without a read, which is the last.
+fn begin(client: &Client, unread: &Gate) -> Vec<Watch> {
+    let mut watches = Vec::new();
+    wait_until(LONG, || {
+        watches.push(client.watch_open(one(b"k")).unwrap());
+        unread.is_open()
+    });
+    watches
+}
+
 #[test]
-fn of_watches_begun_one_after_another_the_first_starts_after_a_read_and_the_others_where_they_are_confirmed() {
-    let (cut, resumed) = (Gate::new(), Gate::new());
-    let (is_cut, has_resumed) = (cut.clone(), resumed.clone());
-    let gateway = scripted(
+fn many_watches_of_a_cluster_with_one_member_start_where_they_are_confirmed() {
+    let (unread, cut, resumed) = (Gate::new(), Gate::new(), Gate::new());
+    let (is_unread, is_cut, has_resumed) = (unread.clone(), cut.clone(), resumed.clone());
+    let gateway = with_members(
+        || 1,
         move |number, socket| {
             if number > 0 {
-                let mut starts: Vec<i64> = (0..3).map(|_| confirm(socket, 9).1).collect();
-                starts.sort_unstable();
-                assert_eq!(starts, [5, 8, 9]);
+                while confirm(socket, 9).1 != 9 {}
                 return resumed.open();
             }
-            assert_eq!(confirm(socket, 9).1, 5);
-            assert_eq!(confirm(socket, 7).1, 0);
-            let (id, start) = confirm(socket, 7);
-            assert_eq!(start, 0);
+            let id = create_unread(socket);
+            unread.open();
+            socket.created(id, 7);
             socket.puts(id, &[6, 7, 8]);
             is_cut.wait();
         },
-        |_, _, reply| found(reply, 4),
+        |_, reply| found(reply, 4),
     );
     let client = client(gateway.url());
-    let watches: Vec<Watch> = (0..3).map(|_| client.watch_open(one(b"k")).unwrap()).collect();
-    let said = next(&watches[2]);
+    let watches = begin(&client, &is_unread);
+    let said = next(watches.last().unwrap());
     assert_eq!((values(&said.changes), said.resume_revision), (vec!["8".to_owned()], 9));
     cut.open();
     has_resumed.wait();
-    assert_eq!(gateway.count(READ), 1);
+    assert!(gateway.count(READ) < watches.len(), "of {} each had its read", watches.len());
+}
+
+#[test]
+fn watches_of_a_cluster_with_several_members_have_the_revision_read_however_many_they_are() {
+    for count in [0, 2, 3] {
+        let gateway = with_members(move || count, serve_sockets, |_, reply| found(reply, 4));
+        let client = client(gateway.url());
+        let mut watches: Vec<Watch> = Vec::new();
+        wait_until(LONG, || {
+            watches.push(client.watch_open(one(b"k")).unwrap());
+            gateway.count(MEMBER_LIST) > 0
+        });
+        // The answer is there by then, or doesn't matter.
+        (0..20).for_each(|_| watches.push(client.watch_open(one(b"k")).unwrap()));
+        assert_eq!((gateway.count(READ), gateway.count(MEMBER_LIST)), (watches.len(), 1), "{count} members");
+    }
 }
 
 #[test]
 fn a_server_that_is_behind_what_the_client_has_seen_starts_no_watch_whether_it_lags_or_the_cluster_went_back() {
     for read in [12, 3] {
-        let returned = Arc::new(AtomicBool::new(false));
-        let has_returned = returned.clone();
-        let gateway = scripted(
+        let (unread, returned) = (Gate::new(), Gate::new());
+        let (is_unread, has_returned) = (unread.clone(), returned.clone());
+        let gateway = with_members(
+            || 1,
             move |_, socket| {
-                confirm(socket, 4);
+                let first = create_unread(socket);
+                unread.open();
+                socket.created(first, 4);
                 let (behind, start) = confirm(socket, 6);
                 assert_eq!(start, 0);
                 socket.puts(behind, &[8]);
                 assert_eq!(socket.cancel(), Some(behind));
                 let (id, start) = create(socket);
                 assert_eq!(start, read + 1);
-                assert!(!has_returned.load(Ordering::SeqCst), "it was confirmed by a server that is behind");
+                assert!(!has_returned.is_open(), "it was confirmed by a server that is behind");
                 socket.created(id, read);
                 socket.puts(id, &[start]);
                 serve(socket);
             },
-            move |number, _, reply| found(reply, [4, 10, read][number.min(2)]),
+            {
+                let (is_unread, has_seen) = (is_unread.clone(), AtomicBool::new(false));
+                move |_, reply| match is_unread.is_open() {
+                    false => found(reply, 4),
+                    true if has_seen.swap(true, Ordering::SeqCst) => found(reply, read),
+                    true => found(reply, 10),
+                }
+            },
         );
         let client = client(gateway.url());
-        let _first = client.watch_open(one(b"k")).unwrap();
+        let _watches = begin(&client, &is_unread);
         get(&client, b"k").unwrap();
         let watch = client.watch_open(one(b"k")).unwrap();
-        returned.store(true, Ordering::SeqCst);
+        returned.open();
         let said = next(&watch);
         assert_eq!((said.kind, values(&said.changes)), (WatchKind::Events, vec![(read + 1).to_string()]));
     }
 }
-
-#[test]
-fn a_watch_begun_long_after_a_read_has_another_one_made() {
-    let gateway = scripted(serve_sockets, |_, _, reply| found(reply, 4));
-    let client = client(gateway.url());
-    let _first = client.watch_open(one(b"k")).unwrap();
-    let ((), elapsed) = timed(|| {
-        wait_until(LONG, || {
-            client.watch_open(one(b"k")).unwrap();
-            gateway.count(READ) == 2
-        });
-    });
-    assert!(elapsed > Duration::from_millis(900), "{elapsed:?}");
-}
-
 #[test]
 fn a_read_that_fails_fails_the_call_and_the_next_one_is_none_the_worse() {
     type Failure = (fn(&mut Reply<'_>), fn(&Error) -> bool);

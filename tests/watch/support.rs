@@ -1,6 +1,6 @@
 //! What the tests of watches share: short forms of options, what was seen of a watch, and messages for fake gateways.
 
-use crate::common::{EtcdFace, FakeGateway, LONG, Reply, Request, Socket, within};
+use crate::common::{EtcdFace, FakeGateway, LONG, MEMBER_LIST, Reply, Request, Socket, members, within};
 use etcdgw::client::CallOptions;
 use etcdgw::error::{Error, Result};
 use etcdgw::rpc::Keys;
@@ -247,6 +247,7 @@ pub fn whereabouts(path: &str, reply: &mut Reply<'_>) {
     match path {
         "/health" => reply.json(r#"{"health":"true"}"#),
         "/version" => reply.json(r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#),
+        MEMBER_LIST => members(reply, 3),
         other => panic!("{other} was asked for"),
     }
 }

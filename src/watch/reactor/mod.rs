@@ -5,6 +5,7 @@
 //! traffic       what arrives, and what becomes of a watch by it
 //! members       whether the members that carry watches are still there, and have a leader
 //! revisions     which revision the store has, where a watch must know it
+//! solitude      whether it need not, to start a watch
 //! ```
 //!
 //! What a watch has been told lies in its account, never in a connection: those come and go.
@@ -12,6 +13,7 @@
 mod members;
 mod revisions;
 mod routes;
+mod solitude;
 mod traffic;
 
 use super::entry::{Carrier, Entry, Link, Start};
@@ -32,6 +34,7 @@ use crate::rpc::Namespace;
 use members::Members;
 use revisions::Revisions;
 use routes::Routes;
+use solitude::Solitude;
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,6 +83,7 @@ pub(super) struct Reactor {
     routes: Routes,
     members: Members,
     revisions: Revisions,
+    solitude: Solitude,
     errands: Errands,
     timers: Timers<Timer>,
     /// Sockets that have something to send.
@@ -161,6 +165,7 @@ impl Reactor {
             routes: Routes::default(),
             members: Members::default(),
             revisions: Revisions::default(),
+            solitude: Solitude::default(),
             errands,
             timers: Timers::new(),
             unsent: Vec::new(),
@@ -227,6 +232,7 @@ impl Reactor {
             Report::Socket { require_leader, upgrade } => self.take_upgrade(require_leader, upgrade),
             Report::Stream { watch, opening } => self.take_stream(watch, opening),
             Report::Revision { watch, revision } => self.take_revision(watch, revision),
+            Report::Members { count } => self.solitude.learn(count.ok(), Instant::now()),
             Report::Member { endpoint, state } => self.take_member_state(&endpoint, state),
         }
     }

@@ -1,8 +1,5 @@
-//! Which revision the store has, where a watch must know: to tell a member that lags behind from a cluster that went back
-//! in time, or to start after it. One read serves all that wait when it begins.
-//!
-//! A watch without a start revision starts where its server confirms it, unless that server is behind what the client has
-//! seen, or was read a moment ago: no watch is to tell as new what happened long before.
+//! Which revision the store has, where a watch must know: to start after it, or to tell a member that lags behind from a
+//! cluster that went back in time. One read serves all that wait when it begins.
 
 use super::{Reactor, Timer};
 use crate::deadline::Deadline;
@@ -10,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::watch::entry::Link;
 use crate::watch::errand::Errand;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[derive(Default)]
 pub(super) struct Revisions {
@@ -20,18 +17,6 @@ pub(super) struct Revisions {
     served: Vec<Wait>,
     /// The next one is not to begin before its time.
     pub(super) rests: bool,
-    /// When the one under way began, or the last one.
-    begun: Option<Instant>,
-    /// When the last one began that succeeded, and what it found.
-    found: Option<(Instant, i64)>,
-}
-
-impl Revisions {
-    /// What the last read has found, while that is recent enough for a watch to start at any server that is not behind it.
-    pub(super) fn recent(&self) -> Option<i64> {
-        let (begun, revision) = self.found?;
-        (begun.elapsed() <= limits::WATCH_START_AGE).then_some(revision)
-    }
 }
 
 /// A watch that waits for a read, and how often it had been confirmed then. A read that a watch has waited for tells
@@ -90,7 +75,6 @@ impl Reactor {
         let first = self.revisions.served.first().map(|wait| wait.watch);
         if let Some((watch, entry)) = first.and_then(|watch| Some((watch, self.watches.get(&watch)?))) {
             let request = entry.request.clone();
-            self.revisions.begun = Some(Instant::now());
             self.send_errand(Errand::ReadRevision { watch, request }, Deadline::after(self.patience_of_served()));
         }
     }
@@ -107,10 +91,7 @@ impl Reactor {
         let mut served = std::mem::take(&mut self.revisions.served);
         served.retain(|wait| self.wants(*wait));
         match revision {
-            Ok(revision) => {
-                self.revisions.found = self.revisions.begun.map(|begun| (begun, revision));
-                served.into_iter().for_each(|wait| self.know_revision(wait.watch, revision));
-            }
+            Ok(revision) => served.into_iter().for_each(|wait| self.know_revision(wait.watch, revision)),
             Err(error) if self.is_final(&error) => {
                 let is_reader = |wait: &Wait| wait.watch == reader;
                 let is_wanted = served.iter().any(is_reader);

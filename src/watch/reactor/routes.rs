@@ -64,12 +64,10 @@ impl Routes {
 impl Reactor {
     /// Puts a watch that is due on a connection, or sees to it that there will be one.
     pub(super) fn place(&mut self, watch: u64) {
-        let Some(entry) = self.watches.get_mut(&watch).filter(|entry| matches!(entry.link, Link::Due)) else { return };
+        let Some(entry) = self.watches.get(&watch).filter(|entry| matches!(entry.link, Link::Due)) else { return };
         let (require_leader, is_apart) = (entry.require_leader, entry.apart_since.is_some());
-        match self.revisions.recent() {
-            _ if entry.account.next_revision() != 0 => {}
-            Some(revision) => entry.account.start_no_earlier_than(revision),
-            None => return self.read_start(watch),
+        if entry.account.next_revision() == 0 && !self.starts_at_any_member() {
+            return self.read_start(watch);
         }
         self.settle(require_leader);
         match self.routes.of(require_leader).state {

@@ -1,0 +1,129 @@
+//! Whether the cluster has one member only. Then none lags behind, and a watch without a start revision starts where it is
+//! confirmed; elsewhere the store's revision is read before, or it might tell as new what had happened before it was begun.
+//!
+//! To know that takes a request as well, so the cluster is asked only while many watches are begun, one after another.
+//! Nobody waits for the answer.
+
+use super::Reactor;
+use crate::deadline::Deadline;
+use crate::limits;
+use crate::watch::errand::Errand;
+use std::time::{Duration, Instant};
+
+/// What is known of that.
+#[derive(Default)]
+pub(super) struct Solitude {
+    /// Watches that were begun lately, and since when they are counted.
+    starts: usize,
+    counted_since: Option<Instant>,
+    /// When the cluster was asked, and which it is, while there is no answer.
+    asked: Option<(Instant, u64)>,
+    /// The same of the last time that it had one member.
+    alone: Option<(Instant, u64)>,
+    /// It isn't asked before.
+    rests_until: Option<Instant>,
+}
+
+impl Solitude {
+    /// A watch is to start. Whether to ask the cluster, which is this one.
+    fn count_start(&mut self, cluster_id: u64, now: Instant) -> bool {
+        let is_over = |since: Instant| now.saturating_duration_since(since) > limits::WATCH_SOLITUDE_AGE;
+        if self.counted_since.is_none_or(is_over) {
+            (self.starts, self.counted_since) = (0, Some(now));
+        }
+        self.starts += 1;
+        let rests = self.rests_until.is_some_and(|end| now < end);
+        let is_settled =
+            self.asked.is_some() || rests || self.is_alone(cluster_id, now, limits::WATCH_SOLITUDE_AGE / 2);
+        if self.starts < limits::WATCH_SOLITUDE_STARTS || is_settled {
+            return false;
+        }
+        self.asked = Some((now, cluster_id));
+        true
+    }
+
+    /// The cluster has answered, or nothing that tells.
+    pub(super) fn learn(&mut self, count: Option<usize>, now: Instant) {
+        let asked = self.asked.take();
+        if count == Some(1) {
+            self.alone = asked;
+        } else {
+            (self.alone, self.rests_until) = (None, Some(now + limits::WATCH_SOLITUDE_REST));
+        }
+    }
+
+    /// Whether it had one member when it was asked, which is no longer ago than that.
+    fn is_alone(&self, cluster_id: u64, now: Instant, at_most: Duration) -> bool {
+        self.alone.is_some_and(|(asked, of)| of == cluster_id && now.saturating_duration_since(asked) <= at_most)
+    }
+}
+
+impl Reactor {
+    /// Whether a watch that is to start now does so at whichever member it is put.
+    pub(super) fn starts_at_any_member(&mut self) -> bool {
+        let (cluster_id, now) = (self.channel.cluster_id(), Instant::now());
+        if self.solitude.count_start(cluster_id, now) {
+            self.send_errand(Errand::CountMembers, Deadline::after(limits::DEFAULT_TIMEOUT));
+        }
+        self.solitude.is_alone(cluster_id, now, limits::WATCH_SOLITUDE_AGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STARTS: usize = limits::WATCH_SOLITUDE_STARTS;
+
+    /// Begins so many watches at once. How often the cluster was to be asked.
+    fn begin(solitude: &mut Solitude, count: usize, now: Instant) -> usize {
+        (0..count).filter(|_| solitude.count_start(7, now)).count()
+    }
+
+    #[test]
+    fn a_cluster_is_asked_once_when_many_watches_are_begun_within_a_moment() {
+        let (mut solitude, now) = (Solitude::default(), Instant::now());
+        for second in 0..3 {
+            assert_eq!(begin(&mut solitude, STARTS - 1, now + Duration::from_millis(1001 * second)), 0);
+        }
+        assert_eq!(begin(&mut solitude, 100, now + Duration::from_millis(3003)), 1);
+        assert!(!solitude.is_alone(7, now, Duration::MAX));
+    }
+
+    #[test]
+    fn what_it_has_answered_holds_for_a_moment_from_the_question_on_and_is_asked_again_before_that_is_over() {
+        let (mut solitude, asked) = (Solitude::default(), Instant::now());
+        let after = |millis| asked + Duration::from_millis(millis);
+        begin(&mut solitude, STARTS, asked);
+        solitude.learn(Some(1), after(400));
+        let is_alone = |solitude: &Solitude, now| solitude.is_alone(7, now, limits::WATCH_SOLITUDE_AGE);
+        assert!(is_alone(&solitude, after(1000)) && !is_alone(&solitude, after(1001)));
+        assert_eq!(begin(&mut solitude, 1, after(500)), 0);
+        assert_eq!(begin(&mut solitude, 5, after(501)), 1);
+        solitude.learn(Some(1), after(600));
+        assert!(is_alone(&solitude, after(1501)) && !is_alone(&solitude, after(1502)));
+    }
+
+    #[test]
+    fn the_answer_of_one_cluster_says_nothing_of_another() {
+        let (mut solitude, now) = (Solitude::default(), Instant::now());
+        begin(&mut solitude, STARTS, now);
+        solitude.learn(Some(1), now);
+        assert!(!solitude.is_alone(8, now, Duration::MAX));
+        assert!(solitude.count_start(8, now));
+    }
+
+    #[test]
+    fn a_cluster_that_has_several_members_or_does_not_tell_is_not_asked_again_soon() {
+        for count in [None, Some(0), Some(2), Some(3)] {
+            let (mut solitude, now) = (Solitude::default(), Instant::now());
+            begin(&mut solitude, STARTS, now);
+            solitude.learn(Some(1), now);
+            begin(&mut solitude, STARTS, now + Duration::from_millis(501));
+            solitude.learn(count, now + Duration::from_millis(502));
+            assert!(!solitude.is_alone(7, now, Duration::MAX), "{count:?}");
+            assert_eq!(begin(&mut solitude, 100, now + Duration::from_secs(59)), 0, "{count:?}");
+            assert_eq!(begin(&mut solitude, 100, now + Duration::from_secs(61)), 1, "{count:?}");
+        }
+    }
+}
