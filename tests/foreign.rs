@@ -136,7 +136,8 @@ type Call = (&'static str, fn(&Client) -> Result<()>);
 
 #[test]
 fn an_endpoint_that_was_another_clusters_is_asked_whose_it_is_before_it_is_told_anything() {
-    let calls: [Call; 3] = [
+    let calls: [Call; 4] = [
+        (RANGE, |client| get(client, b"key").map(drop)),
         (PUT, |client| put(client, b"key", b"value").map(drop)),
         ("/v3/lease/keepalive", |client| client.lease_refresh(7, &plain()).map(drop)),
         ("/v3/lease/grant", |client| client.post("lease/grant", b"{}", &plain()).map(drop)),
@@ -145,9 +146,9 @@ fn an_endpoint_that_was_another_clusters_is_asked_whose_it_is_before_it_is_told_
         let site = Site::of(OURS);
         let client = common::client(site.url());
         call(&client).unwrap();
-        get(&client, b"key").unwrap();
+        client.member_list(false, &plain()).unwrap();
         site.turn_into(THEIRS);
-        is_refused(get(&client, b"key").map(drop));
+        is_refused(client.member_list(false, &plain()).map(drop));
         is_refused(call(&client));
         assert_eq!((site.gateway.count(path), site.questions()), (1, 1), "{path}");
         site.turn_into(OURS);

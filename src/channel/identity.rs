@@ -12,8 +12,8 @@ use crate::rpc::{Headed, Header, HeaderOnly, NoFields};
 const EMPTY_TXN: Method = Method::new("kv/txn", Kind::Read, Size::Plain);
 
 impl Attempt<'_> {
-    /// Makes sure that an endpoint which was another cluster's is this one's now. Until then no call may go there that
-    /// does something, or whose answer doesn't tell whose it is.
+    /// Makes sure that an endpoint which was another cluster's is this one's now. Until then no call may go there: it may
+    /// do something, it shows its token, and an error doesn't tell whose it is.
     pub(super) fn reclaim(&self) -> Result<()> {
         let seen = self.guard.seen();
         let judged = self.header().and_then(|header| self.judge(EMPTY_TXN, header, seen));

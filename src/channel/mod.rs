@@ -308,7 +308,7 @@ impl Channel {
         request: &impl Encode,
         control: &Control,
     ) -> (Result<Response<T>>, Option<Error>) {
-        let call = Call::new(method.kind, control).judged();
+        let call = Call::new(method.kind, control);
         let answer = with_decoded(T::header, |read| self.exchange(&call, method, &|out| encode(request, out), read));
         (answer, call.doubt.into_inner())
     }

@@ -20,8 +20,6 @@ pub(super) struct Call<'a> {
     pub control: &'a Control,
     /// It goes where the caller says and not to one of the client's endpoints: the token is none of its business.
     pub is_for_stranger: bool,
-    /// Its answers have headers, from which they are judged.
-    pub is_judged: bool,
     /// It only asks whether a member is there.
     pub is_probe: bool,
     /// What became of the last request that may have been executed, whether or not another one followed it.
@@ -44,7 +42,7 @@ impl<T> Answer<T> {
 
 impl<'a> Call<'a> {
     pub(super) fn new(kind: Kind, control: &'a Control) -> Call<'a> {
-        Call { kind, control, is_for_stranger: false, is_judged: false, is_probe: false, doubt: RefCell::default() }
+        Call { kind, control, is_for_stranger: false, is_probe: false, doubt: RefCell::default() }
     }
 
     pub(super) fn for_stranger(self, is_for_stranger: bool) -> Call<'a> {
@@ -53,15 +51,6 @@ impl<'a> Call<'a> {
 
     pub(super) fn probe(control: &'a Control) -> Call<'a> {
         Call { is_probe: true, ..Call::new(Kind::Read, control) }
-    }
-
-    /// Whether it finds out by itself of what cluster a member is, and does no harm where that is another one.
-    fn may_meet_foreign(&self) -> bool {
-        self.is_judged && self.kind == Kind::Read
-    }
-
-    pub(super) fn judged(self) -> Call<'a> {
-        Call { is_judged: true, ..self }
     }
 }
 
@@ -83,7 +72,7 @@ impl Channel {
             let (endpoint, guard, url) = (&choice.endpoint, &choice.guard, &choice.endpoint.url);
             let share = way.share(choice.count, self, call);
             let attempt = Attempt { channel: self, endpoint, guard, call, endpoints: choice.count, share };
-            let is_met = if choice.is_foreign && !call.may_meet_foreign() { attempt.reclaim() } else { Ok(()) };
+            let is_met = if choice.is_foreign { attempt.reclaim() } else { Ok(()) };
             let next = match is_met.and_then(|()| run(&attempt)) {
                 Ok(Answer { value, behind: None }) => {
                     if choice.is_trial {

@@ -22,7 +22,7 @@ impl Channel {
         requests: &[impl Encode],
         control: &Control,
     ) -> Result<Vec<T>> {
-        let call = Call::new(method.kind, control).judged();
+        let call = Call::new(method.kind, control);
         self.on_some_endpoint(&call, &|attempt| attempt.call_several(method, requests))
     }
 }
