@@ -184,13 +184,15 @@ pub enum Error {
         compact_revision: i64,
     },
     /// The cluster went back in time: what a watch has seen never happened in the store that is there now.
-    #[error("{endpoint}: the cluster was at revision {seen} and is now at {found}: it was restored from a backup")]
+    #[error(
+        "{endpoint}: the cluster lost what it had at revision {seen} and is now at {found}: it was restored from a backup"
+    )]
     RevisionRegressed {
         /// The URL of the endpoint that the watch was to go on at.
         endpoint: Arc<str>,
         /// A revision that the cluster had before.
         seen: i64,
-        /// The revision that it has now.
+        /// The revision that it has now. Not below the other one where the store has overtaken what was lost.
         found: i64,
     },
     /// A lease is gone.

@@ -215,7 +215,7 @@ mod tests {
         let error = Error::RevisionRegressed { endpoint: Arc::from("http://a:2379"), seen: 20, found: 19 };
         assert_eq!(status_of(&error), ETCDGW_REVISION_REGRESSED);
         let value = ErrorValue::new(error);
-        let message = c"http://a:2379: the cluster was at revision 20 and is now at 19: it was restored from a backup";
+        let message = c"http://a:2379: the cluster lost what it had at revision 20 and is now at 19: it was restored from a backup";
         assert_eq!(value.message.as_c_str(), message);
         assert_eq!(value.endpoint.as_deref(), Some(c"http://a:2379"));
     }

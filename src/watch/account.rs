@@ -36,6 +36,11 @@ pub(super) struct Account {
     /// The highest revision that the cluster has provably had. The next one may be far above it: callers may wait for
     /// the future.
     seen_revision: i64,
+    /// The member that confirmed the watch last.
+    member_id: u64,
+    /// The highest Raft term that it has told, which is that of the last entry it has applied. It goes back where the
+    /// cluster does, also where the store has overtaken what was lost; another member's may lag.
+    member_term: u64,
     /// The cluster whose revisions these are; 0: that isn't known yet.
     cluster_id: u64,
     settings: Settings,
@@ -59,6 +64,8 @@ pub(super) struct Account {
 struct Doubt {
     /// What had been seen then.
     seen_revision: i64,
+    /// The term that this very member had told, where it tells a lower one now; else 0.
+    member_term: u64,
     /// What it has sent since, which may be of a history that is not the watch's.
     withheld: Vec<Frames>,
 }
@@ -88,6 +95,8 @@ impl Account {
         Account {
             next_revision: start_revision,
             seen_revision: 0,
+            member_id: 0,
+            member_term: 0,
             cluster_id: 0,
             created_revision: 0,
             settings,
@@ -150,21 +159,23 @@ impl Account {
         self.doubt.is_some()
     }
 
-    /// Takes in the revision that a linearizable read has told, which began after the server that
+    /// Takes in what a linearizable read has told, which began after the server that
     /// [is behind](Account::is_behind) confirmed the watch. Delivers what was withheld, or says that the cluster went
     /// back in time.
     pub(super) fn judge_revision(
         &mut self,
-        found: i64,
+        found: Header,
         endpoint: &Arc<str>,
         deliver: Deliver<'_>,
     ) -> Result<(), Interruption> {
         let Some(doubt) = self.doubt.take() else { return Ok(()) };
         let seen = doubt.seen_revision;
-        if found < seen {
-            return Err(Interruption::Ended(Error::RevisionRegressed { endpoint: endpoint.clone(), seen, found }));
+        let goes_back = found.member_id == self.member_id && is_term_behind(found.raft_term, doubt.member_term);
+        if found.revision < seen || goes_back {
+            let (endpoint, found) = (endpoint.clone(), found.revision);
+            return Err(Interruption::Ended(Error::RevisionRegressed { endpoint, seen, found }));
         }
-        self.see(found);
+        self.see(found.revision);
         doubt.withheld.into_iter().try_for_each(|frames| self.receive(frames, endpoint, deliver))
     }
 
@@ -287,6 +298,7 @@ impl Account {
         } else if message.is_progress() {
             self.progress(&message, batch);
         }
+        self.member_term = self.member_term.max(message.header.raft_term);
         Ok(())
     }
 
@@ -318,15 +330,19 @@ impl Account {
                 return Err(malformed("the confirmation of a watch has no revision".to_owned(), endpoint).into());
             }
             if is_behind {
-                self.doubt();
+                self.doubt(0);
                 return Ok(());
             }
             self.start_after(header.revision);
         }
         let was_confirmed = std::mem::replace(&mut self.is_confirmed, true);
         let was_created = std::mem::replace(&mut self.is_created, true);
-        if !was_created && is_behind {
-            self.doubt();
+        if header.member_id != self.member_id {
+            (self.member_id, self.member_term) = (header.member_id, 0);
+        }
+        let goes_back = is_term_behind(header.raft_term, self.member_term);
+        if !was_created && (is_behind || goes_back) {
+            self.doubt(if goes_back { self.member_term } else { 0 });
         }
         self.see(header.revision);
         self.created_revision = header.revision;
@@ -337,9 +353,10 @@ impl Account {
         Ok(())
     }
 
-    /// What this server sends is not to be believed yet.
-    fn doubt(&mut self) {
-        self.doubt = Some(Box::new(Doubt { seen_revision: self.seen_revision, withheld: Vec::new() }));
+    /// What this server sends is not to be believed yet. It had told that term before; 0: no higher one than now.
+    fn doubt(&mut self, member_term: u64) {
+        let seen_revision = self.seen_revision;
+        self.doubt = Some(Box::new(Doubt { seen_revision, member_term, withheld: Vec::new() }));
     }
 
     /// The first revision that is not delivered: below the next one where events have come before the confirmation, as
@@ -428,6 +445,11 @@ impl Account {
 /// Behind the greatest number there is no revision to go on from.
 fn is_of_the_last_revision(event: &Event) -> bool {
     event.kv.mod_revision == i64::MAX
+}
+
+/// 0 says nothing.
+fn is_term_behind(found: u64, seen: u64) -> bool {
+    found != 0 && found < seen
 }
 
 fn malformed(what: String, endpoint: &Arc<str>) -> Error {

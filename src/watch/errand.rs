@@ -10,7 +10,7 @@ use crate::net::{self, Control, lock};
 use crate::rpc::cluster::count_members;
 use crate::rpc::kv::RangeResponse;
 use crate::rpc::watch::{WATCH, WatchCreate, WatchRequest};
-use crate::rpc::{Namespace, Response};
+use crate::rpc::{Header, Namespace, Response};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,7 @@ pub(super) enum Report {
     /// Read with the rights of this watch.
     Revision {
         watch: u64,
-        revision: Result<i64>,
+        read: Result<Header>,
     },
     Members {
         count: Result<usize>,
@@ -169,8 +169,8 @@ impl Desk {
                 Report::Stream { watch: *watch, opening }
             }
             Errand::ReadRevision { watch, request } => {
-                let revision = read_revision(&self.channel, request, &self.namespace, &control);
-                Report::Revision { watch: *watch, revision }
+                let read = read_revision(&self.channel, request, &self.namespace, &control);
+                Report::Revision { watch: *watch, read }
             }
             Errand::CountMembers => Report::Members { count: count_members(&self.channel, &control) },
             Errand::Probe { endpoint, limit } => {
@@ -198,7 +198,7 @@ impl Errand {
                 Report::Socket { require_leader: *require_leader, upgrade: Err(error) }
             }
             Errand::BeginStream { watch, .. } => Report::Stream { watch: *watch, opening: Err(error) },
-            Errand::ReadRevision { watch, .. } => Report::Revision { watch: *watch, revision: Err(error) },
+            Errand::ReadRevision { watch, .. } => Report::Revision { watch: *watch, read: Err(error) },
             Errand::CountMembers => Report::Members { count: Err(error) },
             Errand::Probe { endpoint, .. } => Report::Member { endpoint: endpoint.clone(), state: Err(error) },
         }
@@ -207,15 +207,20 @@ impl Errand {
 
 const RANGE: Method = Method::new("kv/range", Kind::Read, Size::Plain).with_leader();
 
-/// The revision of the store, no older than this call.
-fn read_revision(channel: &Channel, request: &WatchRequest, namespace: &Namespace, control: &Control) -> Result<i64> {
+/// The header of an answer that is no older than this call: it tells the revision of the store.
+fn read_revision(
+    channel: &Channel,
+    request: &WatchRequest,
+    namespace: &Namespace,
+    control: &Control,
+) -> Result<Header> {
     let response: Response<RangeResponse> = channel.call(RANGE, &FirstKey(request, namespace), control)?;
     if response.header.revision <= 0 {
         let what = "the answer to a range has no revision".to_owned();
         let endpoint = channel.base_url();
         return Err(Error::Protocol { endpoint, http_status: 200, what, outcome: Outcome::NotApplied });
     }
-    Ok(response.header.revision)
+    Ok(response.header)
 }
 
 /// Asks for the store's revision at the price of one key, and with no permission that the watch doesn't need as well.

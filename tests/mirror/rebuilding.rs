@@ -118,3 +118,27 @@ fn a_cluster_that_lost_its_history_is_copied_anew() {
         assert!(kinds[2..].iter().all(|kind| *kind == ChangeKind::Events));
     });
 }
+
+#[test]
+fn a_cluster_that_has_overtaken_the_history_it_lost_is_copied_anew() {
+    for_each_version(|mut etcd| {
+        // Each start is another term: more of them than the store will have had that takes its place.
+        (0..3).for_each(|_| etcd.restart());
+        let proxy = Proxy::start(&etcd.url());
+        let through = client(&proxy.url());
+        put(&through, b"r/a", b"1").unwrap();
+        let (mirror, hearer) = open(&through, b"r/");
+        put(&through, b"r/b", b"1").unwrap();
+        hearer.wait_for(&stored(&through, b"r/"));
+        separate(&proxy);
+        etcd.lose_data();
+        etcd.restart();
+        let direct = client(&etcd.url());
+        while put_revision(&direct, b"r/c", b"1") <= mirror.revision() + 1 {}
+        proxy.heal();
+        let stored = stored(&direct, b"r/");
+        wait_until(LONG, || shown(&mirror) == stored);
+        hearer.wait_for(&stored);
+        assert_eq!(hearer.kinds(), [ChangeKind::Events, ChangeKind::Rebuilt]);
+    });
+}

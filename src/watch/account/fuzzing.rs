@@ -93,7 +93,7 @@ impl Told {
             }
             8 => {
                 self.flush()?;
-                let found = self.revision(choices);
+                let found = Header { revision: self.revision(choices), ..Header::default() };
                 let Told { account, consumer, .. } = self;
                 let judged = account.judge_revision(found, &endpoint(), &mut |response| consumer.take(&response));
                 self.draw_consequences(judged)?;

@@ -114,7 +114,12 @@ impl Watched {
         account.receive_requested_progress(header, Asked { is_after_creation, by_owner }, &mut deliver)
     }
 
-    fn judge(&mut self, found: i64) -> Result<(), Interruption> {
+    fn judge(&mut self, revision: i64) -> Result<(), Interruption> {
+        self.judge_by(1, revision, 0)
+    }
+
+    fn judge_by(&mut self, member_id: u64, revision: i64, raft_term: u64) -> Result<(), Interruption> {
+        let found = Header { member_id, revision, raft_term, ..Header::default() };
         let Watched { account, responses } = self;
         account.judge_revision(found, &endpoint(), &mut |response| responses.push(response))
     }
@@ -441,6 +446,34 @@ fn a_member_that_lags_is_told_from_a_cluster_that_went_back_in_time() {
 }
 
 #[test]
+fn a_cluster_that_has_overtaken_what_it_lost_is_known_by_the_term_of_a_member() {
+    let created = |member: u64, revision: i64, term: u64| {
+        let position = format!(r#""member_id":"{member}","revision":"{revision}","raft_term":"{term}""#);
+        format!(r#"{{"result":{{"header":{{"cluster_id":"7",{position}}},"created":true}}}}"#)
+    };
+    let confirmed_in_3_after_6 = |member: u64| {
+        let mut watched = Watched { account: Account::new(5, settings()), responses: Vec::new() };
+        watched.receive(&[created(1, 9, 6)]).unwrap();
+        watched.lose();
+        watched.receive(&[created(member, 40, 3)]).unwrap();
+        watched
+    };
+    let judged = confirmed_in_3_after_6(1).judge_by(1, 40, 3);
+    let is_told = matches!(judged, Err(Interruption::Ended(Error::RevisionRegressed { seen: 9, found: 40, .. })));
+    assert!(is_told, "{judged:?}");
+
+    let mut lags = confirmed_in_3_after_6(1);
+    lags.judge_by(1, 40, 6).unwrap();
+    lags.lose();
+    lags.receive(&[created(1, 41, 7)]).unwrap();
+    assert!(!lags.account.is_behind());
+
+    // Another one may have caught up by a snapshot, which leaves its term as it was.
+    confirmed_in_3_after_6(1).judge_by(2, 40, 3).unwrap();
+    assert!(!confirmed_in_3_after_6(2).account.is_behind());
+}
+
+#[test]
 fn what_a_server_sends_that_is_behind_is_withheld_until_it_is_judged() {
     let behind = || {
         let mut watched = Watched::from_5();
@@ -554,6 +587,6 @@ fn an_event_of_the_last_revision_that_there_can_be_is_refused_for_none_can_follo
 #[test]
 fn an_idle_account_is_small() {
     let watched = Watched::from_5();
-    assert!(size_of::<Account>() <= 96, "{}", size_of::<Account>());
+    assert!(size_of::<Account>() <= 104, "{}", size_of::<Account>());
     assert_eq!(watched.account.held_bytes(), 0);
 }

@@ -231,7 +231,7 @@ impl Reactor {
         match report {
             Report::Socket { require_leader, upgrade } => self.take_upgrade(require_leader, upgrade),
             Report::Stream { watch, opening } => self.take_stream(watch, opening),
-            Report::Revision { watch, revision } => self.take_revision(watch, revision),
+            Report::Revision { watch, read } => self.take_revision(watch, read),
             Report::Members { count } => self.solitude.learn(count.ok(), Instant::now()),
             Report::Member { endpoint, state } => self.take_member_state(&endpoint, state),
         }

@@ -5,6 +5,7 @@ use super::{Reactor, Timer};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::rpc::Header;
 use crate::watch::entry::Link;
 use crate::watch::errand::Errand;
 use std::time::Duration;
@@ -87,11 +88,11 @@ impl Reactor {
     }
 
     /// A read has ended, which was made with the rights of `reader`.
-    pub(super) fn take_revision(&mut self, reader: u64, revision: Result<i64>) {
+    pub(super) fn take_revision(&mut self, reader: u64, read: Result<Header>) {
         let mut served = std::mem::take(&mut self.revisions.served);
         served.retain(|wait| self.wants(*wait));
-        match revision {
-            Ok(revision) => served.into_iter().for_each(|wait| self.know_revision(wait.watch, revision)),
+        match read {
+            Ok(header) => served.into_iter().for_each(|wait| self.know_revision(wait.watch, header)),
             Err(error) if self.is_final(&error) => {
                 let is_reader = |wait: &Wait| wait.watch == reader;
                 let is_wanted = served.iter().any(is_reader);
@@ -123,16 +124,16 @@ impl Reactor {
         }
     }
 
-    fn know_revision(&mut self, watch: u64, revision: i64) {
+    fn know_revision(&mut self, watch: u64, found: Header) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         if matches!(entry.link, Link::Unpinned) {
-            entry.account.start_after(revision);
+            entry.account.start_after(found.revision);
             entry.mailbox.begin_at(entry.account.next_revision());
             entry.link = Link::Due;
             return self.place(watch);
         }
         let endpoint = self.channel.base_url();
-        let (judged, room) = entry.deliver(|account, deliver| account.judge_revision(revision, &endpoint, deliver));
+        let (judged, room) = entry.deliver(|account, deliver| account.judge_revision(found, &endpoint, deliver));
         self.go_on_after(watch, judged, room, &endpoint);
     }
 }
