@@ -142,3 +142,22 @@ fn a_cluster_that_has_overtaken_the_history_it_lost_is_copied_anew() {
         assert_eq!(hearer.kinds(), [ChangeKind::Events, ChangeKind::Rebuilt]);
     });
 }
+
+#[test]
+fn a_wait_for_the_latest_lasts_until_a_copy_of_lost_history_has_been_made_anew() {
+    for_each_version(|mut etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let through = client(&proxy.url());
+        let (mirror, _hearer) = open(&through, b"r/");
+        (0..10).for_each(|_| drop(put(&through, b"r/a", b"1").unwrap()));
+        catch_up(&mirror);
+        separate(&proxy);
+        etcd.lose_data();
+        etcd.restart();
+        let direct = client(&etcd.url());
+        put(&direct, b"r/b", b"1").unwrap();
+        proxy.heal();
+        assert!(mirror.wait_for_revision(0, Some(LONG)).unwrap());
+        assert_eq!(shown(&mirror), stored(&direct, b"r/"));
+    });
+}

@@ -36,15 +36,25 @@ impl Waiting<'_> {
         if revision > 0 && self.shared.revision() >= revision {
             return Ok(true);
         }
-        {
-            let account = lock(&self.shared.account);
-            if let Some(error) = &account.ended {
+        match revision {
+            0 => self.wait_for_latest(),
+            revision => self.wait_for(revision),
+        }
+    }
+
+    fn wait_for_latest(&self) -> Result<bool> {
+        loop {
+            if let Some(error) = &lock(&self.shared.account).ended {
                 return Err(error.clone());
             }
-        }
-        match revision {
-            0 => self.latest()?.map_or(Ok(false), |latest| self.wait_for(latest)),
-            revision => self.wait_for(revision),
+            let shown = self.shared.revision();
+            match self.latest()? {
+                None => return Ok(false),
+                Some(latest) if latest >= shown => return self.wait_for(latest),
+                // The copy is of a history that the store has lost, or of another cluster: until it is made anew or ends.
+                Some(_) if self.deadline.has_passed() => return Ok(false),
+                Some(_) => self.rest(),
+            }
         }
     }
 
@@ -137,7 +147,7 @@ impl Waiting<'_> {
                 Ok(revision) => return Ok(Some(revision)),
                 Err(error) if is_final(&error) => return Err(error),
                 Err(_) if self.deadline.has_passed() => return Ok(None),
-                Err(_) => std::thread::sleep(limits::RETRY_PAUSE_LONGEST.min(self.time_left())),
+                Err(_) => self.rest(),
             }
         }
     }
@@ -154,8 +164,10 @@ impl Waiting<'_> {
         CallOptions { timeout, cancel: Some(self.shared.stop.clone()) }
     }
 
-    fn time_left(&self) -> Duration {
-        self.deadline.remaining().unwrap_or(Duration::MAX)
+    /// Before the store is asked again.
+    fn rest(&self) {
+        let left = self.deadline.remaining().unwrap_or(Duration::MAX);
+        std::thread::sleep(limits::RETRY_PAUSE_LONGEST.min(left));
     }
 }
 
