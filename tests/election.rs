@@ -153,6 +153,31 @@ fn an_observer_sees_every_change_that_lasts_over_a_restart_too() {
 }
 
 #[test]
+fn an_observer_goes_on_in_a_cluster_that_was_restored_from_a_backup() {
+    for_each_version(|mut etcd| {
+        let client = common::client(&etcd.url());
+        let session = session(&client);
+        let mine = Election::new(&session, b"office");
+        assert!(mine.campaign(b"one", None, &plain()).unwrap());
+        let backup = etcd.back_up();
+        let (tell, told) = channel();
+        let observer = mine.observe().unwrap();
+        let observer = observer.calling(Box::new(move |observation| drop(tell.send(observation)))).unwrap();
+        observer.start().allow();
+        let seen = || value(&told.recv_timeout(LONG).unwrap().unwrap());
+        assert_eq!(seen(), "one");
+        mine.proclaim(b"two", &plain()).unwrap();
+        assert_eq!(seen(), "two");
+        wait_until(LONG, || etcd.metric("etcd_debugging_mvcc_watcher_total") == 1.0);
+        etcd.go_back_to(&backup);
+        etcd.restart();
+        assert_eq!(seen(), "one");
+        mine.proclaim(b"three", &plain()).unwrap();
+        assert_eq!(seen(), "three");
+    });
+}
+
+#[test]
 fn an_observer_that_is_cancelled_watches_nothing() {
     for_each_version(|etcd| {
         let client = common::client(&etcd.url());

@@ -302,3 +302,34 @@ fn a_handle_that_gives_up_takes_nothing_from_another_of_its_owner_that_is_about_
         nothing_is_left(&near);
     });
 }
+
+#[test]
+fn a_wait_goes_on_in_a_cluster_that_was_restored_from_a_backup_and_locks_only_where_its_key_is() {
+    for_each_version(|mut etcd| {
+        let client = client(&etcd.url());
+        let (first, second) = (session(&client), session(&client));
+        let of_both = |name: &[u8]| (Mutex::new(&first, name), Mutex::new(&second, name));
+        let ((held, kept), (also_held, lost)) = (of_both(b"kept"), of_both(b"lost"));
+        for mutex in [&held, &also_held] {
+            assert!(mutex.lock(None, &plain()).unwrap());
+        }
+        let watched = |etcd: &Etcd, count: f64| {
+            wait_until(LONG, || etcd.metric("etcd_debugging_mvcc_watcher_total") == count);
+        };
+        std::thread::scope(|scope| {
+            let keeps = scope.spawn(|| kept.lock(Some(LONG), &plain()));
+            watched(&etcd, 1.0);
+            let backup = etcd.back_up();
+            let loses = scope.spawn(|| lost.lock(Some(LONG), &plain()));
+            watched(&etcd, 2.0);
+            etcd.go_back_to(&backup);
+            etcd.restart();
+            watched(&etcd, 2.0);
+            held.unlock(&plain()).unwrap();
+            also_held.unlock(&plain()).unwrap();
+            assert!(keeps.join().unwrap().unwrap());
+            assert!(matches!(loses.join().unwrap(), Err(Error::LeaseExpired { .. })));
+        });
+        kept.unlock(&plain()).unwrap();
+    });
+}

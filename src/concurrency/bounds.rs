@@ -155,7 +155,7 @@ impl<'a> Bounds<'a> {
         let call = until(&self.call, wait.unwrap_or(Deadline::NEVER));
         match self.client.watch_once(WatchOptions { call, ..WatchOptions::new(request) }) {
             Ok(_) => Ok(Woken::Event),
-            Err(Error::Compacted { .. }) => Ok(Woken::Perhaps),
+            Err(Error::Compacted { .. } | Error::RevisionRegressed { .. }) => Ok(Woken::Perhaps),
             Err(Error::Deadline { .. }) if has_ended() => Ok(Woken::InVain),
             Err(error) if error.is_retryable() => self.pause().map(|()| Woken::Perhaps),
             Err(error) => Err(error),

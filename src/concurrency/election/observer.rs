@@ -235,7 +235,7 @@ impl Shared {
                     }
                 }
                 Err(_) if self.stop.is_triggered() => break,
-                Err(Error::Compacted { .. }) => *following = Following::Asking,
+                Err(Error::Compacted { .. } | Error::RevisionRegressed { .. }) => *following = Following::Asking,
                 Err(error) if error.is_retryable() => self.pause(deadline)?,
                 Err(error) => return Err(error),
             }
