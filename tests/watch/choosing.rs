@@ -1,13 +1,14 @@
 //! Which connection watches are put on: what is asked of a member before, and what becomes of members that have no
 //! WebSocket.
 
-use crate::common::{Dialect, EtcdFace, FakeGateway, Reply, Request, client, config};
+use crate::common::{Dialect, EtcdFace, FakeGateway, LONG, Reply, Request, client, config};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Credentials, WebSocketUse};
 use etcdgw::error::Error;
 use etcdgw::watch::{WatchKind, WatchOptions};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 const HEALTH: &str = "GET /health";
@@ -146,7 +147,7 @@ fn watches_move_to_a_websocket_once_their_cluster_has_agreed_on_a_version() {
     let watches = [(); 3].map(|()| client.watch_open(reporting(from(one(b"k"), 5))).unwrap());
     let upgrades = || gateway.requests().iter().filter(|request| line(request) == UPGRADE).count();
     assert_eq!(upgrades(), 0);
-    crate::common::wait_until(crate::common::LONG, || upgrades() == 1 && gateway.open_connections() <= 3);
+    crate::common::wait_until(LONG, || upgrades() == 1 && gateway.open_connections() <= 3);
     // Each goes on where it was, and that it has moved is nobody's business.
     for watch in &watches {
         let said = [(); 2].map(|()| next(watch));
@@ -200,6 +201,36 @@ fn what_lets_no_upgrade_through_for_a_moment_is_asked_again_soon_and_watches_mov
     let watch = client.watch_open(from(one(b"k"), 5)).unwrap();
     let said = [(); 2].map(|()| values(&next(&watch).changes).join(","));
     assert_eq!(said, ["5", "6"], "the second is sent over a WebSocket only");
+}
+
+#[test]
+fn a_stream_that_is_confirmed_only_when_there_is_a_websocket_is_left_for_that() {
+    let (upgrades, face) = (AtomicUsize::new(0), EtcdFace::of("3.6.16"));
+    let (has_moved, others_have_moved) = mpsc::channel();
+    let others_have_moved = Mutex::new(others_have_moved);
+    let gateway = FakeGateway::start(move |request, reply| match &*line(request) {
+        UPGRADE if upgrades.fetch_add(1, Ordering::SeqCst) == 0 => reply.status("503 Service Unavailable", "<html>"),
+        UPGRADE => {
+            let mut socket = reply.upgrade(request);
+            let create = socket.message().unwrap();
+            has_moved.send(()).unwrap();
+            socket.created(id(&create["create_request"]), 9);
+            socket.puts(id(&create["create_request"]), &[6]);
+            serve(&mut socket);
+        }
+        STREAM if request.json()["create_request"]["key"] == "bGF0ZQ==" => {
+            others_have_moved.lock().unwrap().recv_timeout(LONG).unwrap();
+            stream(request, reply);
+        }
+        STREAM => stream(request, reply),
+        _ => face.answer(request, reply),
+    });
+    let client = client(gateway.url());
+    let watches = [client.watch_open(from(one(b"k"), 5)), client.watch_open(unconfirmed(from(one(b"late"), 5)))];
+    for watch in watches.map(Result::unwrap) {
+        let said = [(); 2].map(|()| values(&next(&watch).changes).join(","));
+        assert_eq!(said, ["5", "6"], "the second is sent over a WebSocket only");
+    }
 }
 
 #[test]

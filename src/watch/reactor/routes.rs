@@ -9,7 +9,7 @@ use crate::limits;
 use crate::log::Level;
 use crate::rpc::watch::WatchCreate;
 use crate::watch::backoff::Backoff;
-use crate::watch::entry::{Carrier, Link};
+use crate::watch::entry::{Carrier, Entry, Link};
 use crate::watch::errand::Errand;
 use crate::watch::interruption::Interruption;
 use crate::watch::socket::SharedSocket;
@@ -36,6 +36,7 @@ struct Route {
     mute_sockets: u32,
 }
 
+#[derive(Clone, Copy)]
 enum State {
     /// It is to be found out.
     Unknown,
@@ -254,6 +255,29 @@ impl Reactor {
     /// There is a WebSocket where there was none: the watches with streams move there, and their owners need not know.
     fn take_off_streams(&mut self, require_leader: bool) {
         self.streams(require_leader).into_iter().for_each(|watch| self.set_aside(watch));
+    }
+
+    /// A stream has been confirmed, which its watch may have got for want of a WebSocket: there may be one meanwhile, or
+    /// it may be time to ask for one.
+    pub(super) fn leave_stream(&mut self, watch: u64) {
+        let waits = |entry: &&Entry| matches!(entry.link, Link::Own(_)) && entry.apart_since.is_none();
+        let Some(entry) = self.watches.get(&watch).filter(waits) else { return };
+        let require_leader = entry.require_leader;
+        self.settle(require_leader);
+        let state = self.routes.of(require_leader).state;
+        match state {
+            State::Unknown => self.open_socket(require_leader),
+            State::Socket(key) if !self.is_distrusted(key) => {
+                self.set_aside(watch);
+                self.place(watch);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a socket is only for the watches that it has.
+    fn is_distrusted(&self, key: u64) -> bool {
+        self.sockets.get(&key).is_some_and(|socket| self.settings.unfit.has(socket.endpoint()))
     }
 
     /// Whether what a socket was opened with, and where, is no more what the client uses.

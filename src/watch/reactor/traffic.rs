@@ -122,6 +122,7 @@ impl Reactor {
         self.go_on_after(watch, received, room, endpoint);
         if is_created && !was_created {
             self.set_apart_if_ahead(watch);
+            self.leave_stream(watch);
         }
     }
 
