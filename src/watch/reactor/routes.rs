@@ -226,20 +226,19 @@ impl Reactor {
         is_awaited && !matches!(error, Error::Deadline { .. })
     }
 
+    /// A route has rested, or it is time to ask again for a WebSocket where there was none.
     pub(super) fn wake_route(&mut self, require_leader: bool) {
-        let has_streams = !self.streams(require_leader).is_empty();
-        match self.routes.of(require_leader).state {
-            State::Resting => {
-                self.routes.of(require_leader).state = State::Unknown;
-                self.place_all(require_leader);
+        let route = self.routes.of(require_leader);
+        if matches!(route.state, State::Resting) {
+            route.state = State::Unknown;
+            self.place_all(require_leader);
+        }
+        // Who has a stream is due for nothing.
+        if !self.streams(require_leader).is_empty() {
+            self.settle(require_leader);
+            if matches!(self.routes.of(require_leader).state, State::Unknown) {
+                self.open_socket(require_leader);
             }
-            State::Streams if has_streams => {
-                self.settle(require_leader);
-                if matches!(self.routes.of(require_leader).state, State::Unknown) {
-                    self.open_socket(require_leader);
-                }
-            }
-            _ => {}
         }
     }
 
