@@ -48,15 +48,13 @@ pub(super) struct Entry {
     /// It has a stream although there is a WebSocket, since it would be a burden to the others there: since when, or since
     /// its consumer last could not take all.
     pub apart_since: Option<Instant>,
-    /// It waits until the server of this socket, by its key, has time for it: since when.
-    pub held_back: Option<(u64, Instant)>,
 }
 
 /// How the messages of a watch get here.
 pub(super) enum Link {
     /// Not at all before the revision to start after has been read.
     Unpinned,
-    /// Not at all: it is to be put on a connection.
+    /// Not at all: it is to be put on a connection, or waits until the server of its route's WebSocket has time for it.
     Due,
     /// Not at all for a while.
     Resting,
@@ -87,7 +85,6 @@ impl Entry {
             creations: 0,
             was_full: false,
             apart_since: None,
-            held_back: None,
         };
         (start.watch, entry)
     }

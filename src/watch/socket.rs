@@ -169,16 +169,16 @@ impl SharedSocket {
         self.is_amid_fragments || self.leaving.front().is_some_and(|(_, made)| *made <= since)
     }
 
-    /// Lets a watch wait as long as the server is engaged since this moment.
-    pub(super) fn hold_back(&mut self, watch: u64, since: Instant) {
-        self.held_back.push_back((watch, since));
+    /// Lets a watch wait as long as the server is engaged since this moment, which is now.
+    pub(super) fn hold_back(&mut self, watch: u64, now: Instant) {
+        self.held_back.push_back((watch, now));
     }
 
-    /// The next watch that need not wait any more.
-    pub(super) fn take_held_back(&mut self) -> Option<u64> {
-        let (watch, _) = self.held_back.front().copied().filter(|(_, since)| !self.is_engaged(*since))?;
+    /// The next watch that need not wait any more, and since when it has.
+    pub(super) fn take_held_back(&mut self) -> Option<(u64, Instant)> {
+        let next = self.held_back.front().copied().filter(|(_, since)| !self.is_engaged(*since))?;
         self.held_back.pop_front();
-        Some(watch)
+        Some(next)
     }
 
     /// Whether its server goes on sending although nobody is here any more, and somebody waits for the end of that.

@@ -73,7 +73,7 @@ impl Reactor {
         self.settle(require_leader);
         match self.routes.of(require_leader).state {
             State::Socket(_) if is_apart => self.begin_stream(watch),
-            State::Socket(key) => self.create(watch, key),
+            State::Socket(key) => self.create(watch, key, Instant::now()),
             State::Streams => self.begin_stream(watch),
             State::Unknown => self.open_socket(require_leader),
             State::Opening | State::Resting => {}
@@ -285,14 +285,12 @@ impl Reactor {
         socket.is_some_and(|socket| !self.channel.still_uses(socket.endpoint(), &socket.grant))
     }
 
-    /// Creates a watch on a socket.
-    fn create(&mut self, watch: u64, key: u64) {
+    /// Creates a watch on a socket, where it has waited for that since this moment.
+    fn create(&mut self, watch: u64, key: u64, since: Instant) {
         if self.is_outdated(key) {
             return self.replace_socket(key);
         }
         let (Some(entry), Some(socket)) = (self.watches.get_mut(&watch), self.sockets.get_mut(&key)) else { return };
-        let held_back = entry.held_back.filter(|(socket, _)| *socket == key);
-        let since = held_back.map_or_else(Instant::now, |(_, since)| since);
         if entry.is_owed_history() && socket.is_engaged(since) {
             // What the server sends may well be this one's own, and would be sent again as often as its consumer pauses.
             let is_burden = entry.was_full && socket.is_amid_fragments && !socket.is_idle();
@@ -301,7 +299,6 @@ impl Reactor {
             }
             return self.hold_back(watch, key, since);
         }
-        entry.held_back = None;
         entry.account.belong_to(self.channel.cluster_id());
         entry.backoff.begin();
         let (request, start_revision) = (&*entry.request, entry.account.next_revision());
@@ -316,20 +313,21 @@ impl Reactor {
         }
     }
 
-    /// Lets a watch wait, since this moment, until the server of a socket has time for it.
-    fn hold_back(&mut self, watch: u64, key: u64, since: Instant) {
-        let (Some(entry), Some(socket)) = (self.watches.get_mut(&watch), self.sockets.get_mut(&key)) else { return };
-        entry.link = Link::Due;
-        if entry.held_back.replace((key, since)) != Some((key, since)) {
-            socket.hold_back(watch, since);
+    /// Lets a watch wait from now on until the server of a socket has time for it.
+    fn hold_back(&mut self, watch: u64, key: u64, now: Instant) {
+        if let Some(socket) = self.sockets.get_mut(&key) {
+            socket.hold_back(watch, now);
         }
         self.leave_to_itself(key);
     }
 
     /// Creates the watches for which the server of a socket has time again.
     pub(super) fn create_held_back(&mut self, key: u64) {
-        while let Some(watch) = self.sockets.get_mut(&key).and_then(SharedSocket::take_held_back) {
-            self.place(watch);
+        while let Some((watch, since)) = self.sockets.get_mut(&key).and_then(SharedSocket::take_held_back) {
+            // It may have gone meanwhile, or have got a stream.
+            if self.watches.get(&watch).is_some_and(|entry| matches!(entry.link, Link::Due)) {
+                self.create(watch, key, since);
+            }
         }
         self.leave_to_itself(key);
     }
@@ -497,7 +495,7 @@ impl Reactor {
         if is_new && !may_be_apart {
             return false;
         }
-        (entry.apart_since, entry.held_back) = (Some(Instant::now()), None);
+        entry.apart_since = Some(Instant::now());
         if is_new {
             self.apart += 1;
             self.timers.set(limits::WATCH_APART, Timer::Apart(watch));

@@ -49,10 +49,11 @@ impl Reactor {
         if socket.unwanted_bytes <= limits::WATCH_UNWANTED_BYTES || !self.settings.may_be_apart() {
             return;
         }
+        let require_leader = socket.require_leader;
         // Or was it a moment ago, and waits for the end of that.
-        let waits = |entry: &Entry| matches!(entry.link, Link::Due) && entry.held_back.is_some();
-        let is_full = |entry: &Entry| entry.was_full && (matches!(entry.link, Link::Full) || waits(entry));
-        let full = self.watches.iter().filter(|(_, entry)| is_full(entry)).map(|(watch, _)| *watch);
+        let is_full = |entry: &Entry| entry.was_full && matches!(entry.link, Link::Full | Link::Due);
+        let full = self.watches.iter().filter(|(_, entry)| is_full(entry) && entry.require_leader == require_leader);
+        let full = full.map(|(watch, _)| *watch);
         for watch in full.collect::<Vec<_>>() {
             self.set_apart(watch);
         }
