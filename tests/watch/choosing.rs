@@ -1,13 +1,13 @@
 //! Which connection watches are put on: what is asked of a member before, and what becomes of members that have no
 //! WebSocket.
 
-use crate::common::{Dialect, EtcdFace, FakeGateway, LONG, Reply, Request, client, config};
+use crate::common::{Dialect, EtcdFace, FakeGateway, LONG, Reply, Request, client, config, wait_until};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Credentials, WebSocketUse};
 use etcdgw::error::Error;
 use etcdgw::watch::{WatchKind, WatchOptions};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ fn watches_move_to_a_websocket_once_their_cluster_has_agreed_on_a_version() {
     let watches = [(); 3].map(|()| client.watch_open(reporting(from(one(b"k"), 5))).unwrap());
     let upgrades = || gateway.requests().iter().filter(|request| line(request) == UPGRADE).count();
     assert_eq!(upgrades(), 0);
-    crate::common::wait_until(LONG, || upgrades() == 1 && gateway.open_connections() <= 3);
+    wait_until(LONG, || upgrades() == 1 && gateway.open_connections() <= 3);
     // Each goes on where it was, and that it has moved is nobody's business.
     for watch in &watches {
         let said = [(); 2].map(|()| next(watch));
@@ -215,6 +215,34 @@ fn watches_with_streams_move_to_a_websocket_also_where_one_is_lost_before_that()
     let watch = client.watch_open(from(one(b"k"), 5)).unwrap();
     let said = [(); 2].map(|()| values(&next(&watch).changes).join(","));
     assert_eq!(said, ["5", "6"], "the second is sent over a WebSocket only");
+}
+
+#[test]
+fn who_has_little_time_keeps_nobody_from_a_connection() {
+    let face = EtcdFace::of("3.6.16");
+    let gateway = FakeGateway::start(move |request, reply| match &*line(request) {
+        UPGRADE => serve_sockets(0, &mut reply.upgrade(request)),
+        HEALTH => {
+            std::thread::sleep(Duration::from_millis(100));
+            face.answer(request, reply);
+        }
+        _ => face.answer(request, reply),
+    });
+    let client = client(gateway.url());
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::SeqCst) {
+                    let _ = client.watch_open(confirmed_within(from(one(b"hasty"), 5), Duration::from_millis(20)));
+                }
+            });
+        }
+        wait_until(LONG, || gateway.connections() > 2);
+        let patient = client.watch_open(confirmed_within(from(one(b"patient"), 5), Duration::from_secs(10)));
+        is_done.store(true, Ordering::SeqCst);
+        patient.unwrap();
+    });
 }
 
 #[test]

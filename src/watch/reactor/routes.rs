@@ -114,12 +114,14 @@ impl Reactor {
         due
     }
 
-    /// By when a helper is to have done something for these watches: callers who wait must hear of it in time, and a
-    /// member that doesn't answer is left for another.
+    /// By when a helper is to have done something for these watches: as long as the first of them can wait, whose caller
+    /// must hear of it in time, and for whom a member that doesn't answer is left for another. Not sooner: callers with
+    /// little time, coming one after another, would let nobody have what takes longer.
     fn deadline(&self, watches: &[u64]) -> Deadline {
-        let awaited = watches.iter().filter_map(|watch| self.watches.get(watch)?.confirmation.as_ref());
-        let deadlines = awaited.map(|confirmation| confirmation.deadline()).filter(|deadline| !deadline.has_passed());
-        deadlines.fold(Deadline::after(limits::DEFAULT_TIMEOUT), Deadline::earlier)
+        let longest = Deadline::after(limits::DEFAULT_TIMEOUT);
+        let confirmations = watches.iter().filter_map(|watch| Some(self.watches.get(watch)?.confirmation.as_ref()));
+        let mut deadlines = confirmations.map(|awaited| awaited.map_or(longest, |awaited| awaited.deadline()));
+        deadlines.find(|deadline| !deadline.has_passed()).map_or(longest, |first| first.earlier(longest))
     }
 
     fn open_socket(&mut self, require_leader: bool) {
