@@ -6,7 +6,7 @@ use super::constants::{
     ETCDGW_LOG_INFO, ETCDGW_LOG_TRACE, ETCDGW_WEBSOCKET_ALWAYS, ETCDGW_WEBSOCKET_AUTO, ETCDGW_WEBSOCKET_NEVER,
 };
 use super::error::etcdgw_cancel;
-use super::options::{self, flag, option_struct, refuse, time_limit};
+use super::options::{self, flag, not_negative, option_struct, refuse, time_limit};
 use crate::client::TimeLimit;
 use crate::config::{Config, Credentials, Pem, TlsConfig, WebSocketUse};
 use crate::error::{Error, Result};
@@ -149,10 +149,9 @@ pub(super) unsafe fn config(given: *const etcdgw_client_options) -> Result<Confi
             Ok(limit) => Duration::from_millis(limit),
             Err(_) => Duration::MAX,
         },
-        auto_sync: match u64::try_from(options.auto_sync_ms) {
-            Ok(0) => None,
-            Ok(interval) => Some(Duration::from_millis(interval)),
-            Err(_) => return Err(Error::invalid("options.auto_sync_ms must not be negative")),
+        auto_sync: match not_negative(options.auto_sync_ms, "options.auto_sync_ms")? {
+            0 => None,
+            interval => Some(Duration::from_millis(interval.unsigned_abs())),
         },
         watch_buffer_bytes: bound(
             options.watch_buffer_bytes,
@@ -261,12 +260,11 @@ pub(super) unsafe fn user_credentials(
     }
 }
 
-/// A bound on something countable: 0 is the default, and less than that makes no sense.
+/// A bound on something countable; 0: the default.
 fn bound(value: i64, name: &str, default: usize) -> Result<usize> {
-    match usize::try_from(value) {
-        Ok(0) => Ok(default),
-        Ok(bound) => Ok(bound),
-        Err(_) => Err(Error::invalid(format!("{name} is {value}, but must not be negative"))),
+    match not_negative(value, name)? {
+        0 => Ok(default),
+        bound => Ok(usize::try_from(bound).unwrap_or(usize::MAX)),
     }
 }
 
