@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use etcdgw::client::{CallOptions, Client, TimeLimit};
 use etcdgw::concurrency::double_barrier::DoubleBarrier;
-use etcdgw::concurrency::session::{Session, SessionOptions};
+use etcdgw::concurrency::session::Session;
 use etcdgw::config::Config;
 use etcdgw::error::Error;
 use etcdgw::net::CancelToken;
@@ -17,7 +17,7 @@ use std::time::Duration;
 const NOT: Option<Duration> = Some(Duration::ZERO);
 
 fn session(client: &Client) -> Session {
-    client.session(&SessionOptions { ttl: 5, ..SessionOptions::default() }, None).unwrap()
+    session_of(client, 5)
 }
 
 fn barrier_of(session: &Session, count: i64) -> DoubleBarrier {

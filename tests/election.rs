@@ -4,20 +4,13 @@
 mod common;
 
 use common::*;
-use etcdgw::client::Client;
 use etcdgw::concurrency::election::{Election, Observation, Observer};
-use etcdgw::concurrency::session::{Session, SessionOptions};
+use etcdgw::concurrency::session::SessionOptions;
 use etcdgw::error::{Error, Result};
 use etcdgw::event_queue::{Content, Event, SourceKind};
 use etcdgw::rpc::Keys;
-
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
-
-fn session(client: &Client) -> Session {
-    client.session(&SessionOptions::default(), None).unwrap()
-}
 
 fn leader_of(election: &Election) -> Option<String> {
     let response = election.leader(&plain()).unwrap();
@@ -212,34 +205,17 @@ fn an_observer_that_is_asked_with_a_time_limit_waits_no_longer_for_a_server_that
 #[test]
 fn ten_candidates_go_on_waiting_while_the_server_is_away() {
     for_each_version_leaving_no_lease(|etcd| {
-        let url = etcd.url();
-        let client = common::client(&url);
-        let leading = session(&client);
+        let leading = session(&common::client(&etcd.url()));
         let leader = Election::new(&leading, b"office");
         assert!(leader.campaign(b"first", None, &plain()).unwrap());
-        let led = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for number in 0..10 {
-                let (url, led) = (&url, &led);
-                scope.spawn(move || {
-                    let client = common::client(url);
-                    let session = session(&client);
-                    let candidate = Election::new(&session, b"office");
-                    let name = number.to_string();
-                    assert!(candidate.campaign(name.as_bytes(), None, &plain()).unwrap());
-                    assert_eq!(leader_of(&candidate).unwrap(), name);
-                    led.fetch_add(1, Ordering::SeqCst);
-                    candidate.resign(&plain()).unwrap();
-                });
-            }
-            wait_until(LONG, || keys(&client, &prefix(b"office/")).len() == 11);
-            etcd.restart();
-            assert_eq!(led.load(Ordering::SeqCst), 0);
-            leader.resign(&plain()).unwrap();
+        let release = || leader.resign(&plain()).unwrap();
+        ten_wait_while_the_server_is_away(etcd, b"office/", release, |session, number| {
+            let candidate = Election::new(session, b"office");
+            let name = number.to_string();
+            assert!(candidate.campaign(name.as_bytes(), None, &plain()).unwrap());
+            assert_eq!(leader_of(&candidate).unwrap(), name);
+            candidate.resign(&plain()).unwrap();
         });
-        assert_eq!(led.load(Ordering::SeqCst), 10);
-        assert!(keys(&client, &prefix(b"")).is_empty());
-        drop(leading);
     });
 }
 

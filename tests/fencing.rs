@@ -8,7 +8,7 @@ use etcdgw::client::Client;
 use etcdgw::concurrency::election::Election;
 use etcdgw::concurrency::lock::{Lock, LockOptions};
 use etcdgw::concurrency::mutex::Mutex;
-use etcdgw::concurrency::session::{Session, SessionOptions};
+use etcdgw::concurrency::session::Session;
 use etcdgw::error::Error;
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest};
@@ -109,10 +109,6 @@ impl Hold for Lock {
     }
 }
 
-fn session(client: &Client, ttl: i64) -> Session {
-    client.session(&SessionOptions { ttl, ..SessionOptions::default() }, None).unwrap()
-}
-
 type Make = fn(&Session, i64) -> Box<dyn Hold>;
 
 const KINDS: [(&str, Make); 3] = [
@@ -140,7 +136,7 @@ fn take_over(near: &Client, far: &Client, cut: &dyn Fn(), mend: &dyn Fn()) {
         for key in [&b"counted/"[..], b"counter"] {
             near.delete_range(&delete_request(Keys::Prefix(Cow::Borrowed(key))), &plain()).unwrap();
         }
-        let (first, second) = (session(far, TTLS_S[0]), session(near, TTLS_S[1]));
+        let (first, second) = (session_of(far, TTLS_S[0]), session_of(near, TTLS_S[1]));
         let (lost, heir) = (make(&first, TTLS_S[0]), make(&second, TTLS_S[1]));
         assert!(lost.take());
         let (fence, over) = (lost.fence(), Gate::new());

@@ -6,22 +6,14 @@ mod common;
 use common::*;
 use etcdgw::client::{CallOptions, Client, TimeLimit};
 use etcdgw::concurrency::mutex::Mutex;
-use etcdgw::concurrency::session::{Session, SessionOptions};
+use etcdgw::concurrency::session::SessionOptions;
 use etcdgw::error::Error;
 use etcdgw::net::CancelToken;
 use etcdgw::rpc::kv::PutRequest;
 use etcdgw::rpc::txn::{TxnOp, TxnRequest};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
-
-fn session(client: &Client) -> Session {
-    client.session(&SessionOptions::default(), None).unwrap()
-}
-
-fn session_of(client: &Client, ttl: i64) -> Session {
-    client.session(&SessionOptions { ttl, ..SessionOptions::default() }, None).unwrap()
-}
 
 #[test]
 fn a_mutex_has_one_owner_whose_key_is_named_as_go_names_it() {
@@ -122,31 +114,15 @@ fn a_wait_that_is_cancelled_or_whose_session_goes_ends_at_once() {
 #[test]
 fn ten_who_wait_go_on_waiting_while_the_server_is_away() {
     for_each_version_leaving_no_lease(|etcd| {
-        let url = etcd.url();
-        let client = common::client(&url);
-        let held = session(&client);
+        let held = session(&common::client(&etcd.url()));
         let owner = Mutex::new(&held, b"m");
         assert!(owner.lock(None, &plain()).unwrap());
-        let locked = AtomicI64::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..10 {
-                scope.spawn(|| {
-                    let client = common::client(&url);
-                    let session = session(&client);
-                    let mutex = Mutex::new(&session, b"m");
-                    assert!(mutex.lock(None, &plain()).unwrap());
-                    locked.fetch_add(1, Ordering::SeqCst);
-                    mutex.unlock(&plain()).unwrap();
-                });
-            }
-            wait_until(LONG, || keys(&client, &prefix(b"m/")).len() == 11);
-            etcd.restart();
-            assert_eq!(locked.load(Ordering::SeqCst), 0);
-            owner.unlock(&plain()).unwrap();
+        let release = || owner.unlock(&plain()).unwrap();
+        ten_wait_while_the_server_is_away(etcd, b"m/", release, |session, _| {
+            let mutex = Mutex::new(session, b"m");
+            assert!(mutex.lock(None, &plain()).unwrap());
+            mutex.unlock(&plain()).unwrap();
         });
-        assert_eq!(locked.load(Ordering::SeqCst), 10);
-        drop(held);
-        nothing_is_left(&client);
     });
 }
 

@@ -4,22 +4,13 @@
 mod common;
 
 use common::*;
-use etcdgw::client::Client;
 use etcdgw::concurrency::election::Election;
 use etcdgw::concurrency::mutex::Mutex;
 use etcdgw::concurrency::rwlock::RwLock;
-use etcdgw::concurrency::session::{Session, SessionOptions};
+use etcdgw::concurrency::session::SessionOptions;
 use etcdgw::error::Error;
 use etcdgw::rpc::Keys;
 use std::time::{Duration, Instant};
-
-fn session(client: &Client) -> Session {
-    session_of(client, 60)
-}
-
-fn session_of(client: &Client, ttl: i64) -> Session {
-    client.session(&SessionOptions { ttl, ..SessionOptions::default() }, None).unwrap()
-}
 
 #[test]
 fn however_many_fail_to_lock_over_a_slow_network_the_session_is_kept_and_no_key_is_left() {

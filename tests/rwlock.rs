@@ -4,18 +4,13 @@
 mod common;
 
 use common::*;
-use etcdgw::client::Client;
 use etcdgw::concurrency::rwlock::RwLock;
-use etcdgw::concurrency::session::{Session, SessionOptions};
+use etcdgw::concurrency::session::Session;
 use etcdgw::error::Error;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 const NOT: Option<Duration> = Some(Duration::ZERO);
-
-fn session(client: &Client) -> Session {
-    client.session(&SessionOptions::default(), None).unwrap()
-}
 
 fn lock_of(session: &Session) -> RwLock {
     RwLock::new(session, b"rw").unwrap()
@@ -60,33 +55,16 @@ fn readers_are_together_and_a_writer_is_alone_and_nobody_overtakes() {
 #[test]
 fn ten_who_wait_go_on_waiting_while_the_server_is_away() {
     for_each_version_leaving_no_lease(|etcd| {
-        let url = etcd.url();
-        let client = common::client(&url);
-        let held = session(&client);
+        let held = session(&common::client(&etcd.url()));
         let owner = lock_of(&held);
         assert!(owner.write(None, &plain()).unwrap());
-        let locked = AtomicI64::new(0);
-        std::thread::scope(|scope| {
-            for number in 0..10 {
-                let (url, locked) = (&url, &locked);
-                scope.spawn(move || {
-                    let client = common::client(url);
-                    let session = session(&client);
-                    let lock = lock_of(&session);
-                    let waited = if number < 3 { lock.write(None, &plain()) } else { lock.read(None, &plain()) };
-                    assert!(waited.unwrap());
-                    locked.fetch_add(1, Ordering::SeqCst);
-                    lock.unlock(&plain()).unwrap();
-                });
-            }
-            wait_until(LONG, || keys(&client, &prefix(b"rw/")).len() == 11);
-            etcd.restart();
-            assert_eq!(locked.load(Ordering::SeqCst), 0);
-            owner.unlock(&plain()).unwrap();
+        let release = || owner.unlock(&plain()).unwrap();
+        ten_wait_while_the_server_is_away(etcd, b"rw/", release, |session, number| {
+            let lock = lock_of(session);
+            let waited = if number < 3 { lock.write(None, &plain()) } else { lock.read(None, &plain()) };
+            assert!(waited.unwrap());
+            lock.unlock(&plain()).unwrap();
         });
-        assert_eq!(locked.load(Ordering::SeqCst), 10);
-        assert!(keys(&client, &prefix(b"")).is_empty());
-        drop(held);
     });
 }
 

@@ -14,10 +14,6 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-fn session(client: &Client, ttl: i64) -> Session {
-    client.session(&SessionOptions { ttl, ..SessionOptions::default() }, None).unwrap()
-}
-
 fn leases(client: &Client) -> Vec<i64> {
     client.lease_list(&plain()).unwrap().ids.clone()
 }
@@ -26,9 +22,9 @@ fn leases(client: &Client) -> Vec<i64> {
 fn a_session_keeps_a_lease_and_takes_it_along_when_it_ends() {
     for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
-        let closed = session(&client, 60);
-        let dropped = session(&client, 60);
-        let short = session(&client, 2);
+        let closed = session_of(&client, 60);
+        let dropped = session_of(&client, 60);
+        let short = session_of(&client, 2);
         assert_eq!(leases(&client).len(), 3);
         assert!(closed.remaining() > Duration::from_secs(55) && !closed.is_lost());
         closed.close(&plain()).unwrap();
@@ -48,7 +44,7 @@ fn a_session_keeps_a_lease_and_takes_it_along_when_it_ends() {
 fn an_orphaned_lease_stays_and_may_be_adopted() {
     for_each_version_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
-        let first = session(&client, 30);
+        let first = session_of(&client, 30);
         let lease = first.lease();
         first.orphan();
         assert!(!first.is_lost() && first.remaining() > Duration::from_secs(20));
@@ -93,7 +89,7 @@ fn a_grant_whose_answer_is_lost_makes_one_session_with_one_lease() {
         let behind = common::client(&format!("{},{}", proxy.url(), etcd.url()));
         put(&behind, b"key", b"value").unwrap();
         proxy.inject(Fault::After(Direction::Answer, 0, End::Close));
-        let session = session(&behind, 60);
+        let session = session_of(&behind, 60);
         assert_eq!(leases(&client), [session.lease()]);
         proxy.heal();
         drop(session);
@@ -105,7 +101,7 @@ fn a_grant_whose_answer_is_lost_makes_one_session_with_one_lease() {
 fn the_end_of_a_session_without_a_server_takes_no_longer_than_it_may() {
     on_newest_leaving_no_lease(|etcd| {
         let client = common::client(&etcd.url());
-        let (freed, closed) = (session(&client, 60), session(&client, 60));
+        let (freed, closed) = (session_of(&client, 60), session_of(&client, 60));
         etcd.stop();
         let ((), took) = timed(|| drop(freed));
         assert!(took < Duration::from_secs(3), "{took:?}");

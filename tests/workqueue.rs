@@ -15,10 +15,6 @@ use std::time::Duration;
 
 const NOT: Option<Duration> = Some(Duration::ZERO);
 
-fn session(client: &Client) -> Session {
-    client.session(&SessionOptions::default(), None).unwrap()
-}
-
 fn queue_of(session: &Session) -> WorkQueue {
     WorkQueue::new(session, b"q")
 }

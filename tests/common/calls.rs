@@ -2,6 +2,7 @@
 
 use super::plain;
 use etcdgw::client::{CallOptions, Client};
+use etcdgw::concurrency::session::{Session, SessionOptions};
 use etcdgw::error::Result;
 use etcdgw::rpc::kv::{DeleteRangeRequest, PutRequest, PutResponse, RangeRequest, RangeResponse};
 use etcdgw::rpc::{Keys, Response};
@@ -64,4 +65,16 @@ pub fn nothing_is_left(client: &Client) {
     let left = keys(client, &prefix(b""));
     assert!(left.is_empty(), "{left:?}");
     assert!(client.lease_list(&plain()).unwrap().ids.is_empty());
+}
+
+/// A session with a lease of its own.
+#[track_caller]
+pub fn session(client: &Client) -> Session {
+    client.session(&SessionOptions::default(), None).unwrap()
+}
+
+/// The same, whose lease lives on for so many seconds without it.
+#[track_caller]
+pub fn session_of(client: &Client, ttl: i64) -> Session {
+    client.session(&SessionOptions { ttl, ..SessionOptions::default() }, None).unwrap()
 }

@@ -15,6 +15,7 @@ mod random;
 mod served_captures;
 mod sys;
 mod tagged;
+mod waiting;
 mod websocket;
 
 pub use black_hole::BlackHole;
@@ -34,6 +35,7 @@ pub use random::Random;
 pub use served_captures::ServedCaptures;
 pub use sys::{resident_bytes, shrink_receive_buffer};
 pub use tagged::{Tag, Tagged, source_name};
+pub use waiting::ten_wait_while_the_server_is_away;
 pub use websocket::{Frame, Socket};
 
 use etcdgw::client::{CallOptions, Client};

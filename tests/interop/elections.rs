@@ -2,13 +2,7 @@
 
 use crate::common::*;
 use crate::peers::*;
-use etcdgw::client::Client;
 use etcdgw::concurrency::election::Election;
-use etcdgw::concurrency::session::{Session, SessionOptions};
-
-fn session(client: &Client) -> Session {
-    client.session(&SessionOptions::default(), None).unwrap()
-}
 
 #[test]
 fn leaders_of_go_etcdctl_and_ours_follow_each_other_and_are_seen_by_all() {

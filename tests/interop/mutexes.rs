@@ -2,14 +2,8 @@
 
 use crate::common::*;
 use crate::peers::*;
-use etcdgw::client::Client;
 use etcdgw::concurrency::mutex::Mutex;
 use etcdgw::concurrency::rwlock::RwLock;
-use etcdgw::concurrency::session::{Session, SessionOptions};
-
-fn session(client: &Client) -> Session {
-    client.session(&SessionOptions::default(), None).unwrap()
-}
 
 fn turns(etcd: &Etcd, name: &str, count: usize) {
     let client = client(&etcd.url());
