@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! routes        which connection a watch is put on: WebSockets shared by many, or HTTP streams
+//! sockets       what is created on WebSockets, and what becomes of it when one is left
+//! streams       what has an HTTP stream
+//! apart         who has one although there is a WebSocket
 //! traffic       what arrives, and what becomes of a watch by it
+//! progress      how far watches have come, where that can be asked
 //! members       whether the members that carry watches are still there, and have a leader
 //! revisions     which revision the store has, where a watch must know it
 //! solitude      whether it need not, to start a watch
@@ -10,10 +14,14 @@
 //!
 //! What a watch has been told lies in its account, never in a connection: those come and go.
 
+mod apart;
 mod members;
+mod progress;
 mod revisions;
 mod routes;
+mod sockets;
 mod solitude;
+mod streams;
 mod traffic;
 
 use super::entry::{Carrier, Entry, Link, Start};

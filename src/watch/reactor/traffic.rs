@@ -1,19 +1,16 @@
 //! What arrives, and what becomes of a watch by it.
 
-use super::{Reactor, Ready, Timer};
+use super::{Reactor, Ready};
 use crate::config::WebSocketUse;
 use crate::error::Error;
 use crate::gateway::frames::Frames;
 use crate::limits;
 use crate::log::Level;
-use crate::rpc::Header;
-use crate::watch::account::Asked;
 use crate::watch::backlog::Room;
 use crate::watch::entry::{Entry, Link};
 use crate::watch::interruption::Interruption;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 impl Reactor {
     pub(super) fn read_socket(&mut self, key: u64) {
@@ -43,30 +40,13 @@ impl Reactor {
         }
     }
 
-    /// Moves the watches of a socket to another one where its server goes on and on sending to one that has left.
-    fn leave_behind_unwanted(&mut self, key: u64) {
-        let Some(socket) = self.sockets.get(&key) else { return };
-        if socket.unwanted_bytes <= limits::WATCH_UNWANTED_BYTES || !self.settings.may_be_apart() {
-            return;
-        }
-        let require_leader = socket.require_leader;
-        // Or was it a moment ago, and waits for the end of that.
-        let is_full = |entry: &Entry| entry.was_full && matches!(entry.link, Link::Full | Link::Due);
-        let full = self.watches.iter().filter(|(_, entry)| is_full(entry) && entry.require_leader == require_leader);
-        let full = full.map(|(watch, _)| *watch);
-        for watch in full.collect::<Vec<_>>() {
-            self.set_apart(watch);
-        }
-        self.replace_socket(key);
-    }
-
     fn is_on(&self, watch: u64, key: u64) -> bool {
         let link = self.watches.get(&watch).map(|entry| &entry.link);
         matches!(link, Some(Link::Shared { socket, .. }) if *socket == key)
     }
 
     /// A socket has ended, or its server speaks of nothing that a watch is about.
-    fn break_socket(&mut self, key: u64, error: &Error) {
+    pub(super) fn break_socket(&mut self, key: u64, error: &Error) {
         let Some(socket) = self.sockets.get(&key) else { return };
         let works_elsewhere = match Interruption::from(error.clone()) {
             Interruption::Lost(error) => matches!(error, Error::Protocol { .. }),
@@ -124,19 +104,6 @@ impl Reactor {
         if is_created && !was_created {
             self.set_apart_if_ahead(watch);
             self.leave_stream(watch);
-        }
-    }
-
-    /// Takes a watch off the others' connection that begins at a revision which the store has not come to: as long as it
-    /// waits for that, its server answers no request for progress there.
-    fn set_apart_if_ahead(&mut self, watch: u64) {
-        let Some(entry) = self.watches.get(&watch) else { return };
-        let reached = entry.account.seen_revision().max(self.channel.seen_revision());
-        let is_ahead = reached > 0 && entry.account.next_revision() > reached.saturating_add(1);
-        let is_shared = matches!(entry.link, Link::Shared { .. });
-        if is_ahead && is_shared && self.set_apart(watch) {
-            self.set_aside(watch);
-            self.place(watch);
         }
     }
 
@@ -279,63 +246,6 @@ impl Reactor {
         }
     }
 
-    /// All watches of a socket have come so far, of those that the server knew when it was asked.
-    fn progress(&mut self, key: u64, header: Header) {
-        let Some(socket) = self.sockets.get(&key) else { return };
-        let (is_trusted, answers, watches) = (socket.orders_progress, socket.progress_answers, socket.watches());
-        for watch in watches {
-            let Some(entry) = self.watches.get_mut(&watch) else { continue };
-            let asked = Asked { is_after_creation: answers > entry.requests_before, by_owner: entry.asks_progress };
-            let (is_taken, room) = entry
-                .deliver(|account, deliver| is_trusted && account.receive_requested_progress(header, asked, deliver));
-            entry.asks_progress &= !is_taken;
-            if room == Room::Full {
-                self.fill(watch);
-            }
-        }
-    }
-
-    /// The owner of a watch wants to know how far it has come.
-    pub(super) fn ask_progress(&mut self, watch: u64) {
-        let Some(entry) = self.watches.get_mut(&watch) else { return };
-        entry.asks_progress = true;
-        if let Link::Shared { socket, .. } = entry.link {
-            self.request_progress(socket, limits::WATCH_PROGRESS_REPEAT);
-        }
-    }
-
-    /// Asks, and asks again until there is an answer: a server gives none while a watch has not caught up.
-    fn request_progress(&mut self, key: u64, again_after: Duration) {
-        let Some(socket) = self.sockets.get_mut(&key).filter(|socket| socket.orders_progress) else { return };
-        self.unsent.push(key);
-        if !std::mem::replace(&mut socket.repeats_progress, true) {
-            self.timers.set(again_after, Timer::Answer { socket: key, after: again_after });
-        }
-        if let Err(error) = socket.ask_progress() {
-            self.break_socket(key, &error);
-        }
-    }
-
-    /// So much time has passed since a progress request.
-    pub(super) fn repeat_progress_request(&mut self, key: u64, after: Duration) {
-        let Some(socket) = self.sockets.get_mut(&key) else { return };
-        socket.repeats_progress = false;
-        let is_wanted = |watch: &u64| self.watches.get(watch).is_some_and(|entry| entry.asks_progress);
-        if socket.watches().iter().any(is_wanted) {
-            // A watch may wait for a revision that is far in the future, and keep the others from an answer.
-            self.request_progress(key, (after * 2).min(limits::WATCH_PROGRESS_REPEAT_LONGEST));
-        }
-    }
-
-    /// Moves the resume points of quiet watches past what may be compacted.
-    pub(super) fn ask_progress_of(&mut self, key: u64) {
-        let Some(socket) = self.sockets.get_mut(&key) else { return };
-        self.timers.set(self.settings.progress, Timer::Progress(key));
-        if socket.orders_progress && !socket.is_idle() && socket.ask_progress().is_ok() {
-            self.unsent.push(key);
-        }
-    }
-
     /// Sends what the sockets have taken.
     pub(super) fn send_unsent(&mut self) {
         let mut unsent = std::mem::take(&mut self.unsent);
@@ -357,14 +267,6 @@ impl Reactor {
         }
         if self.unsent.is_empty() {
             self.unsent = unsent;
-        }
-    }
-
-    /// What the owner of a watch may ask of it, now that it is created.
-    pub(super) fn ask_again(&mut self, watch: u64) {
-        let asks = self.watches.get(&watch).is_some_and(|entry| entry.asks_progress);
-        if asks {
-            self.ask_progress(watch);
         }
     }
 }

@@ -1,0 +1,76 @@
+//! How far the watches of a WebSocket have come, as its server answers when it is asked.
+
+use super::{Reactor, Timer};
+use crate::limits;
+use crate::rpc::Header;
+use crate::watch::account::Asked;
+use crate::watch::backlog::Room;
+use crate::watch::entry::Link;
+use std::time::Duration;
+
+impl Reactor {
+    /// The owner of a watch wants to know how far it has come.
+    pub(super) fn ask_progress(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        entry.asks_progress = true;
+        if let Link::Shared { socket, .. } = entry.link {
+            self.request_progress(socket, limits::WATCH_PROGRESS_REPEAT);
+        }
+    }
+
+    /// What the owner of a watch may ask of it, now that it is created.
+    pub(super) fn ask_again(&mut self, watch: u64) {
+        let asks = self.watches.get(&watch).is_some_and(|entry| entry.asks_progress);
+        if asks {
+            self.ask_progress(watch);
+        }
+    }
+
+    /// Asks, and asks again until there is an answer: a server gives none while a watch has not caught up.
+    fn request_progress(&mut self, key: u64, again_after: Duration) {
+        let Some(socket) = self.sockets.get_mut(&key).filter(|socket| socket.orders_progress) else { return };
+        self.unsent.push(key);
+        if !std::mem::replace(&mut socket.repeats_progress, true) {
+            self.timers.set(again_after, Timer::Answer { socket: key, after: again_after });
+        }
+        if let Err(error) = socket.ask_progress() {
+            self.break_socket(key, &error);
+        }
+    }
+
+    /// So much time has passed since a progress request.
+    pub(super) fn repeat_progress_request(&mut self, key: u64, after: Duration) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        socket.repeats_progress = false;
+        let is_wanted = |watch: &u64| self.watches.get(watch).is_some_and(|entry| entry.asks_progress);
+        if socket.watches().iter().any(is_wanted) {
+            // A watch may wait for a revision that is far in the future, and keep the others from an answer.
+            self.request_progress(key, (after * 2).min(limits::WATCH_PROGRESS_REPEAT_LONGEST));
+        }
+    }
+
+    /// Moves the resume points of quiet watches past what may be compacted.
+    pub(super) fn ask_progress_of(&mut self, key: u64) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        self.timers.set(self.settings.progress, Timer::Progress(key));
+        if socket.orders_progress && !socket.is_idle() && socket.ask_progress().is_ok() {
+            self.unsent.push(key);
+        }
+    }
+
+    /// All watches of a socket have come so far, of those that the server knew when it was asked.
+    pub(super) fn progress(&mut self, key: u64, header: Header) {
+        let Some(socket) = self.sockets.get(&key) else { return };
+        let (is_trusted, answers, watches) = (socket.orders_progress, socket.progress_answers, socket.watches());
+        for watch in watches {
+            let Some(entry) = self.watches.get_mut(&watch) else { continue };
+            let asked = Asked { is_after_creation: answers > entry.requests_before, by_owner: entry.asks_progress };
+            let (is_taken, room) = entry
+                .deliver(|account, deliver| is_trusted && account.receive_requested_progress(header, asked, deliver));
+            entry.asks_progress &= !is_taken;
+            if room == Room::Full {
+                self.fill(watch);
+            }
+        }
+    }
+}
