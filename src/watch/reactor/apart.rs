@@ -63,12 +63,9 @@ impl Reactor {
         if !left.is_zero() {
             return self.timers.set(left, Timer::Apart(watch));
         }
-        // What is just being opened is not to be its stream for good.
-        if matches!(entry.link, Link::Beginning) {
-            return self.timers.set(limits::WATCH_APART, Timer::Apart(watch));
-        }
         (entry.apart_since, entry.was_full) = (None, false);
         self.apart -= 1;
+        // What is just being opened is left once it is confirmed.
         if matches!(entry.link, Link::Own(_)) {
             self.set_aside(watch);
             self.place(watch);
