@@ -2,7 +2,7 @@
 
 use super::Channel;
 use super::attempt::Attempt;
-use super::endpoints::Endpoint;
+use super::endpoint::Endpoint;
 use super::guard::Guard;
 use super::rounds::Call;
 use crate::error::{Error, Outcome, Result};

@@ -1,7 +1,7 @@
 //! One attempt of a call, on one endpoint.
 
 use super::auth::Grant;
-use super::endpoints::Endpoint;
+use super::endpoint::Endpoint;
 use super::guard::{Guard, Seen, Verdict};
 use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, Size, retry};

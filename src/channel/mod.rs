@@ -3,11 +3,13 @@
 mod adoption;
 mod attempt;
 mod auth;
+mod endpoint;
 mod endpoints;
 mod guard;
 mod health;
 mod identity;
 mod login;
+mod method;
 mod patience;
 mod retry;
 mod rounds;
@@ -16,19 +18,18 @@ mod streams;
 
 pub(crate) use attempt::stream_error;
 pub(crate) use auth::Grant;
+pub use method::{Kind, Method, Size};
 pub(crate) use streams::{MemberState, OpenSocket, OpeningStream, Upgrade, leaderless, must_wait};
 
 use crate::config::{Config, Credentials};
 use crate::error::{Error, Reason, Result};
 use crate::gateway::frames::MessageStream;
 use crate::gateway::json::{Decode, Encode};
-use crate::gateway::{path, status};
+use crate::gateway::path;
 use crate::log::{Level, Logger};
 use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Timer, Tls, lock};
-use crate::rpc::auth::AUTHENTICATE;
 use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Header, Response};
-use crate::secret::Secret;
 use crate::stats::{ClientStats, Stats};
 use attempt::{Attempt, ReadMessage, WriteMessage, encode};
 use auth::Auth;
@@ -37,115 +38,6 @@ use rounds::{Answer, Call};
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// One of etcd's methods, as far as the way to it matters.
-#[derive(Clone, Copy, Debug)]
-pub struct Method<'a> {
-    path: &'a str,
-    kind: Kind,
-    size: Size,
-    streamed: bool,
-    needs_leader: bool,
-    is_secret: bool,
-    password: Option<&'a Secret>,
-    /// Whether some releases answer it without a header.
-    is_headless: bool,
-    /// The first release of etcd whose gateway has it, where that is not the oldest one supported.
-    since: Option<&'a str>,
-}
-
-/// What a request does to the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Nothing.
-    Read,
-    /// The same whether it is done once or twice.
-    Idempotent,
-    /// Something that the server does once only: made again, it is refused, and the refusal tells that it was done.
-    Once,
-    /// Something that must not be done twice.
-    Write,
-}
-
-/// How large an answer may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Size {
-    /// It carries no keys and no values.
-    Plain,
-    /// It does.
-    Values,
-    /// It is a stream of a database, in pieces of a size that the server has fixed.
-    Pieces,
-}
-
-impl<'a> Method<'a> {
-    /// The method at a path below the API path.
-    pub const fn new(path: &'a str, kind: Kind, size: Size) -> Method<'a> {
-        Method {
-            path,
-            kind,
-            size,
-            streamed: false,
-            needs_leader: false,
-            is_secret: false,
-            password: None,
-            is_headless: false,
-            since: None,
-        }
-    }
-
-    /// One that a member without a leader can't serve: it is to say so at once, and another one is asked.
-    pub const fn with_leader(self) -> Method<'a> {
-        Method { needs_leader: true, ..self }
-    }
-
-    /// One that some releases answer without a header, which any other answer of etcd's has.
-    pub const fn headless(self) -> Method<'a> {
-        Method { is_headless: true, ..self }
-    }
-
-    /// One whose requests carry passwords, if `is_secret`.
-    pub const fn secret(self, is_secret: bool) -> Method<'a> {
-        Method { is_secret, ..self }
-    }
-
-    /// One with a request that carries this password.
-    pub const fn with_password(self, password: &'a Secret) -> Method<'a> {
-        Method { is_secret: true, password: Some(password), ..self }
-    }
-
-    /// An error without what it quotes of an answer, which may give back the secret of its request.
-    fn unquoted(&self, mut error: Error) -> Error {
-        match (&mut error, self.password) {
-            (Error::Protocol { what, http_status, .. }, _) if self.is_secret => {
-                *what = format!("HTTP status {http_status} to a request that carries a secret");
-            }
-            // etcd's own reasons are in words that anybody might have for a password.
-            (Error::Server { message, reason: Reason::Other, .. }, Some(password))
-                if !status::OPEN_REASONS.contains(&&**message) && message.contains(password.expose()) =>
-            {
-                "its reason quotes the password".clone_into(message);
-            }
-            _ => {}
-        }
-        error
-    }
-
-    /// The one whose answers carry tokens, and whose requests must carry none (3.4 refuses an old one there, too).
-    fn is_login(&self) -> bool {
-        self.path == AUTHENTICATE.path
-    }
-
-    /// One that the gateways of older releases lack: where it is missing, the error says so.
-    pub const fn since(self, release: &'a str) -> Method<'a> {
-        Method { since: Some(release), ..self }
-    }
-
-    /// One that answers in a stream.
-    pub const fn streamed(self) -> Method<'a> {
-        Method { streamed: true, ..self }
-    }
-}
 
 /// The way to a cluster.
 pub struct Channel {
