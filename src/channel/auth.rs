@@ -88,6 +88,10 @@ impl State {
         State { credentials: Arc::new(credentials), guard, grant, generation, fetches: Vec::new() }
     }
 
+    fn logs_in(&self) -> bool {
+        matches!(&*self.credentials, Credentials::User { .. })
+    }
+
     /// Makes the grant worthless, and those that are being fetched.
     fn supersede(&mut self) {
         self.generation += 1;
@@ -138,7 +142,7 @@ impl Auth {
         let mut state = lock(&self.state);
         // Looked up with the lock held: of several changes at a time the last one counts here as it does there.
         state.guard = endpoints.guard();
-        if matches!(&*state.credentials, Credentials::User { .. }) {
+        if state.logs_in() {
             state.supersede();
         }
     }
@@ -178,7 +182,7 @@ impl Auth {
 
     fn turn(&self, endpoint: &Arc<str>, guard: &Arc<Guard>) -> Result<Turn<'_>> {
         let mut state = lock(&self.state);
-        if matches!(&*state.credentials, Credentials::User { .. }) && !Arc::ptr_eq(&state.guard, guard) {
+        if state.logs_in() && !Arc::ptr_eq(&state.guard, guard) {
             return Ok(Turn::FetchApart(state.credentials.clone()));
         }
         if let Some(grant) = &state.grant {
@@ -211,11 +215,16 @@ impl Auth {
             // Another thread was faster, or there are other credentials since.
             return refused.generation != Grant::NONE.generation;
         }
-        let can_renew = matches!(&*state.credentials, Credentials::User { .. });
+        let can_renew = state.logs_in();
         if can_renew {
             state.supersede();
         }
         can_renew
+    }
+
+    /// Whether a token that is refused can be replaced.
+    pub(super) fn logs_in(&self) -> bool {
+        lock(&self.state).logs_in()
     }
 }
 

@@ -301,6 +301,11 @@ impl Channel {
         renews
     }
 
+    /// Whether a token that is refused can be replaced.
+    pub(crate) fn logs_in(&self) -> bool {
+        self.auth.logs_in()
+    }
+
     /// Lets time pass, unless the call must end.
     pub(crate) fn pause(&self, time: Duration, control: &Control) -> Result<()> {
         net::pause(time, &self.connector.lifeline, control).map_err(attempt::stopped_pause)

@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use crate::guarded::{app, enable, on_each, post, root};
+use crate::watching;
 use etcdgw::client::Client;
 use etcdgw::concurrency::election::{Election, Observer};
 use etcdgw::concurrency::mirror::{Mirror, MirrorOptions};
@@ -10,6 +11,7 @@ use etcdgw::concurrency::rwlock::RwLock;
 use etcdgw::concurrency::session::{Session, SessionOptions};
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::rpc::kv::PutRequest;
+use etcdgw::watch::{Watch, WatchKind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -21,12 +23,17 @@ fn session(client: &Client) -> Session {
 }
 
 /// Runs a test with tokens that a password outdates, and with signed ones, which every change of a role does.
-fn with_mortal_tokens(run: impl Fn(&Etcd, &dyn Fn()) + Sync) {
+fn with_mortal_tokens(run: impl Fn(&Etcd, &(dyn Fn() + Sync)) + Sync) {
     on_each(&[], |etcd| {
         enable(&etcd);
         let root = root(&etcd);
         run(&etcd, &|| post(&root, "auth/user/changepw", r#"{"name":"app","password":"app-password"}"#));
     });
+    with_signed_tokens(run);
+}
+
+/// The same with signed ones alone.
+fn with_signed_tokens(run: impl Fn(&Etcd, &(dyn Fn() + Sync)) + Sync) {
     let dir = TempDir::new("jwt");
     std::fs::write(dir.path().join("key"), "a key of the tests").unwrap();
     let flag = format!("--auth-token=jwt,priv-key={}/key,sign-method=HS256,ttl=10m", dir.path().display());
@@ -225,4 +232,40 @@ fn the_user_who_is_deleted_loses_its_session_no_later_than_its_lease_ends() {
 fn add_app_again(root: &Client) {
     post(root, "auth/user/add", r#"{"name":"app","password":"app-password"}"#);
     post(root, "auth/user/grant", r#"{"user":"app","role":"app"}"#);
+}
+
+#[test]
+fn watches_go_on_while_roles_change_all_the_time() {
+    with_signed_tokens(|etcd, outdate| {
+        let (client, is_over) = (app(etcd), Gate::new());
+        let running: Vec<Watch> = (0..5).map(|_| client.watch_open(watching::prefix(b"app/data/")).unwrap()).collect();
+        let begun = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.is_open() {
+                    outdate();
+                }
+            });
+            let end = Instant::now() + Duration::from_secs(3);
+            let mut begun = Vec::new();
+            while Instant::now() < end {
+                // It may be refused, and has those that run put on another connection.
+                let _ = client.watch_open(watching::prefix(b"app/data/"));
+                begun.push(client.watch_open(watching::unconfirmed(watching::prefix(b"app/data/"))).unwrap());
+            }
+            is_over.open();
+            begun
+        });
+        let writer = root(etcd);
+        for watch in running.iter().chain(&begun) {
+            // Those that didn't wait begin when they can.
+            let mut seen = None;
+            wait_until(LONG, || {
+                put(&writer, b"app/data/key", b"value").unwrap();
+                seen = watch.next(Some(Duration::from_millis(100))).unwrap();
+                seen.is_some()
+            });
+            let seen = seen.unwrap();
+            assert_eq!(seen.kind, WatchKind::Events, "{:?}", seen.error);
+        }
+    });
 }

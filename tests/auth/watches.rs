@@ -139,6 +139,17 @@ fn a_watch_whose_every_token_is_refused_ends_with_the_servers_words() {
 }
 
 #[test]
+fn a_watch_that_can_not_begin_with_an_outdated_token_ends_where_that_can_not_be_replaced() {
+    let gateway = crate::common::FakeGateway::start(|request, reply| match request.path.as_str() {
+        READ => reply.status("400 Bad Request", r#"{"code":3,"message":"etcdserver: revision of auth store is old"}"#),
+        other => whereabouts(other, reply),
+    });
+    let client = client_as(gateway.url(), etcdgw::config::Credentials::Token("elsewhere".into()));
+    let ended = next(&client.watch_open(unconfirmed(one(b"k"))).unwrap());
+    assert_eq!(ended.error.map(|error| error.reason()), Some(Reason::OldAuthRevision));
+}
+
+#[test]
 fn a_watch_without_permission_ends_and_logs_in_no_further() {
     let gateway = gateway(&Lock::new(INVALID_TOKEN), move |_, _, reply| {
         reply.stream_head();

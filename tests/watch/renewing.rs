@@ -10,6 +10,7 @@ use etcdgw::watch::{Watch, WatchKind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const INVALID_TOKEN: &str = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token";
+const OUTDATED: &str = "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old";
 const LOGIN: &str = "/v3/auth/authenticate";
 
 fn user(name: &str) -> Credentials {
@@ -44,15 +45,15 @@ fn guarded(
     })
 }
 
-fn refuse(socket: &mut Socket<'_>) {
-    socket.result(-1, 4, &format!(r#""created":true,"canceled":true,"cancel_reason":"{INVALID_TOKEN}""#));
+fn refuse(socket: &mut Socket<'_>, reason: &str) {
+    socket.result(-1, 4, &format!(r#""created":true,"canceled":true,"cancel_reason":"{reason}""#));
 }
 
 /// Refuses every watch.
-fn refuse_all(socket: &mut Socket<'_>) {
+fn refuse_all(socket: &mut Socket<'_>, reason: &str) {
     while let Some(message) = socket.message() {
         if message.get("create_request").is_some() {
-            refuse(socket);
+            refuse(socket, reason);
         }
     }
 }
@@ -117,7 +118,7 @@ fn watches_that_are_refused_together_move_together_to_a_new_token_and_lose_nothi
 fn where_every_token_is_refused_streams_decide_and_there_is_an_end() {
     for streams_work in [false, true] {
         let gateway = guarded(
-            |_, socket| refuse_all(socket),
+            |_, socket| refuse_all(socket, INVALID_TOKEN),
             move |token, request, reply| {
                 if !streams_work {
                     return refuse_stream(token, request, reply);
@@ -141,8 +142,32 @@ fn where_every_token_is_refused_streams_decide_and_there_is_an_end() {
 }
 
 #[test]
+fn however_many_tokens_are_outdated_before_they_are_used_no_watch_that_runs_ends_or_leaves_its_websocket() {
+    let gateway = guarded(
+        |token, socket| match token {
+            "token-1" => {
+                let running = id(&socket.create().unwrap());
+                socket.created(running, 9);
+                socket.puts(running, &[5]);
+                refuse_all(socket, OUTDATED);
+            }
+            "token-12" => serve(socket),
+            _ => refuse_all(socket, OUTDATED),
+        },
+        no_stream,
+    );
+    let client = client(&gateway, user("user"));
+    let running = open(&client);
+    assert_eq!(values(&next(&running).changes), ["5"]);
+    let other = open(&client);
+    assert_eq!(values(&next(&running).changes), ["6"]);
+    assert_eq!(values(&next(&other).changes), ["5"]);
+    assert_eq!((upgrades(&gateway), gateway.count(LOGIN)), (12, 12));
+}
+
+#[test]
 fn who_insists_on_a_websocket_that_refuses_every_token_is_told() {
-    let gateway = guarded(|_, socket| refuse_all(socket), no_stream);
+    let gateway = guarded(|_, socket| refuse_all(socket, INVALID_TOKEN), no_stream);
     let config = Config { websocket: WebSocketUse::Always, credentials: user("user"), ..config(gateway.url()) };
     let client = Client::new(config).unwrap();
     assert_invalid_token(&refusal(client.watch_open(from(one(b"k"), 5))));
@@ -157,7 +182,7 @@ fn a_token_that_can_not_be_replaced_ends_the_watch_that_is_refused_and_not_those
             socket.created(running, 9);
             socket.puts(running, &[5]);
             assert!(socket.create().is_some());
-            refuse(socket);
+            refuse(socket, INVALID_TOKEN);
             socket.puts(running, &[6]);
             serve(socket);
         },

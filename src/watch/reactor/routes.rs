@@ -4,7 +4,7 @@ use super::{Reactor, Ready, Timer};
 use crate::channel::Upgrade;
 use crate::config::WebSocketUse;
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::limits;
 use crate::log::Level;
 use crate::watch::backoff::Backoff;
@@ -214,7 +214,9 @@ impl Reactor {
         match Interruption::from(error.clone()) {
             // That is no message of a watch, but what somebody has put in its way.
             Interruption::Ended(Error::TooLarge { .. }) => false,
-            Interruption::Ended(_) | Interruption::Refused(_) => true,
+            Interruption::Ended(_) => true,
+            // The next token may not be outdated before it is used.
+            Interruption::Refused(error) => error.reason() != Reason::OldAuthRevision || !self.channel.logs_in(),
             Interruption::Lost(error) => self.channel.is_of_the_other(&error),
         }
     }

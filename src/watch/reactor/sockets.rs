@@ -125,13 +125,27 @@ impl Reactor {
 
     /// A socket is to be replaced by another one, with another token or at another member; nothing was lost.
     pub(super) fn replace_socket(&mut self, key: u64) {
-        let Some(socket) = self.close_socket(key) else { return };
+        if let Some(require_leader) = self.vacate(key) {
+            self.place_all(require_leader);
+        }
+    }
+
+    /// The same after a pause: what it is replaced for may be true of the next one, too.
+    pub(super) fn replace_socket_later(&mut self, key: u64) {
+        if let Some(require_leader) = self.vacate(key) {
+            self.rest(require_leader);
+        }
+    }
+
+    /// Closes a socket, whose watches are due then. Answers which route's it was.
+    fn vacate(&mut self, key: u64) -> Option<bool> {
+        let socket = self.close_socket(key)?;
         for watch in socket.watches() {
             let Some(entry) = self.watches.get_mut(&watch) else { continue };
             entry.link = Link::Due;
             entry.suspend();
         }
-        self.place_all(socket.require_leader);
+        Some(socket.require_leader)
     }
 
     fn close_socket(&mut self, key: u64) -> Option<SharedSocket> {

@@ -2,7 +2,7 @@
 
 use super::{Reactor, Ready};
 use crate::config::WebSocketUse;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::gateway::frames::Frames;
 use crate::limits;
 use crate::log::Level;
@@ -205,7 +205,10 @@ impl Reactor {
     /// A server refuses the token that a watch was created with.
     fn renew(&mut self, watch: u64, error: Error) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
-        entry.refusals += 1;
+        // While users and roles change all the time every token is outdated before it is used. That passes, and ends no
+        // watch that somebody has.
+        let passes = error.reason() == Reason::OldAuthRevision && !entry.is_awaited();
+        entry.refusals += u32::from(!passes);
         let may_repeat = entry.refusals <= limits::MAX_TOKEN_REFUSALS;
         match &entry.link {
             Link::Own(stream) => {
@@ -216,7 +219,7 @@ impl Reactor {
                 if let Some(entry) = self.watches.get_mut(&watch) {
                     entry.lose(&error);
                 }
-                self.place(watch);
+                self.rest_watch(watch);
             }
             Link::Shared { socket, .. } => {
                 let key = *socket;
@@ -231,7 +234,8 @@ impl Reactor {
         let Some(socket) = self.sockets.get(&key) else { return };
         let can_renew = self.channel.renews_token(&socket.grant, &error);
         if !(can_renew && may_repeat) {
-            if self.settings.websocket == WebSocketUse::Always {
+            let is_outdated = can_renew && error.reason() == Reason::OldAuthRevision;
+            if is_outdated || self.settings.websocket == WebSocketUse::Always {
                 return self.end(watch, error);
             }
             // Whoever stands between may have lost the token: a stream can say for certain.
@@ -239,7 +243,7 @@ impl Reactor {
         }
         self.set_aside(watch);
         if can_renew {
-            self.replace_socket(key);
+            self.replace_socket_later(key);
         } else {
             // The others were created while the token was good, and go on without it.
             self.begin_stream(watch);
