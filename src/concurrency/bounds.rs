@@ -3,7 +3,7 @@
 use super::session::SessionState;
 use crate::client::{CallOptions, Client, TimeLimit};
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::limits;
 use crate::net::{self, CancelToken};
 use crate::rpc::Keys;
@@ -114,7 +114,7 @@ impl<'a> Bounds<'a> {
 
     /// Goes on after a pause where the error may pass while the wait lasts.
     pub(super) fn outlast(&self, error: Error) -> Result<()> {
-        if error.is_retryable() && !self.has_ended() { self.pause() } else { Err(error) }
+        if passes(self.client, &error) && !self.has_ended() { self.pause() } else { Err(error) }
     }
 
     /// Whether an error means no more than that the wait is over: by its time, whatever was asked just then, or while
@@ -122,7 +122,7 @@ impl<'a> Bounds<'a> {
     /// none that could be over.
     pub(super) fn is_in_vain(&self, error: &Error) -> bool {
         let is_over = self.wait.is_some() && self.has_ended();
-        is_over && (matches!(error, Error::Deadline { .. }) || self.has_waited.get() && error.is_retryable())
+        is_over && (matches!(error, Error::Deadline { .. }) || self.has_waited.get() && passes(self.client, error))
     }
 
     /// How a call ended that waits: in vain where an error means no more than that.
@@ -157,7 +157,7 @@ impl<'a> Bounds<'a> {
             Ok(_) => Ok(Woken::Event),
             Err(Error::Compacted { .. } | Error::RevisionRegressed { .. }) => Ok(Woken::Perhaps),
             Err(Error::Deadline { .. }) if has_ended() => Ok(Woken::InVain),
-            Err(error) if error.is_retryable() => self.pause().map(|()| Woken::Perhaps),
+            Err(error) if passes(self.client, &error) => self.pause().map(|()| Woken::Perhaps),
             Err(error) => Err(error),
         }
     }
@@ -169,6 +169,12 @@ impl<'a> Bounds<'a> {
             paused => paused,
         }
     }
+}
+
+/// Whether who waits goes on waiting after an error: where it passes by itself, as it does, too, that users and roles
+/// change so often that every token is outdated before it is used.
+pub(super) fn passes(client: &Client, error: &Error) -> bool {
+    error.is_retryable() || error.reason() == Reason::OldAuthRevision && client.shared.channel.logs_in()
 }
 
 /// The same call, bounded by this moment.

@@ -5,7 +5,7 @@
 //! who are gone. The key that was created first has it. Whoever waits, waits for the deletion of the key before its
 //! own: no herd.
 
-use super::bounds::{Bounds, Woken};
+use super::bounds::{Bounds, Woken, passes};
 use super::leftovers::{deletion, has_deleted};
 use super::session::{Session, SessionState};
 use crate::client::{CallOptions, Client};
@@ -324,7 +324,7 @@ impl Contender {
                 Err(error) => error,
             };
             *may_have_joined |= error.may_have_applied();
-            if !*may_have_joined || !error.is_retryable() || bounds.has_ended() {
+            if !*may_have_joined || !passes(self.client(), &error) || bounds.has_ended() {
                 return Err(error);
             }
             bounds.pause()?;

@@ -1,14 +1,17 @@
 //! Tokens that die, and users and roles that go, under what waits and under what is held.
 
 use crate::common::*;
+use crate::door::*;
 use crate::guarded::{app, enable, on_each, post, root};
 use crate::watching;
 use etcdgw::client::Client;
+use etcdgw::concurrency::barrier::Barrier;
 use etcdgw::concurrency::election::{Election, Observer};
 use etcdgw::concurrency::mirror::{Mirror, MirrorOptions};
 use etcdgw::concurrency::mutex::Mutex;
 use etcdgw::concurrency::rwlock::RwLock;
 use etcdgw::concurrency::session::{Session, SessionOptions};
+use etcdgw::config::Credentials;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::rpc::kv::PutRequest;
 use etcdgw::watch::{Watch, WatchKind};
@@ -232,6 +235,24 @@ fn the_user_who_is_deleted_loses_its_session_no_later_than_its_lease_ends() {
 fn add_app_again(root: &Client) {
     post(root, "auth/user/add", r#"{"name":"app","password":"app-password"}"#);
     post(root, "auth/user/grant", r#"{"user":"app","role":"app"}"#);
+}
+
+#[test]
+fn who_waits_goes_on_waiting_while_every_token_is_outdated_before_it_is_used() {
+    let issued = AtomicUsize::new(0);
+    let gateway = FakeGateway::start(move |request, reply| match request.path.as_str() {
+        LOGIN => {
+            let number = issued.fetch_add(1, Ordering::SeqCst) + 1;
+            reply.json(format!(r#"{{"header":{{"revision":"4"}},"token":"token-{number}"}}"#));
+        }
+        _ if request.header("authorization") == Some("token-10") => reply.json(DONE),
+        _ => reply.status(OLD_REVISION.0, OLD_REVISION.1),
+    });
+    let client = client_as(gateway.url(), user("user", "right"));
+    assert!(Barrier::new(&client, b"b").wait(Some(LONG), &plain()).unwrap());
+    let client = client_as(gateway.url(), Credentials::Token("token-1".into()));
+    let error = Barrier::new(&client, b"b").wait(Some(LONG), &plain()).unwrap_err();
+    assert_eq!(error.reason(), Reason::OldAuthRevision, "no other token can be had");
 }
 
 #[test]
