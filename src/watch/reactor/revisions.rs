@@ -2,7 +2,6 @@
 //! cluster that went back in time. One read serves all that wait when it begins.
 
 use super::{Reactor, Timer};
-use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::rpc::Header;
@@ -76,15 +75,10 @@ impl Reactor {
         let first = self.revisions.served.first().map(|wait| wait.watch);
         if let Some((watch, entry)) = first.and_then(|watch| Some((watch, self.watches.get(&watch)?))) {
             let request = entry.request.clone();
-            self.send_errand(Errand::ReadRevision { watch, request }, Deadline::after(self.patience_of_served()));
+            // One that hangs is not to keep others from theirs when nobody waits for it any more.
+            let deadline = self.deadline(&self.revisions.served.iter().map(|wait| wait.watch).collect::<Vec<u64>>());
+            self.send_errand(Errand::ReadRevision { watch, request }, deadline);
         }
-    }
-
-    /// How long a read may take: one that hangs is not to keep others from theirs when nobody waits for it any more.
-    fn patience_of_served(&self) -> Duration {
-        let patience = |wait: &Wait| self.watches.get(&wait.watch)?.confirmation.as_ref()?.deadline().remaining();
-        let longest = self.revisions.served.iter().map(|wait| patience(wait).unwrap_or(limits::DEFAULT_TIMEOUT)).max();
-        longest.unwrap_or_default().min(limits::DEFAULT_TIMEOUT)
     }
 
     /// A read has ended, which was made with the rights of `reader`.
