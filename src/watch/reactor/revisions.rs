@@ -34,6 +34,14 @@ impl Reactor {
         self.revisions.waiting.push(Wait { watch, creations });
     }
 
+    /// The same of a watch that a server has confirmed which is behind.
+    pub(super) fn doubt(&mut self, watch: u64) {
+        self.wait_for_revision(watch);
+        if self.revisions.served.is_empty() {
+            self.rest_before_read(limits::WATCH_DOUBTS_GATHERED);
+        }
+    }
+
     /// Has a watch start after what a read finds, on whatever connection it will be then.
     pub(super) fn read_start(&mut self, watch: u64) {
         self.set_aside(watch);
@@ -41,14 +49,6 @@ impl Reactor {
             entry.link = Link::Unpinned;
         }
         self.wait_for_revision(watch);
-    }
-
-    /// The same of a watch that a server has confirmed which is behind.
-    pub(super) fn doubt(&mut self, watch: u64) {
-        self.wait_for_revision(watch);
-        if self.revisions.served.is_empty() {
-            self.rest_before_read(limits::WATCH_DOUBTS_GATHERED);
-        }
     }
 
     fn rest_before_read(&mut self, pause: Duration) {
