@@ -255,6 +255,7 @@ impl Etcd {
     pub fn go_back_to(&mut self, copy: &TempDir) {
         self.lose_data();
         copy_folder(&copy.path().join("data"), &self.dir.path().join("data"));
+        self.is_new = false;
     }
 
     /// Starts it again on the same port with the same data, after [`kill`](Etcd::kill) or with one.
