@@ -240,7 +240,7 @@ impl Reactor {
             Report::Socket { require_leader, upgrade } => self.take_upgrade(require_leader, upgrade),
             Report::Stream { watch, opening } => self.take_stream(watch, opening),
             Report::Revision { watch, read } => self.take_revision(watch, read),
-            Report::Members { count } => self.solitude.learn(count.ok(), Instant::now()),
+            Report::Members { count } => self.take_members(count),
             Report::Member { endpoint, state } => self.take_member_state(&endpoint, state),
         }
     }

@@ -51,6 +51,19 @@ impl Reactor {
         self.wait_for_revision(watch);
     }
 
+    /// Places the watches that wait to start once more: they may need no read any more.
+    pub(super) fn place_waiting(&mut self) {
+        for wait in std::mem::take(&mut self.revisions.waiting) {
+            match self.watches.get_mut(&wait.watch) {
+                Some(entry) if matches!(entry.link, Link::Unpinned) => {
+                    entry.link = Link::Due;
+                    self.place(wait.watch);
+                }
+                _ => self.revisions.waiting.push(wait),
+            }
+        }
+    }
+
     fn rest_before_read(&mut self, pause: Duration) {
         if !std::mem::replace(&mut self.revisions.rests, true) {
             self.timers.set(pause, Timer::Revision);
@@ -67,7 +80,7 @@ impl Reactor {
 
     /// Begins a read where one is wanted and none is under way.
     pub(super) fn read_revision(&mut self) {
-        if self.revisions.rests || !self.revisions.served.is_empty() {
+        if self.revisions.rests || !self.revisions.served.is_empty() || self.ask_for_solitude() {
             return;
         }
         let waiting = std::mem::take(&mut self.revisions.waiting);

@@ -1,11 +1,12 @@
 //! Whether the cluster has one member only. Then none lags behind, and a watch without a start revision starts where it is
 //! confirmed; elsewhere the store's revision is read before, or it might tell as new what had happened before it was begun.
 //!
-//! To know that takes a request as well, so the cluster is asked only while many watches are begun, one after another.
-//! Nobody waits for the answer.
+//! To know that takes a request as well, so the cluster is asked only while many watches are begun, one after another. It is
+//! asked in place of a read, which the answer may spare, so that the two don't take a connection each.
 
 use super::Reactor;
 use crate::deadline::Deadline;
+use crate::error::Result;
 use crate::limits;
 use crate::watch::errand::Errand;
 use std::time::{Duration, Instant};
@@ -25,25 +26,32 @@ pub(super) struct Solitude {
 }
 
 impl Solitude {
-    /// A watch is to start. Whether to ask the cluster, which is this one.
-    fn count_start(&mut self, cluster_id: u64, now: Instant) -> bool {
-        let is_over = |since: Instant| now.saturating_duration_since(since) > limits::WATCH_SOLITUDE_AGE;
-        if self.counted_since.is_none_or(is_over) {
+    /// A watch is to start.
+    fn count_start(&mut self, now: Instant) {
+        if !self.is_counting(now) {
             (self.starts, self.counted_since) = (0, Some(now));
         }
         self.starts += 1;
+    }
+
+    fn is_counting(&self, now: Instant) -> bool {
+        self.counted_since.is_some_and(|since| now.saturating_duration_since(since) <= limits::WATCH_SOLITUDE_AGE)
+    }
+
+    /// Whether there is no answer yet.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Whether this cluster, which isn't being asked, is worth a request now.
+    fn is_worth_asking(&self, cluster_id: u64, now: Instant) -> bool {
+        let are_many = self.starts >= limits::WATCH_SOLITUDE_STARTS && self.is_counting(now);
         let rests = self.rests_until.is_some_and(|end| now < end);
-        let is_settled =
-            self.asked.is_some() || rests || self.is_alone(cluster_id, now, limits::WATCH_SOLITUDE_AGE / 2);
-        if self.starts < limits::WATCH_SOLITUDE_STARTS || is_settled {
-            return false;
-        }
-        self.asked = Some((now, cluster_id));
-        true
+        are_many && !rests && !self.is_alone(cluster_id, now, limits::WATCH_SOLITUDE_AGE / 2)
     }
 
     /// The cluster has answered, or nothing that tells.
-    pub(super) fn learn(&mut self, count: Option<usize>, now: Instant) {
+    fn learn(&mut self, count: Option<usize>, now: Instant) {
         let asked = self.asked.take();
         if count == Some(1) {
             self.alone = asked;
@@ -61,11 +69,26 @@ impl Solitude {
 impl Reactor {
     /// Whether a watch that is to start now does so at whichever member it is put.
     pub(super) fn starts_at_any_member(&mut self) -> bool {
+        let now = Instant::now();
+        self.solitude.count_start(now);
+        self.solitude.is_alone(self.channel.cluster_id(), now, limits::WATCH_SOLITUDE_AGE)
+    }
+
+    /// Asks the cluster where that is worth it. Whether it is being asked.
+    pub(super) fn ask_for_solitude(&mut self) -> bool {
         let (cluster_id, now) = (self.channel.cluster_id(), Instant::now());
-        if self.solitude.count_start(cluster_id, now) {
-            self.send_errand(Errand::CountMembers, Deadline::after(limits::DEFAULT_TIMEOUT));
+        if !self.solitude.is_asked() && self.solitude.is_worth_asking(cluster_id, now) {
+            self.solitude.asked = Some((now, cluster_id));
+            // A later answer would be of no use.
+            self.send_errand(Errand::CountMembers, Deadline::after(limits::WATCH_SOLITUDE_AGE));
         }
-        self.solitude.is_alone(cluster_id, now, limits::WATCH_SOLITUDE_AGE)
+        self.solitude.is_asked()
+    }
+
+    /// How many members the cluster has, as far as it has told.
+    pub(super) fn take_members(&mut self, count: Result<usize>) {
+        self.solitude.learn(count.ok(), Instant::now());
+        self.place_waiting();
     }
 }
 
@@ -75,19 +98,26 @@ mod tests {
 
     const STARTS: usize = limits::WATCH_SOLITUDE_STARTS;
 
-    /// Begins so many watches at once. How often the cluster was to be asked.
-    fn begin(solitude: &mut Solitude, count: usize, now: Instant) -> usize {
-        (0..count).filter(|_| solitude.count_start(7, now)).count()
+    /// Begins so many watches at once. Whether the cluster is asked then.
+    fn begin(solitude: &mut Solitude, count: usize, now: Instant) -> bool {
+        (0..count).for_each(|_| solitude.count_start(now));
+        let asks = solitude.is_worth_asking(7, now);
+        if asks {
+            solitude.asked = Some((now, 7));
+        }
+        asks
     }
 
     #[test]
-    fn a_cluster_is_asked_once_when_many_watches_are_begun_within_a_moment() {
+    fn a_cluster_is_asked_when_many_watches_are_begun_within_a_moment_and_not_after_that() {
         let (mut solitude, now) = (Solitude::default(), Instant::now());
         for second in 0..3 {
-            assert_eq!(begin(&mut solitude, STARTS - 1, now + Duration::from_millis(1001 * second)), 0);
+            assert!(!begin(&mut solitude, STARTS - 1, now + Duration::from_millis(1001 * second)));
         }
-        assert_eq!(begin(&mut solitude, 100, now + Duration::from_millis(3003)), 1);
-        assert!(!solitude.is_alone(7, now, Duration::MAX));
+        let last = now + Duration::from_millis(2002);
+        assert!(begin(&mut solitude, 1, last));
+        assert!(!solitude.is_worth_asking(7, last + Duration::from_millis(1001)));
+        assert!(!solitude.is_alone(7, last, Duration::MAX));
     }
 
     #[test]
@@ -98,8 +128,8 @@ mod tests {
         solitude.learn(Some(1), after(400));
         let is_alone = |solitude: &Solitude, now| solitude.is_alone(7, now, limits::WATCH_SOLITUDE_AGE);
         assert!(is_alone(&solitude, after(1000)) && !is_alone(&solitude, after(1001)));
-        assert_eq!(begin(&mut solitude, 1, after(500)), 0);
-        assert_eq!(begin(&mut solitude, 5, after(501)), 1);
+        assert!(!begin(&mut solitude, 1, after(500)));
+        assert!(begin(&mut solitude, 1, after(501)));
         solitude.learn(Some(1), after(600));
         assert!(is_alone(&solitude, after(1501)) && !is_alone(&solitude, after(1502)));
     }
@@ -110,7 +140,7 @@ mod tests {
         begin(&mut solitude, STARTS, now);
         solitude.learn(Some(1), now);
         assert!(!solitude.is_alone(8, now, Duration::MAX));
-        assert!(solitude.count_start(8, now));
+        assert!(solitude.is_worth_asking(8, now));
     }
 
     #[test]
@@ -122,8 +152,8 @@ mod tests {
             begin(&mut solitude, STARTS, now + Duration::from_millis(501));
             solitude.learn(count, now + Duration::from_millis(502));
             assert!(!solitude.is_alone(7, now, Duration::MAX), "{count:?}");
-            assert_eq!(begin(&mut solitude, 100, now + Duration::from_secs(59)), 0, "{count:?}");
-            assert_eq!(begin(&mut solitude, 100, now + Duration::from_secs(61)), 1, "{count:?}");
+            assert!(!begin(&mut solitude, 100, now + Duration::from_secs(59)), "{count:?}");
+            assert!(begin(&mut solitude, 100, now + Duration::from_secs(61)), "{count:?}");
         }
     }
 }
