@@ -28,6 +28,10 @@ pub const MAX_LOGIN_BYTES: usize = 8 << 10;
 /// users and roles, but a server that refuses what it has just issued will go on so.
 pub const MAX_TOKEN_REFUSALS: u32 = 3;
 
+/// How old a token is at least when it is taken for the reason that there was no answer. To give one costs a server much, and
+/// one that is late with everything is not to be asked for it all the time.
+pub const TOKEN_DOUBT_AGE: Duration = Duration::from_secs(5);
+
 /// For the head of an answer, and for the trailer of a chunked one. Gateways send under 1 KiB.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
 

@@ -13,9 +13,11 @@ use super::guard::Guard;
 use crate::config::Credentials;
 use crate::error::{Code, Error, Reason, Result};
 use crate::gateway::status;
+use crate::limits;
 use crate::net::{self, EventFd, lock};
 use crate::secret::Secret;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// What a request carries: a token, or none where none is needed.
 #[derive(Clone, Debug)]
@@ -63,6 +65,8 @@ struct State {
     guard: Arc<Guard>,
     /// None: it is to be fetched.
     grant: Option<Grant>,
+    /// When it was fetched.
+    fetched_at: Option<Instant>,
     /// Goes up when a grant is withdrawn or the credentials are replaced: what is fetched for an older one is too late.
     generation: u64,
     /// At most one for each endpoint.
@@ -85,7 +89,7 @@ impl State {
             Credentials::User { .. } => None,
         };
         let grant = token.map(|token| Grant { token, generation });
-        State { credentials: Arc::new(credentials), guard, grant, generation, fetches: Vec::new() }
+        State { credentials: Arc::new(credentials), guard, grant, fetched_at: None, generation, fetches: Vec::new() }
     }
 
     fn logs_in(&self) -> bool {
@@ -95,7 +99,7 @@ impl State {
     /// Makes the grant worthless, and those that are being fetched.
     fn supersede(&mut self) {
         self.generation += 1;
-        self.grant = None;
+        (self.grant, self.fetched_at) = (None, None);
         self.let_go();
     }
 
@@ -222,6 +226,22 @@ impl Auth {
         can_renew
     }
 
+    /// Takes note that a server left a request with this token without an answer. Whether another token is to be had.
+    ///
+    /// A simple token names the entry of the log that it is of, and a server waits until it has applied that one
+    /// (etcd's server/auth/simple_token.go, `isValidSimpleToken`): one that was restored from a backup may for ever. Others
+    /// are just slow, so that a token is doubted at intervals only.
+    pub(super) fn doubt(&self, unanswered: &Grant, now: Instant) -> bool {
+        let mut state = lock(&self.state);
+        let age = state.fetched_at.map(|fetched_at| now.saturating_duration_since(fetched_at));
+        let is_old = age.is_some_and(|age| age >= limits::TOKEN_DOUBT_AGE);
+        let is_doubted = is_old && unanswered.token.is_some() && state.generation == unanswered.generation;
+        if is_doubted {
+            state.supersede();
+        }
+        is_doubted
+    }
+
     /// Whether a token that is refused can be replaced.
     pub(super) fn logs_in(&self) -> bool {
         lock(&self.state).logs_in()
@@ -240,6 +260,7 @@ impl Fetching<'_> {
                 // A thread at another endpoint may have been faster.
                 let grant = Grant { token: token.map(Arc::new), generation: self.generation };
                 let grant = state.grant.get_or_insert(grant).clone();
+                state.fetched_at.get_or_insert_with(Instant::now);
                 state.let_go();
                 Some(Ok(grant))
             }
@@ -406,6 +427,24 @@ mod tests {
         assert!(auth.withdraw(&old));
         let kept = auth.grant(&at("a"), &guard(&auth), never, |_, _| panic!("there is a token")).unwrap();
         assert_eq!((kept.token(), kept.generation), (Some("new"), new.generation));
+    }
+
+    #[test]
+    fn a_token_that_was_not_answered_is_replaced_once_it_is_of_some_age() {
+        let auth = auth();
+        let old = auth.grant(&at("a"), &guard(&auth), never, |_, _| issued("old")).unwrap();
+        let now = Instant::now();
+        assert!(!auth.doubt(&old, now) && auth.is_current(&old));
+        assert!(!auth.doubt(&Grant::NONE, now + limits::TOKEN_DOUBT_AGE));
+        assert!(auth.doubt(&old, now + limits::TOKEN_DOUBT_AGE));
+        let new = auth.grant(&at("a"), &guard(&auth), never, |_, _| issued("new")).unwrap();
+        assert_eq!(new.token(), Some("new"));
+        // Who has used the old one, and whoever comes next at once.
+        assert!(!auth.doubt(&old, now + 3 * limits::TOKEN_DOUBT_AGE) && !auth.doubt(&new, Instant::now()));
+        assert!(auth.is_current(&new));
+        let given = Auth::new(Credentials::Token("token".into()), Arc::default()).unwrap();
+        let grant = given.grant(&at("a"), &guard(&given), never, |_, _| panic!("nobody logs in")).unwrap();
+        assert!(!given.doubt(&grant, now + limits::TOKEN_DOUBT_AGE), "there is no other one");
     }
 
     #[test]

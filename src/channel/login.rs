@@ -4,7 +4,7 @@ use super::attempt::{Attempt, encode, stopped_pause};
 use super::auth::Grant;
 use super::{Kind, Method};
 use crate::config;
-use crate::error::{Error, Outcome, Reason, Result};
+use crate::error::{Error, Outcome, Phase, Reason, Result};
 use crate::gateway::json::{Decode, Reader};
 use crate::limits;
 use crate::log::Level;
@@ -25,7 +25,12 @@ impl Attempt<'_> {
             let grant = self.grant()?;
             let error = match run(&grant) {
                 Err(error) if grant.is_refused_by(&error) => error,
-                done => return done,
+                done => {
+                    if matches!(done, Err(Error::Deadline { phase: Phase::Receiving, .. })) {
+                        self.channel.doubt_token(&grant);
+                    }
+                    return done;
+                }
             };
             refusals += 1;
             let may_repeat = method.kind != Kind::Write || !error.may_have_applied();

@@ -37,7 +37,7 @@ use endpoints::Endpoints;
 use rounds::{Answer, Call};
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The way to a cluster.
 pub struct Channel {
@@ -299,6 +299,13 @@ impl Channel {
             self.logger.log(Level::Info, format_args!("a new token is needed: {}", error.full_message()));
         }
         renews
+    }
+
+    /// Takes note that a request with this token was left without an answer: it may be the token that is waited for.
+    pub(crate) fn doubt_token(&self, unanswered: &Grant) {
+        if self.auth.doubt(unanswered, Instant::now()) {
+            self.logger.log(Level::Info, format_args!("a new token is needed: there was no answer to the one in use"));
+        }
     }
 
     /// Whether a token that is refused can be replaced.

@@ -1,8 +1,8 @@
 //! Users and passwords on real servers of every version.
 
 use crate::common::{
-    Certificates, Cluster, Etcd, EtcdOptions, Face, Identity, LONG, get, plain, put, put_request, versions, wait_until,
-    with_each_version,
+    Certificates, Cluster, Etcd, EtcdOptions, Face, Identity, LONG, get, get_with, plain, put, put_request, versions,
+    wait_until, with_each_version, within,
 };
 use crate::door::{Lines, client_as, user};
 use crate::guarded::*;
@@ -168,6 +168,22 @@ fn a_token_that_was_idle_for_longer_than_it_lives_is_replaced() {
         let fetched = said.iter().filter(|line| line.contains("gave a token")).count();
         assert_eq!(fetched, 2, "{said:#?}");
         assert!(said.iter().any(|line| line.contains("invalid auth token")), "{said:#?}");
+    });
+}
+
+#[test]
+fn calls_go_on_in_a_store_that_was_restored_from_long_before_their_token() {
+    on_each(&[], |mut etcd| {
+        enable(&etcd);
+        let backup = etcd.back_up();
+        let first = root(&etcd);
+        (0..50).for_each(|_| drop(put(&first, b"key", b"value").unwrap()));
+        let client = root(&etcd);
+        get(&client, b"key").unwrap();
+        etcd.go_back_to(&backup);
+        etcd.restart();
+        // The server waits until it has as many entries as when it gave the token: that is nobody's wish.
+        wait_until(LONG, || get_with(&client, b"key", &within(Duration::from_secs(1))).is_ok());
     });
 }
 

@@ -107,6 +107,7 @@ impl Reactor {
         } else if socket.ignores_creates(patience / 2) {
             // A request that it could not read has ended its reading without a word.
             let require_leader = socket.require_leader;
+            self.channel.doubt_token(&socket.grant);
             self.distrust(&endpoint, require_leader);
             self.lose_socket(key, &self.silence_of(&endpoint));
         } else {

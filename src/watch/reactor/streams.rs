@@ -80,6 +80,7 @@ impl Reactor {
             // It may be the time of an earlier stream that is up.
             Link::Own(stream) if !entry.account.is_created() && entry.backoff.age() >= patience => {
                 let endpoint = stream.endpoint.clone();
+                self.channel.doubt_token(&stream.grant);
                 self.lose_stream(watch, self.silence_of(&endpoint));
             }
             _ => {}
