@@ -191,30 +191,20 @@ fn what_lets_no_upgrade_through_gets_streams_and_is_not_asked_again() {
 }
 
 #[test]
-fn what_lets_no_upgrade_through_for_a_moment_is_asked_again_soon_and_watches_move_there() {
-    let upgrades = AtomicUsize::new(0);
-    let gateway = upgrading_with(move |request, reply| match upgrades.fetch_add(1, Ordering::SeqCst) {
-        0 => reply.status("503 Service Unavailable", "<html>"),
-        _ => serve_sockets(0, &mut reply.upgrade(request)),
-    });
-    let client = client(gateway.url());
-    let watch = client.watch_open(from(one(b"k"), 5)).unwrap();
-    let said = [(); 2].map(|()| values(&next(&watch).changes).join(","));
-    assert_eq!(said, ["5", "6"], "the second is sent over a WebSocket only");
-}
-
-#[test]
-fn watches_with_streams_move_to_a_websocket_also_where_one_is_lost_before_that() {
-    let upgrades = AtomicUsize::new(0);
-    let gateway = upgrading_with(move |request, reply| match upgrades.fetch_add(1, Ordering::SeqCst) {
-        0 => reply.status("503 Service Unavailable", "<html>"),
-        1 => reply.close(),
-        _ => serve_sockets(0, &mut reply.upgrade(request)),
-    });
-    let client = client(gateway.url());
-    let watch = client.watch_open(from(one(b"k"), 5)).unwrap();
-    let said = [(); 2].map(|()| values(&next(&watch).changes).join(","));
-    assert_eq!(said, ["5", "6"], "the second is sent over a WebSocket only");
+fn what_lets_no_upgrade_through_for_a_moment_is_asked_again_soon_and_watches_move_there_also_where_one_is_lost_before()
+{
+    for lost in [0, 1] {
+        let upgrades = AtomicUsize::new(0);
+        let gateway = upgrading_with(move |request, reply| match upgrades.fetch_add(1, Ordering::SeqCst) {
+            0 => reply.status("503 Service Unavailable", "<html>"),
+            number if number <= lost => reply.close(),
+            _ => serve_sockets(0, &mut reply.upgrade(request)),
+        });
+        let client = client(gateway.url());
+        let watch = client.watch_open(from(one(b"k"), 5)).unwrap();
+        let said = [(); 2].map(|()| values(&next(&watch).changes).join(","));
+        assert_eq!(said, ["5", "6"], "{lost} lost: the second is sent over a WebSocket only");
+    }
 }
 
 #[test]

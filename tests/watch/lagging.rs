@@ -4,6 +4,7 @@ use crate::common::{
     Cluster, End, Fault, LONG, Proxy, client, put_revision, put_with, wait_until, with_each_version, within,
 };
 use crate::support::*;
+use etcdgw::client::Client;
 use etcdgw::watch::{Watch, WatchKind, WatchOptions};
 use std::time::Duration;
 
@@ -14,15 +15,35 @@ const EACH: usize = 10;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// A cluster of which one member, that doesn't lead, can be separated from the others.
+struct Separable {
+    cluster: Cluster,
+    place: usize,
+    /// The way to another one.
+    way: Proxy,
+    /// Goes to that one directly.
+    direct: Client,
+    /// Goes the way, and to the member that can be separated where there is none.
+    watching: Client,
+}
+
+impl Separable {
+    fn start(version: &str) -> Separable {
+        let cluster = Cluster::start_separable(version, 3);
+        let place = cluster.follower();
+        let (lagging, other) = (cluster.members[place].url(), cluster.members[(place + 1) % 3].url());
+        let way = Proxy::start(&other);
+        let watching = client(&format!("{},{lagging}", way.url()));
+        Separable { cluster, place, way, direct: client(&other), watching }
+    }
+}
+
 #[test]
 fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_once_and_in_order() {
     with_each_version(|version| {
-        let cluster = Cluster::start_separable(version, 3);
-        let place = cluster.follower();
-        let (lagging, other) = (&cluster.members[place], &cluster.members[(place + 1) % 3]);
-        let (way, direct) = (Proxy::start(&other.url()), client(&other.url()));
-        let watching = client(&format!("{},{}", way.url(), lagging.url()));
-        let first = put_revision(&direct, b"before", b"") + 1;
+        let Separable { cluster, place, way, direct, watching } = &Separable::start(version);
+        let (lagging, other) = (&cluster.members[*place], &cluster.members[(place + 1) % 3]);
+        let first = put_revision(direct, b"before", b"") + 1;
         let begin = |require_leader: bool| {
             let (seen, consumer) = Seen::new();
             let options = WatchOptions { require_leader, ..reporting(prefix(b"lag/")) };
@@ -37,7 +58,7 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
             let mut revision = 0;
             for number in 0..count {
                 wait_until(LONG, || {
-                    let made = put_with(&direct, b"lag/key", number.to_string().as_bytes(), &within(LIMIT));
+                    let made = put_with(direct, b"lag/key", number.to_string().as_bytes(), &within(LIMIT));
                     revision = made.as_ref().map_or(0, |answer| answer.header.revision);
                     made.is_ok()
                 });
@@ -49,7 +70,7 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
             watches.iter().for_each(|(seen, _)| wait_until(LONG, || last_of(seen) >= revision));
         };
         wait_for_all(write(10));
-        cluster.separate(place);
+        cluster.separate(*place);
         let told = write(20);
         wait_for_all(told);
         way.inject(Fault::Refuse);
@@ -83,16 +104,13 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
 #[test]
 fn watches_that_begin_at_a_member_that_lags_are_told_nothing_from_before() {
     with_each_version(|version| {
-        let cluster = Cluster::start_separable(version, 3);
-        let place = cluster.follower();
-        let (lagging, other) = (&cluster.members[place], &cluster.members[(place + 1) % 3]);
-        let (way, direct) = (Proxy::start(&other.url()), client(&other.url()));
-        let watching = client(&format!("{},{}", way.url(), lagging.url()));
+        let Separable { cluster, place, way, direct, watching } = &Separable::start(version);
+        let lagging = &cluster.members[*place];
         let options = || WatchOptions { require_leader: false, ..prefix(b"lag/") };
-        cluster.separate(place);
+        cluster.separate(*place);
         let mut known = 0;
         wait_until(LONG, || {
-            let made = put_with(&watching, b"lag/key", b"known", &within(LIMIT));
+            let made = put_with(watching, b"lag/key", b"known", &within(LIMIT));
             known = made.as_ref().map_or(0, |answer| answer.header.revision);
             made.is_ok()
         });
@@ -104,10 +122,10 @@ fn watches_that_begin_at_a_member_that_lags_are_told_nothing_from_before() {
         cluster.unite();
         // Those that have begun see it; whoever waits for the read of the revision may see a later one first.
         wait_until(LONG, || {
-            let is_put = put_with(&direct, b"lag/key", b"new", &within(LIMIT)).is_ok();
+            let is_put = put_with(direct, b"lag/key", b"new", &within(LIMIT)).is_ok();
             is_put && lagging.metric(WATCHERS) == EACH as f64 + 1.0
         });
-        let last = put_revision(&direct, b"lag/key", b"new");
+        let last = put_revision(direct, b"lag/key", b"new");
         for watch in watches.iter().chain([&first]) {
             let mut told = Vec::new();
             while told.last() != Some(&last) {
