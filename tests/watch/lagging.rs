@@ -110,7 +110,7 @@ fn watches_that_begin_at_a_member_that_lags_are_told_nothing_from_before() {
         cluster.separate(*place);
         let mut known = 0;
         wait_until(LONG, || {
-            let made = put_with(watching, b"lag/key", b"known", &within(LIMIT));
+            let made = put_with(direct, b"lag/key", b"known", &within(LIMIT));
             known = made.as_ref().map_or(0, |answer| answer.header.revision);
             made.is_ok()
         });
