@@ -17,6 +17,8 @@ pub(super) struct Solitude {
     /// Watches that were begun lately, and since when they are counted.
     starts: usize,
     counted_since: Option<Instant>,
+    /// It is to be asked once no read is under way.
+    is_due: bool,
     /// When the cluster was asked, and which it is, while there is no answer.
     asked: Option<(Instant, u64)>,
     /// The same of the last time that it had one member.
@@ -36,11 +38,6 @@ impl Solitude {
 
     fn is_counting(&self, now: Instant) -> bool {
         self.counted_since.is_some_and(|since| now.saturating_duration_since(since) <= limits::WATCH_SOLITUDE_AGE)
-    }
-
-    /// Whether there is no answer yet.
-    pub(super) fn is_asked(&self) -> bool {
-        self.asked.is_some()
     }
 
     /// Whether this cluster, which isn't being asked, is worth a request now.
@@ -69,26 +66,28 @@ impl Solitude {
 impl Reactor {
     /// Whether a watch that is to start now does so at whichever member it is put.
     pub(super) fn starts_at_any_member(&mut self) -> bool {
-        let now = Instant::now();
-        self.solitude.count_start(now);
-        self.solitude.is_alone(self.channel.cluster_id(), now, limits::WATCH_SOLITUDE_AGE)
+        let (cluster_id, now, solitude) = (self.channel.cluster_id(), Instant::now(), &mut self.solitude);
+        solitude.count_start(now);
+        solitude.is_due = solitude.asked.is_none() && solitude.is_worth_asking(cluster_id, now);
+        solitude.is_alone(cluster_id, now, limits::WATCH_SOLITUDE_AGE)
     }
 
-    /// Asks the cluster where that is worth it. Whether it is being asked.
+    /// Asks the cluster where that is due. Whether it is being asked.
     pub(super) fn ask_for_solitude(&mut self) -> bool {
-        let (cluster_id, now) = (self.channel.cluster_id(), Instant::now());
-        if !self.solitude.is_asked() && self.solitude.is_worth_asking(cluster_id, now) {
-            self.solitude.asked = Some((now, cluster_id));
+        if std::mem::take(&mut self.solitude.is_due) {
+            self.solitude.asked = Some((Instant::now(), self.channel.cluster_id()));
             // A later answer would be of no use.
             self.send_errand(Errand::CountMembers, Deadline::after(limits::WATCH_SOLITUDE_AGE));
         }
-        self.solitude.is_asked()
+        self.solitude.asked.is_some()
     }
 
     /// How many members the cluster has, as far as it has told.
     pub(super) fn take_members(&mut self, count: Result<usize>) {
         self.solitude.learn(count.ok(), Instant::now());
-        self.place_waiting();
+        if self.solitude.alone.is_some() {
+            self.place_waiting();
+        }
     }
 }
 
