@@ -155,7 +155,7 @@ impl<'a> Bounds<'a> {
         let call = until(&self.call, wait.unwrap_or(Deadline::NEVER));
         match self.client.watch_once(WatchOptions { call, ..WatchOptions::new(request) }) {
             Ok(_) => Ok(Woken::Event),
-            Err(Error::Compacted { .. } | Error::RevisionRegressed { .. }) => Ok(Woken::Perhaps),
+            Err(error) if lacks_history(&error) => Ok(Woken::Perhaps),
             Err(Error::Deadline { .. }) if has_ended() => Ok(Woken::InVain),
             Err(error) if passes(self.client, &error) => self.pause().map(|()| Woken::Perhaps),
             Err(error) => Err(error),
@@ -169,6 +169,11 @@ impl<'a> Bounds<'a> {
             paused => paused,
         }
     }
+}
+
+/// Whether a watch can't go on from where it was, but another one can from now on.
+pub(super) fn lacks_history(error: &Error) -> bool {
+    matches!(error, Error::Compacted { .. } | Error::RevisionRegressed { .. })
 }
 
 /// Whether who waits goes on waiting after an error: where it passes by itself, as it does, too, that users and roles

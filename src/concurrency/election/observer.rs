@@ -1,7 +1,7 @@
 //! Who leads, followed over every change: the leader's key is read, and then watched until it goes.
 
 use crate::client::{CallOptions, Client, TimeLimit};
-use crate::concurrency::bounds::passes;
+use crate::concurrency::bounds::{lacks_history, passes};
 use crate::concurrency::outbox::{Addressee, Consumer, Outbox, OutboxHandle, Queued};
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
@@ -236,7 +236,7 @@ impl Shared {
                     }
                 }
                 Err(_) if self.stop.is_triggered() => break,
-                Err(Error::Compacted { .. } | Error::RevisionRegressed { .. }) => *following = Following::Asking,
+                Err(error) if lacks_history(&error) => *following = Following::Asking,
                 Err(error) if passes(&self.client, &error) => self.pause(deadline)?,
                 Err(error) => return Err(error),
             }

@@ -6,6 +6,7 @@ use super::rebuild;
 use super::shared::Shared;
 use super::tree::Tree;
 use crate::client::{self, Client};
+use crate::concurrency::bounds::lacks_history;
 use crate::error::{Code, Error, Outcome, Reason};
 use crate::rpc::watch::WatchRequest;
 use crate::rpc::{Header, Keys};
@@ -57,7 +58,7 @@ impl Keeper {
             WatchKind::Disconnected | WatchKind::Resumed => {}
             WatchKind::Ended => {
                 let error = response.error.unwrap_or(Error::Closed { outcome: Outcome::NotApplied });
-                match calls_for_rebuild(&error) {
+                match lacks_history(&error) {
                     true => rebuild::begin(self, error),
                     false => self.end(error),
                 }
@@ -96,11 +97,6 @@ impl Keeper {
             outbox.end(error);
         }
     }
-}
-
-/// Whether a watch can't go on from where it was, but another one can from now on.
-fn calls_for_rebuild(error: &Error) -> bool {
-    matches!(error, Error::Compacted { .. } | Error::RevisionRegressed { .. })
 }
 
 /// Whether trying again is of no use: the keys are not this user's to read, or the client has ended.
