@@ -118,12 +118,10 @@ impl Reactor {
     fn rest_after_read(&mut self, served: Vec<Wait>, error: &Error) {
         for wait in served {
             let is_unpinned = self.watches.get(&wait.watch).is_some_and(|entry| matches!(entry.link, Link::Unpinned));
-            if !is_unpinned {
-                self.revisions.waiting.push(wait);
-            } else if self.is_told(wait.watch, error) {
-                self.end(wait.watch, error.clone());
+            if is_unpinned {
+                self.fail_to_place(wait.watch, error.clone());
             } else {
-                self.rest_watch(wait.watch);
+                self.revisions.waiting.push(wait);
             }
         }
         if !self.revisions.waiting.is_empty() {

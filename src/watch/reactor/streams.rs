@@ -32,13 +32,13 @@ impl Reactor {
             Ok(opening) => opening,
             Err(error) => {
                 entry.link = Link::Due;
-                return self.fail_stream(watch, error);
+                return self.fail_to_place(watch, error);
             }
         };
         let stream = OwnStream::new(opening);
         if let Err(source) = self.epoll.add(stream.as_raw_fd(), Ready::Watch(watch).token()) {
             entry.link = Link::Due;
-            return self.fail_stream(watch, Error::System { what: "a wait", source: Arc::new(source) });
+            return self.fail_to_place(watch, Error::System { what: "a wait", source: Arc::new(source) });
         }
         entry.way.set(carrier);
         let endpoint = stream.endpoint.clone();
@@ -50,7 +50,7 @@ impl Reactor {
     }
 
     /// A watch that is on no connection could not be put on one.
-    pub(super) fn fail_stream(&mut self, watch: u64, error: Error) {
+    pub(super) fn fail_to_place(&mut self, watch: u64, error: Error) {
         if self.is_final(&error) || self.is_told(watch, &error) {
             return self.end(watch, error);
         }
