@@ -62,8 +62,8 @@ fn who_waits_in_vain_is_cancelled_or_too_many_leaves_no_key() {
         let [one, two, three] = [(); 3].map(|()| barrier_of(&session, 2));
         assert!(matches!(one.leave(NOT, &plain()), Err(Error::FailedPrecondition { .. })));
         assert!(!one.enter(NOT, &plain()).unwrap());
-        let (entered, took) = timed(|| one.enter(Some(Duration::from_millis(300)), &plain()).unwrap());
-        assert!(!entered && took >= Duration::from_millis(300) && took < Duration::from_secs(3), "{took:?}");
+        let (entered, took) = timed(|| one.enter(Some(Duration::from_secs(1)), &plain()).unwrap());
+        assert!(!entered && took >= Duration::from_secs(1) && took < LONG, "{took:?}");
         // At once, but where the server takes its time.
         wait_until(LONG, || keys(&client, &prefix(b"d")).is_empty());
         let token = Arc::new(CancelToken::new().unwrap());
@@ -102,9 +102,11 @@ fn of_two_who_wait_not_long_enough_both_enter_or_neither() {
         let session = session(&client);
         let random = std::sync::Mutex::new(Random::new(7));
         let (mut entered, mut in_vain) = (0, 0);
-        for _ in 0..80 {
+        let (mut rounds, mut longest) = (0, 60);
+        while rounds < 80 || entered == 0 || in_vain == 0 {
+            assert!(longest < 10_000, "after {rounds} rounds {entered} have entered and {in_vain} not");
             let both = [(); 2].map(|()| barrier_of(&session, 2));
-            let time = || random.lock().unwrap().time(1, 60);
+            let time = || random.lock().unwrap().time(1, longest);
             let enter = |barrier: &DoubleBarrier| {
                 std::thread::sleep(time());
                 barrier.enter(Some(time()), &plain())
@@ -123,8 +125,12 @@ fn of_two_who_wait_not_long_enough_both_enter_or_neither() {
                     scope.spawn(|| drop(barrier.leave(Some(LONG), &plain())));
                 }
             });
+            rounds += 1;
+            // On a busy machine nobody enters in so short a time.
+            if rounds % 20 == 0 && entered == 0 {
+                longest *= 2;
+            }
         }
-        assert!(entered > 0 && in_vain > 0, "{entered} and {in_vain}: times that show nothing");
         drop(session);
         nothing_is_left(&client);
     });
@@ -237,8 +243,14 @@ fn a_wait_that_is_over_is_no_error_whatever_was_asked_just_then() {
         in_vain += i32::from(!is_done);
         is_done
     };
-    for limit in (5..160).step_by(10) {
-        let name = format!("d{limit:03}");
+    // Nobody knows what became of a first request that has no answer in time.
+    let is_known = |entered: &Result<bool, Error>| -> bool {
+        assert!(!matches!(entered, Err(error) if !error.may_have_applied()), "{entered:?}");
+        entered.is_ok()
+    };
+    // On a busy machine only the last ones are long enough.
+    for limit in (5..160).step_by(10).chain([500, 5_000]) {
+        let name = format!("d{limit:04}");
         let of = |session| DoubleBarrier::new(session, name.as_bytes(), 2).unwrap();
         let limit = Some(Duration::from_millis(limit));
         let delayed = || proxy.inject(Fault::Delay(Direction::Answer, Duration::from_millis(20)));
@@ -250,16 +262,14 @@ fn a_wait_that_is_over_is_no_error_whatever_was_asked_just_then() {
                 let pause = Duration::from_millis(if is_first { 40 } else { 0 });
                 let enters = scope.spawn(move || {
                     std::thread::sleep(pause);
-                    let entered = other.enter(Some(Duration::from_millis(300)), &plain()).unwrap();
-                    (entered, other)
+                    let entered = other.enter(limit.max(Some(Duration::from_millis(300))), &plain());
+                    (is_known(&entered) && entered.unwrap(), other)
                 });
                 if !is_first {
                     wait_until(LONG, || !keys(&near, &prefix(format!("{name}/waiters/").as_bytes())).is_empty());
                 }
                 let entered = one.enter(limit, &plain());
-                // But where nobody knows what became of its first request.
-                assert!(!matches!(&entered, Err(error) if !error.may_have_applied()), "{entered:?}");
-                let entered = entered.is_ok_and(&mut count);
+                let entered = is_known(&entered) && count(entered.unwrap());
                 proxy.heal();
                 let (other_entered, other) = enters.join().unwrap();
                 let leaves = scope.spawn(move || !other_entered || other.leave(Some(LONG), &plain()).unwrap());
