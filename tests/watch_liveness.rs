@@ -22,8 +22,6 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// When a member knows at the latest that it has no leader: two election timeouts.
 const LEADERLESS: Duration = Duration::from_secs(2);
 
-const WATCHERS: &str = "etcd_debugging_mvcc_watcher_total";
-
 /// A watch of one key, and the client that it is of.
 struct Watch {
     client: *mut etcdgw_client,
@@ -111,7 +109,7 @@ fn leaves(cluster: &Cluster, watch: &Watch, place: usize, limit: Duration, harm:
         });
         revision
     };
-    wait_until(LONG, || cluster.members[place].metric(WATCHERS) == 1.0);
+    wait_until(LONG, || cluster.members[place].watchers() == 1);
     watch.expect(put(b"before"));
     let begin = Instant::now();
     harm();
@@ -164,11 +162,11 @@ fn a_quiet_watch_of_a_member_that_is_well_stays_where_it_is() {
         let way = Proxy::start(&cluster.members[0].url());
         let watch = Watch::open(&way.url(), websocket);
         let writing = client(&cluster.endpoints());
-        wait_until(LONG, || cluster.members[0].metric(WATCHERS) == 1.0);
+        wait_until(LONG, || cluster.members[0].watchers() == 1);
         let quiet = Instant::now() + 3 * LIVENESS;
         // Probes may come over connections of their own; the watcher stays the same one.
         wait_until(2 * LONG, || {
-            assert_eq!(cluster.members[0].metric(WATCHERS), 1.0);
+            assert_eq!(cluster.members[0].watchers(), 1);
             Instant::now() > quiet
         });
         let revision = put_with(&writing, KEY, b"value", &within(LONG)).unwrap().header.revision;

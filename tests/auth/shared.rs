@@ -10,9 +10,6 @@ use etcdgw::watch::{Watch, WatchKind};
 use std::thread;
 use std::time::Duration;
 
-const STREAMS: &str = "etcd_debugging_mvcc_watch_stream_total";
-const WATCHERS: &str = "etcd_debugging_mvcc_watcher_total";
-
 fn on_each_sharing(flags: &[&str], run: impl Fn(Etcd) + Sync) {
     let flags = [&["--bcrypt-cost=4"], flags].concat();
     with_each_sharing_version(|version| run(Etcd::start_with_flags(version, &flags)));
@@ -52,7 +49,7 @@ fn outlive_their_token(etcd: &Etcd) {
     let (way, writer) = (Proxy::start(&etcd.url()), root(etcd));
     let client = client_as(&way.url(), user("app", "app-password"));
     let watches = begin(&client, b"app/", COUNT);
-    assert_eq!((etcd.metric(STREAMS), etcd.metric(WATCHERS)), (1.0, COUNT as f64));
+    assert_eq!((etcd.watch_streams(), etcd.watchers()), (1, COUNT));
     let mut written = Vec::new();
     let write = |written: &mut Vec<i64>| written.push(put_revision(&writer, b"app/key", b""));
     let logins = || client.stats().token_refreshes;
@@ -66,7 +63,7 @@ fn outlive_their_token(etcd: &Etcd) {
     drop(client.watch_open(from(prefix(b"app/"), written[0])).unwrap());
     assert_eq!(logins(), before + 1);
     write(&mut written);
-    wait_until(LONG, || (etcd.metric(STREAMS), etcd.metric(WATCHERS)) == (1.0, COUNT as f64));
+    wait_until(LONG, || (etcd.watch_streams(), etcd.watchers()) == (1, COUNT));
     assert_told(&watches, &written);
     assert!(watches.iter().all(|(seen, _)| seen.all().iter().all(|said| said.kind == WatchKind::Events)));
     // The same where the connection is lost while the token is dead.
@@ -74,7 +71,7 @@ fn outlive_their_token(etcd: &Etcd) {
         thread::sleep(Duration::from_secs(3));
         way.cut(End::Reset);
         write(&mut written);
-        wait_until(LONG, || (etcd.metric(STREAMS), etcd.metric(WATCHERS)) == (1.0, COUNT as f64));
+        wait_until(LONG, || (etcd.watch_streams(), etcd.watchers()) == (1, COUNT));
         write(&mut written);
     }
     assert_told(&watches, &written);
@@ -112,7 +109,7 @@ fn lose_a_role(etcd: &Etcd) {
     grant_other(&writer);
     let client = client_as(&way.url(), user("app", "app-password"));
     let (kept, lost) = (begin(&client, b"app/", EACH), begin(&client, b"other/", EACH));
-    assert_eq!((etcd.metric(STREAMS), etcd.metric(WATCHERS)), (1.0, 2.0 * EACH as f64));
+    assert_eq!((etcd.watch_streams(), etcd.watchers()), (1, 2 * EACH));
     let (mut app, mut other) = (Vec::new(), Vec::new());
     let mut write = || {
         app.push(put_revision(&writer, b"app/key", b""));
@@ -133,7 +130,7 @@ fn lose_a_role(etcd: &Etcd) {
     app.push(put_revision(&writer, b"app/key", b""));
     put_revision(&writer, b"other/key", b"");
     assert_told(&kept, &app);
-    wait_until(LONG, || (etcd.metric(STREAMS), etcd.metric(WATCHERS)) == (1.0, EACH as f64));
+    wait_until(LONG, || (etcd.watch_streams(), etcd.watchers()) == (1, EACH));
     let refused = refusal(client.watch_open(prefix(b"other/")));
     assert_eq!(code(&refused), Some(Code::PermissionDenied));
     // With the role back they can be had again, on the same connection.

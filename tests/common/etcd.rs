@@ -223,6 +223,23 @@ impl Etcd {
         value.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
+    /// How many watches it has. Of 3.4 the streams are counted, which each watch has one of there: its gauge of watchers
+    /// falls by two where the end of a stream meets a cancellation.
+    #[track_caller]
+    pub fn watchers(&self) -> usize {
+        if self.release() < (3, 5) {
+            self.watch_streams()
+        } else {
+            self.metric("etcd_debugging_mvcc_watcher_total") as usize
+        }
+    }
+
+    /// How many streams of watches it has: a WebSocket is one, whatever it carries.
+    #[track_caller]
+    pub fn watch_streams(&self) -> usize {
+        self.metric("etcd_debugging_mvcc_watch_stream_total") as usize
+    }
+
     /// The memory that it holds: its resident set.
     pub fn resident_bytes(&self) -> usize {
         super::sys::resident_bytes(self.guardian.as_ref().expect("it runs").etcd_pid)

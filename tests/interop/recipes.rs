@@ -17,8 +17,8 @@ fn session(client: &Client) -> Session {
     client.session(&SessionOptions { ttl: 2, ..SessionOptions::default() }, None).unwrap()
 }
 
-fn watchers(etcd: &Etcd, count: f64) {
-    wait_until(LONG, || etcd.metric("etcd_debugging_mvcc_watcher_total") == count);
+fn watchers(etcd: &Etcd, count: usize) {
+    wait_until(LONG, || etcd.watchers() == count);
 }
 
 fn take(queue: &WorkQueue, wait: Option<Duration>) -> Option<String> {
@@ -36,14 +36,14 @@ fn a_barrier_of_go_holds_ours_and_ours_holds_go() {
         assert!(!barrier.hold(&plain()).unwrap() && !barrier.wait(NOT, &plain()).unwrap());
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| barrier.wait(Some(LONG), &plain()).unwrap());
-            watchers(&etcd, 1.0);
+            watchers(&etcd, 1);
             holding.finish_input();
             assert!(waits.join().unwrap());
         });
         holding.finish();
         assert!(barrier.hold(&plain()).unwrap());
         let waiting = Peer::start(go(&etcd, "wait", &["b"]));
-        watchers(&etcd, 1.0);
+        watchers(&etcd, 1);
         barrier.release(&plain()).unwrap();
         waiting.says("passed");
         waiting.finish();

@@ -8,8 +8,6 @@ use etcdgw::client::Client;
 use etcdgw::watch::{Watch, WatchKind, WatchOptions};
 use std::time::Duration;
 
-const WATCHERS: &str = "etcd_debugging_mvcc_watcher_total";
-
 /// Watches that stay with a member which has no leader, and as many that don't.
 const EACH: usize = 10;
 
@@ -52,7 +50,7 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
             (seen, watch)
         };
         let watches: Vec<(Seen, Watch)> = (0..2 * EACH).map(|number| begin(number < EACH)).collect();
-        wait_until(LONG, || other.metric(WATCHERS) == 2.0 * EACH as f64);
+        wait_until(LONG, || other.watchers() == 2 * EACH);
         // The cluster may have to find its leader anew; what fails may be written all the same.
         let write = |count: usize| {
             let mut revision = 0;
@@ -76,7 +74,7 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
         way.inject(Fault::Refuse);
         way.cut(End::Reset);
         // Those that need no leader are with it now, and what it says is of the past.
-        wait_until(LONG, || lagging.metric(WATCHERS) == EACH as f64);
+        wait_until(LONG, || lagging.watchers() == EACH);
         let missed = write(10);
         std::thread::sleep(Duration::from_millis(500));
         for (seen, _) in &watches {
@@ -86,7 +84,7 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
         cluster.unite();
         wait_for_all(missed);
         // All go on there.
-        wait_until(LONG, || lagging.metric(WATCHERS) == 2.0 * EACH as f64);
+        wait_until(LONG, || lagging.watchers() == 2 * EACH);
         let last = write(10);
         wait_for_all(last);
         let watch = direct.watch_open(from(prefix(b"lag/"), first)).unwrap();
@@ -118,12 +116,12 @@ fn watches_that_begin_at_a_member_that_lags_are_told_nothing_from_before() {
         way.inject(Fault::Refuse);
         way.cut(End::Reset);
         let watches: Vec<Watch> = (0..EACH).map(|_| watching.watch_open(unconfirmed(options())).unwrap()).collect();
-        wait_until(LONG, || lagging.metric(WATCHERS) > 0.0);
+        wait_until(LONG, || lagging.watchers() > 0);
         cluster.unite();
         // Those that have begun see it; whoever waits for the read of the revision may see a later one first.
         wait_until(LONG, || {
             let is_put = put_with(direct, b"lag/key", b"new", &within(LIMIT)).is_ok();
-            is_put && lagging.metric(WATCHERS) == EACH as f64 + 1.0
+            is_put && lagging.watchers() == EACH + 1
         });
         let last = put_revision(direct, b"lag/key", b"new");
         for watch in watches.iter().chain([&first]) {

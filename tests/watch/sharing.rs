@@ -13,8 +13,6 @@ use etcdgw::rpc::watch::EventType;
 use etcdgw::watch::{Watch, WatchKind, WatchOptions};
 use std::borrow::Cow;
 
-const STREAMS: &str = "etcd_debugging_mvcc_watch_stream_total";
-const WATCHERS: &str = "etcd_debugging_mvcc_watcher_total";
 const READS: &str =
     r#"grpc_server_started_total{grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"}"#;
 
@@ -98,7 +96,7 @@ fn watches_of_ranges_that_overlap_and_of_the_same_key_are_exact_through_random_c
         let first = put_revision(&direct, b"before", b"") + 1;
         let watching = client(&way.url());
         let all = overlapping(&watching);
-        let are_shared = || (etcd.metric(STREAMS), etcd.metric(WATCHERS)) == (1.0, all.len() as f64);
+        let are_shared = || (etcd.watch_streams(), etcd.watchers()) == (1, all.len());
         for round in 0..30 {
             // What has never carried anything would not be trusted in the end.
             wait_until(LONG, are_shared);
@@ -143,7 +141,7 @@ fn a_compaction_between_the_loss_of_a_connection_and_the_next_ends_the_watches_t
             watches.collect::<Vec<Watch>>()
         };
         let (quiet, busy) = (begin(b"quiet"), begin(b"busy"));
-        assert_eq!((etcd.metric(STREAMS), etcd.metric(WATCHERS)), (1.0, 2.0 * EACH as f64));
+        assert_eq!((etcd.watch_streams(), etcd.watchers()), (1, 2 * EACH));
         let quiet_since = put_revision(&direct, b"quiet", b"value");
         let mut last = 0;
         (0..10).for_each(|_| last = put_revision(&direct, b"busy", b"before"));
@@ -178,7 +176,7 @@ fn a_compaction_between_the_loss_of_a_connection_and_the_next_ends_the_watches_t
             assert_eq!(told, (WatchKind::Ended, last + 1, quiet_since + 1));
             assert!(matches!(ended.error, Some(Error::Compacted { .. })), "{ended:?}");
         }
-        wait_until(LONG, || etcd.metric(WATCHERS) == EACH as f64);
+        wait_until(LONG, || etcd.watchers() == EACH);
         let revision = put_revision(&direct, b"busy", b"after");
         assert!(busy.iter().all(|watch| changes(watch, 1)[0].revision == revision));
     });
@@ -196,7 +194,7 @@ fn all_watches_of_a_connection_end_when_their_cluster_was_restored_and_a_few_rea
             let backup = etcd.back_up();
             let watching = client(&etcd.url());
             let watches: Vec<Watch> = (0..COUNT).map(|_| watching.watch_open(prefix(b"watched/")).unwrap()).collect();
-            assert_eq!((etcd.metric(STREAMS), etcd.metric(WATCHERS)), (1.0, COUNT as f64));
+            assert_eq!((etcd.watch_streams(), etcd.watchers()), (1, COUNT));
             let last = put_revision(&direct, b"watched/2", b"lost");
             for watch in &watches {
                 assert_eq!(values(&next(watch).changes), ["lost"]);
@@ -220,7 +218,7 @@ fn all_watches_of_a_connection_end_when_their_cluster_was_restored_and_a_few_rea
             // The server answers the creates over some time, and a read that has begun serves none that come after it.
             let reads = etcd.metric(READS);
             assert!((1.0..COUNT as f64 / 5.0).contains(&reads), "{reads} reads");
-            wait_until(LONG, || etcd.metric(WATCHERS) == 0.0);
+            wait_until(LONG, || etcd.watchers() == 0);
             // What is begun anew is of the history that there is now.
             let again = watching.watch_open(from(prefix(b"watched/"), restored)).unwrap();
             let revision = put_revision(&direct, b"watched/3", b"new");

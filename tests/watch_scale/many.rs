@@ -62,7 +62,7 @@ fn survive_a_kill(version: &str) {
             .collect();
         started.into_iter().flat_map(|started| started.join().unwrap()).collect()
     });
-    assert_eq!(etcd.metric("etcd_debugging_mvcc_watcher_total"), WATCHES as f64);
+    assert_eq!(etcd.watchers(), WATCHES);
     for round in 1..=3 {
         if round > 1 {
             etcd.kill();
@@ -73,7 +73,7 @@ fn survive_a_kill(version: &str) {
     }
     drop(watching);
     drop(watches);
-    wait_until(LONG, || etcd.metric("etcd_debugging_mvcc_watcher_total") == 0.0);
+    wait_until(LONG, || etcd.watchers() == 0);
 }
 
 #[test]

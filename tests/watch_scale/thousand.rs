@@ -18,9 +18,6 @@ const WATCHES: usize = 1000;
 /// Operations that etcd allows in a transaction.
 const OPS: usize = 125;
 
-const WATCHERS: &str = "etcd_debugging_mvcc_watcher_total";
-const STREAMS: &str = "etcd_debugging_mvcc_watch_stream_total";
-
 fn key(number: usize) -> Vec<u8> {
     format!("thousand/{number:04}").into_bytes()
 }
@@ -81,7 +78,7 @@ fn assert_two_threads_and_one_connection(etcd: &Etcd, before: &[String]) {
     let wanted = [&["etcdgw-deliver".to_owned(), "etcdgw-watch".to_owned()], before].concat();
     wait_until(LONG, || threads() == wanted);
     wait_until(LONG, || connections_to(etcd.port()) == 1);
-    assert_eq!(etcd.metric(STREAMS), 1.0);
+    assert_eq!(etcd.watch_streams(), 1);
 }
 
 fn cost_what_one_costs(version: &str) {
@@ -94,14 +91,14 @@ fn cost_what_one_costs(version: &str) {
     let mut watches = vec![watch(&watching, 0)];
     assert_two_threads_and_one_connection(&etcd, &before);
     watches.extend((1..WATCHES).map(|number| watch(&watching, number)));
-    assert_eq!(etcd.metric(WATCHERS), WATCHES as f64);
+    assert_eq!(etcd.watchers(), WATCHES);
     assert_two_threads_and_one_connection(&etcd, &before);
     write_all(&writing);
     wait_until(LONG, || watches.iter().all(|(_, seen)| seen.load(Ordering::SeqCst) == 1));
     drop(writing);
     assert_two_threads_and_one_connection(&etcd, &before);
     watches.truncate(WATCHES / 2);
-    wait_until(LONG, || etcd.metric(WATCHERS) == (WATCHES / 2) as f64);
+    wait_until(LONG, || etcd.watchers() == WATCHES / 2);
     assert_two_threads_and_one_connection(&etcd, &before);
     drop(watches);
     drop(watching);
