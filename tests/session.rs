@@ -185,12 +185,14 @@ fn a_session_goes_on_without_its_queue() {
     for_each_version(|etcd| {
         let client = common::client(&etcd.url());
         let tagged = Tagged::new();
-        let session = session_into(&tagged, &client, 2, 0);
+        let session = session_into(&tagged, &client, 6, 0);
         let Tagged { queue, dropped } = tagged;
         drop(queue);
         assert_eq!(dropped.load(std::sync::atomic::Ordering::SeqCst), 1);
-        let since = std::time::Instant::now();
-        wait_until(LONG, || since.elapsed() > Duration::from_secs(3));
+        // A third of its time goes by until it is kept alive again.
+        let meanwhile = Duration::from_secs(5);
+        wait_until(LONG, || session.remaining() < meanwhile);
+        wait_until(LONG, || session.remaining() > meanwhile);
         assert!(!session.is_lost());
         assert_eq!(leases(&client), [session.lease()]);
         drop(session);
