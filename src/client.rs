@@ -8,7 +8,6 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::gateway::json::{Decode, Encode};
 use crate::net::{CancelToken, Control};
-use crate::rpc::raw::RawResponse;
 use crate::rpc::{Headed, Namespace, Response};
 use crate::stats::ClientStats;
 use crate::watch::{Buffers, Hub, WatchSettings};
@@ -174,7 +173,8 @@ impl Client {
         self.shared.channel.call_at(url, method, request, &self.control(options))
     }
 
-    pub(crate) fn call_raw(&self, method: Method<'_>, json: &[u8], options: &CallOptions) -> Result<RawResponse> {
+    /// Gives the HTTP status and the body.
+    pub(crate) fn call_raw(&self, method: Method<'_>, json: &[u8], options: &CallOptions) -> Result<(u16, Vec<u8>)> {
         self.shared.channel.call_raw(method, json, &self.control(options))
     }
 }

@@ -6,9 +6,9 @@ use super::endpoint::Endpoint;
 use super::guard::Guard;
 use super::rounds::Call;
 use crate::error::{Error, Outcome, Result};
+use crate::gateway::Header;
 use crate::log::Level;
 use crate::net::Control;
-use crate::rpc::Header;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -12,8 +12,8 @@
 //! A guard belongs to the endpoints that the caller has named, and is replaced together with them: an answer that was
 //! asked for before is judged by what was seen before, and says nothing of the cluster of the new ones.
 
+use crate::gateway::Header;
 use crate::net::lock;
-use crate::rpc::Header;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 

@@ -5,7 +5,7 @@ use super::rounds::Call;
 use super::{Kind, Method, Size};
 use crate::error::{Error, Result};
 use crate::gateway::json::Decode;
-use crate::rpc::{Headed, Header, HeaderOnly, NoFields};
+use crate::gateway::{Headed, Header, HeaderOnly, NoFields};
 
 /// A transaction of nothing. Of what has a header in its answer it is the one that a member answers by itself, changing
 /// nothing, and to anybody: also where there are users it wants no token, which a stranger is not to see.

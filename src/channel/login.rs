@@ -2,16 +2,20 @@
 
 use super::attempt::{Attempt, encode, stopped_pause};
 use super::auth::Grant;
-use super::{Kind, Method};
+use super::{Kind, Method, Size};
 use crate::config;
 use crate::error::{Error, Outcome, Phase, Reason, Result};
+use crate::gateway::authenticate::{AuthenticateRequest, AuthenticateResponse};
 use crate::gateway::json::{Decode, Reader};
 use crate::limits;
 use crate::log::Level;
 use crate::net::{self, EventFd};
-use crate::rpc::auth::{AUTHENTICATE, AuthenticateRequest, AuthenticateResponse};
 use crate::secret::Secret;
 use zeroize::Zeroizing;
+
+/// Done twice it gives two tokens. It is a proposal (server/auth), which a member without a leader holds for seconds.
+pub(super) const AUTHENTICATE: Method =
+    Method::new("auth/authenticate", Kind::Idempotent, Size::Plain).with_leader().secret(true);
 
 impl Attempt<'_> {
     /// Does something with the client's token, and once more with a new one when that is refused: a server that

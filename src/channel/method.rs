@@ -1,8 +1,8 @@
 //! What is known of a method before it is called.
 
+use super::login::AUTHENTICATE;
 use crate::error::{Error, Reason};
 use crate::gateway::status;
-use crate::rpc::auth::AUTHENTICATE;
 use crate::secret::Secret;
 
 /// One of etcd's methods, as far as the way to it matters.

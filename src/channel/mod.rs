@@ -26,10 +26,9 @@ use crate::error::{Error, Reason, Result};
 use crate::gateway::frames::MessageStream;
 use crate::gateway::json::{Decode, Encode};
 use crate::gateway::path;
+use crate::gateway::{Headed, Header, Response};
 use crate::log::{Level, Logger};
 use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Timer, Tls, lock};
-use crate::rpc::raw::RawResponse;
-use crate::rpc::{Headed, Header, Response};
 use crate::stats::{ClientStats, Stats};
 use attempt::{Attempt, ReadMessage, WriteMessage, encode};
 use auth::Auth;
@@ -247,11 +246,10 @@ impl Channel {
         done.map_err(|error| retry::for_kind(error, kind))
     }
 
-    /// Calls a method with a body that is JSON already, and leaves its answer as it is.
-    pub(crate) fn call_raw(&self, method: Method<'_>, json: &[u8], control: &Control) -> Result<RawResponse> {
+    /// Calls a method with a body that is JSON already, and gives the HTTP status and the answer as it is.
+    pub(crate) fn call_raw(&self, method: Method<'_>, json: &[u8], control: &Control) -> Result<(u16, Vec<u8>)> {
         self.on_some_endpoint(&Call::new(method.kind, control), &|attempt| {
-            let (http_status, body) = attempt.exchange(method, &mut |out| out.extend_from_slice(json))?;
-            Ok(Answer::plain(RawResponse { http_status, body }))
+            attempt.exchange(method, &mut |out| out.extend_from_slice(json)).map(Answer::plain)
         })
     }
 

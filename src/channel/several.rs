@@ -8,10 +8,10 @@ use super::auth::Grant;
 use super::rounds::{Answer, Call};
 use super::{Channel, Method};
 use crate::error::{Error, Outcome, Result};
+use crate::gateway::Headed;
 use crate::gateway::json::{Decode, Encode};
 use crate::gateway::{frames, http};
 use crate::net::Control;
-use crate::rpc::Headed;
 
 impl Channel {
     /// Makes these requests and decodes the answers, of which there may be fewer: the server ends the stream where it

@@ -2,9 +2,10 @@
 
 use super::reference::Kind::{Bool, Bytes, Int64, List, Name, OneOf, Optional, Text, Uint32, Uint64};
 use super::reference::{Kind, Message, show_bytes};
+use crate::gateway::authenticate::AuthenticateResponse;
 use crate::gateway::json::{Decode, JsonError, Reader, Span};
 use crate::rpc::alarm::{AlarmResponse, AlarmType};
-use crate::rpc::auth::{AuthStatusResponse, AuthenticateResponse};
+use crate::rpc::auth::AuthStatusResponse;
 use crate::rpc::cluster::{Member, MemberAddResponse, MemberListResponse};
 use crate::rpc::downgrade::DowngradeResponse;
 use crate::rpc::kv::{DeleteRangeResponse, KeyValue, PutResponse, RangeResponse};

@@ -7,14 +7,12 @@ pub mod alarm;
 pub mod auth;
 pub mod cluster;
 pub mod downgrade;
-mod header;
 mod keys;
 pub mod kv;
 pub mod lease;
 pub mod maintenance;
 mod namespace;
 pub mod raw;
-mod response;
 pub mod role;
 pub mod scan;
 pub mod snapshot;
@@ -22,11 +20,10 @@ pub mod txn;
 pub mod user;
 pub mod watch;
 
-pub use header::Header;
-pub(crate) use header::{Headed, HeaderOnly, NoFields, headed};
+pub(crate) use crate::gateway::{Headed, HeaderOnly, NoFields, headed};
+pub use crate::gateway::{Header, Response};
 pub use keys::{Keys, prefix_range_end};
 pub use namespace::Namespace;
-pub use response::Response;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -41,7 +41,8 @@ impl Client {
         let is_secret = path.starts_with("auth/");
         check_json(json, is_secret)?;
         let kind = if READING.contains(&path) { Kind::Read } else { Kind::Write };
-        self.call_raw(Method::new(path, kind, Size::Values).secret(is_secret), json, options)
+        let method = Method::new(path, kind, Size::Values).secret(is_secret);
+        self.call_raw(method, json, options).map(|(http_status, body)| RawResponse { http_status, body })
     }
 
     /// Runs a transaction given in the gateway's own JSON, keys and values in base64.

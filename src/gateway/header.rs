@@ -39,8 +39,8 @@ pub(crate) trait Headed {
 
 macro_rules! headed {
     ($($response:ty),*) => {$(
-        impl $crate::rpc::Headed for $response {
-            fn header(&self) -> $crate::rpc::Header {
+        impl $crate::gateway::Headed for $response {
+            fn header(&self) -> $crate::gateway::Header {
                 self.header
             }
         }
