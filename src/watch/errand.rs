@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Something to do that takes a while.
+#[derive(Clone)]
 pub(super) enum Errand {
     /// Open a WebSocket for watches that require a leader, or for those that don't.
     OpenSocket { require_leader: bool, asks_for_leader: bool, insist: bool },
@@ -55,9 +56,9 @@ pub(super) enum Report {
     },
 }
 
-/// Helpers at work at once, but for those that probe, of which there is one for each member. More would only wait longer
-/// for the same server.
-const MOST_HELPERS: usize = 4;
+/// Helpers that open streams at once: more would only wait longer for the same server. All else has a helper of its own:
+/// there is one of a kind at a time, or one for each member, and what many watches wait for is not to wait for streams.
+const MOST_OPENERS: usize = 4;
 
 /// The errands of a client's watches.
 pub(super) struct Errands {
@@ -75,8 +76,9 @@ struct Desk {
 
 #[derive(Default)]
 struct State {
+    /// Streams to be opened.
     waiting: VecDeque<(Errand, Deadline)>,
-    helpers: usize,
+    openers: usize,
 }
 
 impl Errands {
@@ -89,19 +91,19 @@ impl Errands {
     pub(super) fn send(&mut self, errand: Errand, deadline: Deadline) {
         self.helpers.retain(|helper| !helper.is_finished());
         let desk = self.desk.clone();
-        if let Errand::Probe { endpoint, .. } = &errand {
-            let endpoint = endpoint.clone();
-            if let Err(error) = self.spawn("etcdgw-probe", move || desk.run(errand, deadline)) {
-                self.desk.board.send(Message::Report(Box::new(Report::Member { endpoint, state: Err(error) })));
+        if !matches!(errand, Errand::BeginStream { .. }) {
+            let own = errand.clone();
+            if let Err(error) = self.spawn("etcdgw-errand", move || desk.run(own, deadline)) {
+                self.desk.report(errand.failed(error));
             }
             return;
         }
         let mut state = lock(&desk.state);
         state.waiting.push_back((errand, deadline));
-        if state.helpers < MOST_HELPERS {
-            state.helpers += 1;
+        if state.openers < MOST_OPENERS {
+            state.openers += 1;
             drop(state);
-            if let Err(error) = self.spawn("etcdgw-open", move || desk.work()) {
+            if let Err(error) = self.spawn("etcdgw-open", move || desk.open_streams()) {
                 self.desk.give_up(&error);
             }
         }
@@ -122,7 +124,7 @@ impl Errands {
 }
 
 impl Desk {
-    fn work(&self) {
+    fn open_streams(&self) {
         while let Some((errand, deadline)) = self.next() {
             self.run(errand, deadline);
         }
@@ -132,30 +134,33 @@ impl Desk {
         let mut state = lock(&self.state);
         let next = state.waiting.pop_front();
         if next.is_none() {
-            state.helpers -= 1;
+            state.openers -= 1;
         }
         next
     }
 
-    /// No helper can be had. The errands fail unless another one is there to do them.
+    /// No helper can be had. The streams fail unless another one is there to open them.
     fn give_up(&self, error: &Error) {
         let mut state = lock(&self.state);
-        state.helpers = state.helpers.saturating_sub(1);
-        let orphans = if state.helpers == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
+        state.openers = state.openers.saturating_sub(1);
+        let orphans = if state.openers == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
         drop(state);
         for (errand, _) in orphans {
-            self.board.send(Message::Report(Box::new(errand.failed(error.clone()))));
+            self.report(errand.failed(error.clone()));
         }
+    }
+
+    fn report(&self, report: Report) {
+        self.board.send(Message::Report(Box::new(report)));
     }
 
     fn run(&self, errand: Errand, deadline: Deadline) {
         let name = errand.name();
-        let done = catch_unwind(AssertUnwindSafe(|| self.report(&errand, deadline)));
-        let report = done.unwrap_or_else(|_| errand.failed(Error::Panic(format!("a watch's helper panicked: {name}"))));
-        self.board.send(Message::Report(Box::new(report)));
+        let done = catch_unwind(AssertUnwindSafe(|| self.outcome(&errand, deadline)));
+        self.report(done.unwrap_or_else(|_| errand.failed(Error::Panic(format!("a watch's helper panicked: {name}")))));
     }
 
-    fn report(&self, errand: &Errand, deadline: Deadline) -> Report {
+    fn outcome(&self, errand: &Errand, deadline: Deadline) -> Report {
         let control = Control { deadline, cancel: Some(self.board.stop.clone()) };
         match errand {
             Errand::OpenSocket { require_leader, asks_for_leader, insist } => {
@@ -232,5 +237,43 @@ impl Encode for FirstKey<'_> {
         out.bytes_field("key", &request.keys.first_in(namespace));
         out.int64_field("limit", 1);
         out.bool_field("count_only", true);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::net::TcpListener;
+
+    #[test]
+    fn what_many_wait_for_does_not_wait_for_streams_that_a_member_keeps_waiting() {
+        let member = TcpListener::bind("127.0.0.1:0").unwrap();
+        member.set_nonblocking(true).unwrap();
+        // The API path is not given: it is asked for before a stream is, and nobody answers.
+        let endpoints = format!("http://{}", member.local_addr().unwrap());
+        let channel = Arc::new(Channel::new(Config { endpoints, ..Config::default() }).unwrap());
+        let board = Arc::new(Switchboard::new().unwrap());
+        let mut errands = Errands::new(channel, board.clone(), Namespace::default());
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let request = Arc::new(WatchRequest::new(crate::rpc::Keys::one(b"k").into_owned()));
+        let stream =
+            |watch| Errand::BeginStream { watch, request: request.clone(), start_revision: 1, require_leader: false };
+        let socket = Errand::OpenSocket { require_leader: false, asks_for_leader: false, insist: false };
+        let others = [socket, Errand::ReadRevision { watch: 0, request: request.clone() }, Errand::CountMembers];
+        let count = MOST_OPENERS + others.len();
+        (0..20).for_each(|watch| errands.send(stream(watch), deadline));
+        others.into_iter().for_each(|errand| errands.send(errand, deadline));
+        let mut asked = Vec::new();
+        while asked.len() < count && !deadline.has_passed() {
+            match member.accept() {
+                Ok(connection) => asked.push(connection),
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+        assert_eq!(asked.len(), count);
+        board.stop.trigger();
+        errands.finish();
     }
 }
