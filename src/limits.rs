@@ -105,6 +105,10 @@ pub const WATCH_APART: Duration = Duration::from_secs(60);
 /// Watches that have such a connection at a time: each takes a descriptor.
 pub const WATCHES_APART: usize = 16;
 
+/// Of those, how many may be there before another gets one that begins in the future: such a watch delays progress only,
+/// where one that could not keep up delays events.
+pub const WATCHES_APART_IF_AHEAD: usize = WATCHES_APART / 2;
+
 /// How long an endpoint without a WebSocket that works is used without one: it may be replaced by one that has it.
 pub const WEBSOCKET_RETRY: Duration = Duration::from_secs(300);
 

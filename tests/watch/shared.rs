@@ -291,6 +291,58 @@ fn what_goes_on_and_on_for_a_watch_that_waits_to_be_created_again_comes_over_a_c
 }
 
 #[test]
+fn watches_that_wait_for_the_future_leave_connections_of_their_own_to_those_that_were_full() {
+    const FAR: usize = 16;
+    let confirm = |socket: &mut Socket<'_>, revision, sent: &[i64]| {
+        while let Some(message) = socket.message() {
+            match message.get("create_request") {
+                Some(create) => {
+                    socket.created(id(create), revision);
+                    sent.iter().for_each(|sent| socket.puts(id(create), &[*sent]));
+                }
+                None => socket.canceled(id(&message["cancel_request"]), revision),
+            }
+        }
+    };
+    let sockets = move |number, socket: &mut Socket<'_>| match number {
+        0 => confirm(socket, 9, &[]),
+        1 => {
+            let [slow, other] = creates(socket);
+            socket.created(slow, 9);
+            socket.created(other, 9);
+            let revisions: Vec<i64> = (5..10_000).collect();
+            while socket.is_open() {
+                socket.fragment(slow, &revisions);
+            }
+        }
+        _ => confirm(socket, 9999, &[9999]),
+    };
+    let streams_of = |gateway: &FakeGateway, start: &str| {
+        let starts = |request: &Request| request.json()["create_request"]["start_revision"] == start;
+        let is_stream = |request: &&Request| request.verb == "POST" && request.path == "/v3/watch";
+        gateway.requests().iter().filter(is_stream).filter(|request| starts(request)).count()
+    };
+    let rest = |request: &Request, reply: &mut Reply<'_>| {
+        let start = request.json()["create_request"]["start_revision"].as_str().unwrap().parse().unwrap();
+        reply.stream_head();
+        reply.chunk("{\"result\":{\"header\":{\"revision\":\"9999\"},\"created\":true}}\n");
+        reply.chunk(puts(&[start]));
+        reply.hold();
+    };
+    let gateway = EtcdFace::of("3.6.16").start(sockets, rest);
+    let client = Client::new(Config { watch_buffer_bytes: 1000, ..config(gateway.url()) }).unwrap();
+    let far = WatchOptions { require_leader: false, ..from(one(b"k"), 20_000) };
+    let _far: [Watch; FAR] = std::array::from_fn(|_| client.watch_open(far.clone()).unwrap());
+    let [slow, other] = open(&client);
+    assert_eq!(values(&next(&other).changes), ["9999"]);
+    assert_eq!(values(&next(&slow).changes).last().unwrap(), "9998", "the next one was not whole");
+    let second = next(&slow);
+    assert_eq!(values(&second.changes), ["9999"], "{second:?}");
+    assert_eq!(streams_of(&gateway, "9999"), 1);
+    wait_until(LONG, || streams_of(&gateway, "20000") == FAR / 2);
+}
+
+#[test]
 fn who_is_apart_from_others_whose_progress_can_not_be_asked_for_is_told_so() {
     for (server, can_ask) in [("3.5.7", false), ("3.5.8", true)] {
         let sockets = |_, socket: &mut Socket<'_>| {

@@ -15,7 +15,7 @@ impl Reactor {
         let reached = entry.account.seen_revision().max(self.channel.seen_revision());
         let is_ahead = reached > 0 && entry.account.next_revision() > reached.saturating_add(1);
         let is_shared = matches!(entry.link, Link::Shared { .. });
-        if is_ahead && is_shared && self.set_apart(watch) {
+        if is_ahead && is_shared && self.apart < limits::WATCHES_APART_IF_AHEAD && self.set_apart(watch) {
             self.set_aside(watch);
             self.place(watch);
         }
