@@ -73,6 +73,16 @@ struct State {
     fetches: Vec<Arc<Fetch>>,
 }
 
+/// Whether there is something better than what a server refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    None,
+    /// It has been asked for since, or is there.
+    UnderWay,
+    /// It will be asked for from now on.
+    Begun,
+}
+
 /// A thread's fetching of a token at one endpoint.
 struct Fetch {
     endpoint: Arc<str>,
@@ -212,18 +222,18 @@ impl Auth {
         lock(&self.state).generation == grant.generation
     }
 
-    /// Takes note that a server refused what a request carried. False: nothing better can be had.
-    pub(super) fn withdraw(&self, refused: &Grant) -> bool {
+    /// Takes note that a server refused what a request carried.
+    pub(super) fn withdraw(&self, refused: &Grant) -> Renewal {
         let mut state = lock(&self.state);
         if state.generation != refused.generation {
             // Another thread was faster, or there are other credentials since.
-            return refused.generation != Grant::NONE.generation;
+            return if refused.generation == Grant::NONE.generation { Renewal::None } else { Renewal::UnderWay };
         }
-        let can_renew = state.logs_in();
-        if can_renew {
-            state.supersede();
+        if !state.logs_in() {
+            return Renewal::None;
         }
-        can_renew
+        state.supersede();
+        Renewal::Begun
     }
 
     /// Takes note that a server left a request with this token without an answer. Whether another token is to be had.
@@ -422,9 +432,9 @@ mod tests {
     fn a_token_that_another_thread_has_replaced_is_not_withdrawn() {
         let auth = auth();
         let old = auth.grant(&at("a"), &guard(&auth), never, |_, _| issued("old")).unwrap();
-        assert!(auth.withdraw(&old));
+        assert_eq!(auth.withdraw(&old), Renewal::Begun);
         let new = auth.grant(&at("a"), &guard(&auth), never, |_, _| issued("new")).unwrap();
-        assert!(auth.withdraw(&old));
+        assert_eq!(auth.withdraw(&old), Renewal::UnderWay);
         let kept = auth.grant(&at("a"), &guard(&auth), never, |_, _| panic!("there is a token")).unwrap();
         assert_eq!((kept.token(), kept.generation), (Some("new"), new.generation));
     }
@@ -452,11 +462,11 @@ mod tests {
         for credentials in [Credentials::Nobody, Credentials::Token("token".into())] {
             let auth = Auth::new(credentials, Arc::default()).unwrap();
             let grant = auth.grant(&at("a"), &guard(&auth), never, |_, _| panic!("nobody logs in")).unwrap();
-            assert!(!auth.withdraw(&grant));
+            assert_eq!(auth.withdraw(&grant), Renewal::None);
             auth.set(user()).unwrap();
-            assert!(auth.withdraw(&grant), "other credentials have come since");
+            assert_eq!(auth.withdraw(&grant), Renewal::UnderWay, "other credentials have come since");
         }
-        assert!(!auth().withdraw(&Grant::NONE));
+        assert_eq!(auth().withdraw(&Grant::NONE), Renewal::None);
     }
 
     #[test]
@@ -465,8 +475,8 @@ mod tests {
         let apart = auth.grant(&at("a"), &earlier, never, |_, _| issued("of the earlier ones")).unwrap();
         assert_eq!(apart.token(), Some("of the earlier ones"));
         assert!(auth.lacks_token() && !auth.is_current(&apart));
-        assert!(auth.withdraw(&apart), "it can be fetched again");
+        assert_eq!(auth.withdraw(&apart), Renewal::UnderWay, "it can be fetched again");
         let grant = auth.grant(&at("b"), &guard(&auth), never, |_, _| issued("of these")).unwrap();
-        assert!(auth.withdraw(&apart) && auth.is_current(&grant));
+        assert!(auth.withdraw(&apart) == Renewal::UnderWay && auth.is_current(&grant));
     }
 }

@@ -31,7 +31,7 @@ use crate::log::{Level, Logger};
 use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Timer, Tls, lock};
 use crate::stats::{ClientStats, Stats};
 use attempt::{Attempt, ReadMessage, WriteMessage, encode};
-use auth::Auth;
+use auth::{Auth, Renewal};
 use endpoints::Endpoints;
 use rounds::{Answer, Call};
 use std::cell::RefCell;
@@ -292,11 +292,11 @@ impl Channel {
 
     /// Takes note that a server refused the token that a request carried. False: there will be no other one.
     pub(crate) fn renews_token(&self, refused: &Grant, error: &Error) -> bool {
-        let renews = self.auth.withdraw(refused);
-        if renews {
+        let renewal = self.auth.withdraw(refused);
+        if renewal == Renewal::Begun {
             self.logger.log(Level::Info, format_args!("a new token is needed: {}", error.full_message()));
         }
-        renews
+        renewal != Renewal::None
     }
 
     /// Takes note that a request with this token was left without an answer: it may be the token that is waited for.

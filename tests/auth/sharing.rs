@@ -1,8 +1,9 @@
 //! One thread fetches the token, and the others wait within bounds of their own.
 
-use crate::common::{FakeGateway, Gate, LONG, put, put_with, timed, wait_until, within};
+use crate::common::{FakeGateway, Gate, LONG, config, put, put_with, timed, wait_until, within};
 use crate::door::*;
-use etcdgw::client::{CallOptions, TimeLimit};
+use etcdgw::client::{CallOptions, Client, TimeLimit};
+use etcdgw::config::Config;
 use etcdgw::error::Error;
 use etcdgw::net::CancelToken;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,11 +17,13 @@ const THREADS: usize = 8;
 const SOON: Duration = Duration::from_millis(500);
 
 #[test]
-fn many_threads_at_once_fetch_one_token_and_replace_it_once() {
-    let lock = Lock::new(INVALID_TOKEN);
+fn many_threads_at_once_fetch_one_token_and_replace_it_once_which_the_log_says_once() {
+    const TOKENS: usize = 5;
+    let (lock, lines) = (Lock::new(INVALID_TOKEN), Lines::default());
     let gateway = locked_gateway(&lock);
-    let client = client_as(gateway.url(), user("user", "right"));
-    for logins in 1..=5 {
+    let credentials = user("user", "right");
+    let client = Client::new(Config { credentials, log: lines.sink(), ..config(gateway.url()) }).unwrap();
+    for logins in 1..=TOKENS {
         let together = Barrier::new(THREADS);
         thread::scope(|scope| {
             for _ in 0..THREADS {
@@ -33,6 +36,8 @@ fn many_threads_at_once_fetch_one_token_and_replace_it_once() {
         assert_eq!(gateway.count(LOGIN), logins);
         lock.change();
     }
+    let said = lines.all().into_iter().filter(|line| line.contains("a new token is needed"));
+    assert_eq!(said.count(), TOKENS - 1);
 }
 
 #[test]
