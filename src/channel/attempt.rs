@@ -2,20 +2,19 @@
 
 use super::auth::Grant;
 use super::endpoint::Endpoint;
+use super::failure::{failed, stopped};
 use super::guard::{Guard, Seen, Verdict};
 use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, Size, retry};
-use crate::error::{Error, Outcome, Phase, Reason, Result};
+use crate::error::{Error, Outcome, Phase, Result};
 use crate::gateway::Header;
 use crate::gateway::frames::{self, MessageStream};
-use crate::gateway::http::{self, AUTHORIZATION, Cause, Failure, Head, Outgoing, RequestHead};
+use crate::gateway::http::{self, AUTHORIZATION, Failure, Head, Outgoing, RequestHead};
 use crate::gateway::json::{Encode, JsonError, Reader, Writer};
-use crate::gateway::version::ServerVersion;
-use crate::gateway::{status, timeout};
+use crate::gateway::timeout;
 use crate::limits;
 use crate::log::Level;
-use crate::net::{ConnectError, Connection, Stop, lock};
-use std::io;
+use crate::net::{ConnectError, Connection};
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroize;
@@ -163,35 +162,6 @@ impl Attempt<'_> {
         })
     }
 
-    /// The API path, asked for where it isn't known.
-    pub(super) fn api_path(&self) -> Result<Arc<str>> {
-        if let Some(known) = &*lock(&self.channel.api_path) {
-            return Ok(known.clone());
-        }
-        let found: Arc<str> = Arc::from(self.version()?.api_path);
-        *lock(&self.channel.api_path) = Some(found.clone());
-        Ok(found)
-    }
-
-    /// The version that the member gives.
-    pub(super) fn version(&self) -> Result<ServerVersion> {
-        let (http_status, mut body) = self.get("/version")?;
-        self.version_of(http_status, &mut body)
-    }
-
-    pub(super) fn version_of(&self, http_status: u16, body: &mut [u8]) -> Result<ServerVersion> {
-        let url = &self.endpoint.url;
-        let undiscovered = |what| Error::VersionDiscovery { endpoint: url.clone(), http_status, what };
-        if http_status != 200 {
-            let quoted = http::excerpt(body);
-            return Err(undiscovered(format!("GET /version gives HTTP status {http_status}, {quoted}")));
-        }
-        let version = ServerVersion::of_answer(body).map_err(undiscovered)?;
-        let (text, path) = (&version.text, version.api_path);
-        self.channel.logger.log(Level::Debug, format_args!("{url} is etcd {text}, its API path {path}"));
-        Ok(version)
-    }
-
     /// The answer to a `GET` that needs no token.
     pub(super) fn get(&self, path: &str) -> Result<(u16, Vec<u8>)> {
         let host = &self.endpoint.host;
@@ -203,7 +173,6 @@ impl Attempt<'_> {
         let read = self.finish(connection, head, limits::MAX_PLAIN_RESPONSE_BYTES, false);
         Ok((http_status, read.map_err(Error::of_a_read)?))
     }
-
     fn begin(
         &self,
         method: Method<'_>,
@@ -379,94 +348,9 @@ impl Channel {
     pub(super) fn keep(&self, url: &Arc<str>, connection: Connection) {
         self.pool.give(url, connection, |url| self.endpoints.has(url));
     }
-
-    pub(super) fn failure(&self, failure: Failure, url: &Arc<str>) -> Error {
-        match failure.cause {
-            // With TLS 1.3 a server refuses a client's certificate only after the client's first request.
-            Cause::Io(source) if !failure.answered && retry::is_tls_refusal(&source) => {
-                let source = Arc::new(self.connector.tls.explain(source));
-                Error::Tls { endpoint: url.clone(), outcome: Outcome::NotApplied, source }
-            }
-            cause => failed(cause, url, 0, failure.sent),
-        }
-    }
-
-    /// The error of an answer that is none but a refusal.
-    pub(super) fn refused(
-        &self,
-        url: &Arc<str>,
-        method: Method<'_>,
-        grant: &Grant,
-        http_status: u16,
-        body: &mut [u8],
-    ) -> Error {
-        grant.blank_in(body);
-        let lacks_path = status::lacks_path(http_status, body);
-        let error = status::error_of_answer(url, http_status, body);
-        // etcd itself gives 404, too, for a lease or a member that is missing.
-        let is_etcds = matches!(&error, Error::Server { message, .. } if message.starts_with("etcdserver: "));
-        if http_status == 404 && !is_etcds {
-            // A server of another version may have taken the place of the one that told the path.
-            self.forget_api_path();
-        }
-        if let (true, Some(release)) = (lacks_path, method.since) {
-            return status::missing_method(url, method.path, release);
-        }
-        if method.needs_leader && !method.streamed && error.reason() == Reason::NoLeader {
-            // Said by etcd's interceptor before the request is looked at (v3rpc/interceptor.go), since it was asked to.
-            return error.with_outcome(Outcome::NotApplied);
-        }
-        error
-    }
 }
 
 pub(super) fn encode(request: &impl Encode, out: &mut Vec<u8>) {
     let mut writer = Writer::new(out);
     writer.object(|writer| request.encode(writer));
-}
-
-/// The error of a stream that broke off after its head.
-pub(crate) fn stream_error(cause: Cause, endpoint: &Arc<str>) -> Error {
-    failed(cause, endpoint, 200, true).of_a_read()
-}
-
-/// The error of a pause that had to end.
-pub(super) fn stopped_pause(error: io::Error) -> Error {
-    let outcome = Outcome::NotApplied;
-    match Stop::of(&error) {
-        Some(Stop::Cancelled) => Error::Cancelled { outcome },
-        Some(Stop::Closed) => Error::Closed { outcome },
-        Some(Stop::Deadline) => Error::Deadline { endpoint: None, phase: Phase::Connecting, outcome },
-        None => Error::System { what: "a wait", source: Arc::new(error) },
-    }
-}
-
-pub(super) fn failed(cause: Cause, endpoint: &Arc<str>, http_status: u16, sent: bool) -> Error {
-    let outcome = if sent { Outcome::Unknown } else { Outcome::NotApplied };
-    let phase = if sent { Phase::Receiving } else { Phase::Sending };
-    let endpoint = endpoint.clone();
-    match cause {
-        Cause::Protocol(what) => Error::Protocol { endpoint, http_status, what, outcome },
-        Cause::TooLarge(limit) if http_status == 200 => {
-            let what = "its answer is".to_owned();
-            Error::TooLarge { endpoint, http_status, what, limit, outcome }
-        }
-        // What it is about would not be as large: a proxy may have long pages for what fails.
-        Cause::TooLarge(limit) => {
-            let what = format!("its refusal is larger than {limit} bytes");
-            Error::Protocol { endpoint, http_status, what, outcome }
-        }
-        Cause::Io(source) => match Stop::of(&source) {
-            Some(stop) => stopped(stop, &endpoint, phase, outcome),
-            None => Error::Lost { endpoint, outcome, source: Arc::new(source) },
-        },
-    }
-}
-
-fn stopped(stop: Stop, endpoint: &Arc<str>, phase: Phase, outcome: Outcome) -> Error {
-    match stop {
-        Stop::Deadline => Error::Deadline { endpoint: Some(endpoint.clone()), phase, outcome },
-        Stop::Cancelled => Error::Cancelled { outcome },
-        Stop::Closed => Error::Closed { outcome },
-    }
 }

@@ -1,7 +1,8 @@
 //! An attempt's way to its token.
 
-use super::attempt::{Attempt, encode, stopped_pause};
+use super::attempt::{Attempt, encode};
 use super::auth::Grant;
+use super::failure::stopped_pause;
 use super::{Kind, Method, Size};
 use crate::config;
 use crate::error::{Error, Outcome, Phase, Reason, Result};

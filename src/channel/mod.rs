@@ -3,23 +3,29 @@
 mod adoption;
 mod attempt;
 mod auth;
+mod discovery;
 mod endpoint;
 mod endpoints;
+mod failure;
 mod guard;
 mod health;
 mod identity;
 mod login;
 mod method;
 mod patience;
+mod probe;
 mod retry;
 mod rounds;
 mod several;
 mod streams;
+mod upgrade;
 
-pub(crate) use attempt::stream_error;
 pub(crate) use auth::Grant;
+pub(crate) use failure::stream_error;
 pub use method::{Kind, Method, Size};
-pub(crate) use streams::{MemberState, OpenSocket, OpeningStream, Upgrade, leaderless, must_wait};
+pub(crate) use probe::{MemberState, leaderless};
+pub(crate) use streams::{OpeningStream, must_wait};
+pub(crate) use upgrade::{OpenSocket, Upgrade};
 
 use crate::config::{Config, Credentials};
 use crate::error::{Error, Reason, Result};
@@ -28,7 +34,7 @@ use crate::gateway::json::{Decode, Encode};
 use crate::gateway::path;
 use crate::gateway::{Headed, Header, Response};
 use crate::log::{Level, Logger};
-use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Timer, Tls, lock};
+use crate::net::{self, Connector, Control, Lifeline, Pool, Resolver, Timer, Tls};
 use crate::stats::{ClientStats, Stats};
 use attempt::{Attempt, ReadMessage, WriteMessage, encode};
 use auth::{Auth, Renewal};
@@ -287,7 +293,7 @@ impl Channel {
     /// Whether a call may go on that does something else than waiting for an answer.
     pub(crate) fn check(&self, control: &Control) -> Result<()> {
         let checked = self.connector.lifeline.check().and_then(|()| control.check());
-        checked.map_err(|stop| attempt::stopped_pause(stop.into()))
+        checked.map_err(|stop| failure::stopped_pause(stop.into()))
     }
 
     /// Takes note that a server refused the token that a request carried. False: there will be no other one.
@@ -313,18 +319,12 @@ impl Channel {
 
     /// Lets time pass, unless the call must end.
     pub(crate) fn pause(&self, time: Duration, control: &Control) -> Result<()> {
-        net::pause(time, &self.connector.lifeline, control).map_err(attempt::stopped_pause)
+        net::pause(time, &self.connector.lifeline, control).map_err(failure::stopped_pause)
     }
 
     /// Waits until a timer's moment has come, unless the call must end.
     pub(crate) fn wait_for_timer(&self, timer: &Timer, control: &Control) -> Result<()> {
-        net::wait_for_timer(timer, &self.connector.lifeline, control).map_err(attempt::stopped_pause)
-    }
-
-    fn forget_api_path(&self) {
-        if !self.api_path_is_given {
-            *lock(&self.api_path) = None;
-        }
+        net::wait_for_timer(timer, &self.connector.lifeline, control).map_err(failure::stopped_pause)
     }
 }
 

@@ -1,10 +1,10 @@
 //! A call's way through the endpoints: each of them once, and then again while time is left, if the trouble is one
 //! that passes.
 
-use super::attempt::{self, Attempt};
+use super::attempt::Attempt;
 use super::endpoints::Choice;
 use super::retry::{self, Next};
-use super::{Channel, Kind};
+use super::{Channel, Kind, failure};
 use crate::error::{Error, Outcome, Phase, Result};
 use crate::gateway::Header;
 use crate::limits;
@@ -199,7 +199,7 @@ impl Way {
         if next == Next::Nowhere || self.attempts >= self.most(channel) || is_round && !self.may_pass {
             return Err(self.last());
         }
-        control.check().map_err(|stop| self.stopped(attempt::stopped_pause(stop.into())))?;
+        control.check().map_err(|stop| self.stopped(failure::stopped_pause(stop.into())))?;
         if is_round {
             let pause = retry::pause(self.pauses, net::jitter());
             if control.deadline.remaining().is_some_and(|left| left <= pause) {
