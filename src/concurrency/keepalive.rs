@@ -5,6 +5,7 @@
 
 mod chores;
 mod keeper;
+mod kept;
 mod schedule;
 
 pub(crate) use chores::{Again, Chore};
@@ -15,7 +16,7 @@ use crate::client::{CallOptions, Client};
 use crate::error::{Error, Result};
 use crate::event_queue::{Content, EventQueue, SourceKind};
 use crate::net::BootTime;
-use keeper::Kept;
+use kept::Kept;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,7 +183,7 @@ impl Keeping {
     }
 
     pub(crate) fn lease(&self) -> i64 {
-        self.kept.lease()
+        self.kept.lease
     }
 
     pub(crate) fn is_lost(&self) -> bool {
