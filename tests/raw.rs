@@ -99,7 +99,20 @@ fn json_that_is_none_is_refused_before_anything_is_sent() {
 fn a_path_that_cannot_stand_in_a_request_is_refused_before_anything_is_sent() {
     let gateway = FakeGateway::answering("{}");
     let client = common::client(gateway.url());
-    for path in ["", "/", "//kv/put", "/kv put", "/kv\r\nX: y", "/kv?x=y", "http://x/kv", "/kv#x", "/é"] {
+    for path in [
+        "",
+        "/",
+        "//kv/put",
+        "/kv put",
+        "/kv\r\nX: y",
+        "/kv?x=y",
+        "http://x/kv",
+        "/kv#x",
+        "/é",
+        "/../version",
+        "kv/./put",
+        "..",
+    ] {
         let error = client.post(path, b"{}", &plain()).unwrap_err();
         assert!(error.to_string().starts_with("path "), "{error}");
     }

@@ -51,11 +51,12 @@ impl Client {
     }
 }
 
-/// A path that can stand in a request line, without the slash before it.
+/// A path that can stand in a request line, without the slash before it: one that stays below the API path.
 pub(crate) fn check_path(path: &str) -> Result<&str> {
     let stripped = path.strip_prefix('/').unwrap_or(path);
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-.~".contains(&byte);
-    if stripped.is_empty() || !stripped.bytes().all(fits) || stripped.starts_with('/') {
+    let leads_away = stripped.split('/').any(|segment| matches!(segment, "." | ".."));
+    if stripped.is_empty() || !stripped.bytes().all(fits) || stripped.starts_with('/') || leads_away {
         return Err(Error::invalid(format!("path is not one of the gateway's: {path:?}")));
     }
     Ok(stripped)
