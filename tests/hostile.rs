@@ -5,6 +5,7 @@ mod common;
 
 use common::{FakeGateway, LONG, Reply, get, plain, put, timed, with_length, within};
 use etcdgw::client::Client;
+use etcdgw::concurrency::barrier::Barrier;
 use etcdgw::error::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -384,6 +385,18 @@ fn a_keep_alive_without_a_line_is_a_failure_and_not_an_expired_lease() {
         let error = client.lease_refresh(1, &plain()).unwrap_err();
         assert!(matches!(error, Error::Protocol { .. }), "{body:?}: {error:?}");
     }
+}
+
+#[test]
+fn who_waits_for_what_comes_after_the_last_revision_that_there_can_be_waits_in_vain() {
+    let gateway = FakeGateway::start(|request, reply| match &*request.path {
+        "/v3/kv/range" => reply
+            .json(r#"{"header":{"revision":"9223372036854775807"},"kvs":[{"key":"aw==","value":"dg=="}],"count":"1"}"#),
+        _ => reply.hold(),
+    });
+    let client = common::client(gateway.url());
+    let waited = Barrier::new(&client, b"barrier").wait(Some(Duration::from_millis(200)), &plain());
+    assert!(matches!(waited, Ok(false)), "{waited:?}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Barrier {
                 return Ok(true);
             }
             // Who was there when it was released goes on, although it may be held again by now.
-            match bounds.wait_for(self.keys(), EventType::Delete, found.header.revision + 1)? {
+            match bounds.wait_for(self.keys(), EventType::Delete, found.header.revision)? {
                 Woken::Event => return Ok(true),
                 Woken::InVain => return Ok(false),
                 Woken::Perhaps => {}

@@ -133,13 +133,13 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// Waits until one of these keys is written or deleted, in this revision or a later one.
-    pub(super) fn wait_for(&self, keys: Keys<'_>, event: EventType, from: i64) -> Result<Woken> {
-        self.wait_sparing(Duration::ZERO, keys, event, from)
+    /// Waits until one of these keys is written or deleted, after this revision.
+    pub(super) fn wait_for(&self, keys: Keys<'_>, event: EventType, after: i64) -> Result<Woken> {
+        self.wait_sparing(Duration::ZERO, keys, event, after)
     }
 
     /// The same, but that so much of the time is left for something else.
-    pub(super) fn wait_sparing(&self, time: Duration, keys: Keys<'_>, event: EventType, from: i64) -> Result<Woken> {
+    pub(super) fn wait_sparing(&self, time: Duration, keys: Keys<'_>, event: EventType, after: i64) -> Result<Woken> {
         let wait = self.wait.map(|wait| wait.sooner_by(time));
         let has_ended = || wait.is_none_or(Deadline::has_passed);
         if has_ended() {
@@ -147,7 +147,7 @@ impl<'a> Bounds<'a> {
         }
         self.has_waited.set(true);
         let request = WatchRequest {
-            start_revision: from,
+            start_revision: after.saturating_add(1),
             no_put: event == EventType::Delete,
             no_delete: event == EventType::Put,
             ..WatchRequest::new(keys.into_owned())

@@ -271,7 +271,7 @@ impl Contender {
             let Some((key, seen_at)) = last else { break };
             // Whether it is gone for good is looked at next.
             let key = Keys::One(Cow::Owned(key));
-            if bounds.wait_for(key, EventType::Delete, seen_at + 1)? == Woken::InVain {
+            if bounds.wait_for(key, EventType::Delete, seen_at)? == Woken::InVain {
                 return Ok(false);
             }
         }

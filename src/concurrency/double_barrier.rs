@@ -123,7 +123,7 @@ impl DoubleBarrier {
                 }
             }
             let ready = Keys::one(&self.ready);
-            if bounds.wait_sparing(spared, ready, EventType::Put, seen.at + 1)? == Woken::InVain {
+            if bounds.wait_sparing(spared, ready, EventType::Put, seen.at)? == Woken::InVain {
                 return Ok(None);
             }
         }
@@ -146,7 +146,7 @@ impl DoubleBarrier {
         operation: TxnOp<'a>,
         call: &CallOptions,
     ) -> Result<(bool, i64)> {
-        let is_closed = CompareTarget::ModRevision(revision + 1);
+        let is_closed = CompareTarget::ModRevision(revision.saturating_add(1));
         compare.push(Compare { op: CompareOp::Less, ..Compare::equal(&self.ready, is_closed) });
         let request = TxnRequest {
             compare,
@@ -183,7 +183,7 @@ impl DoubleBarrier {
                 }
             };
             let awaited = Keys::one(awaited);
-            if bounds.wait_for(awaited, EventType::Delete, seen.at + 1)? == Woken::InVain {
+            if bounds.wait_for(awaited, EventType::Delete, seen.at)? == Woken::InVain {
                 return Ok(false);
             }
         }

@@ -89,7 +89,7 @@ impl Lock {
                 }
             };
             let is_own = lock(&self.held).is_some_and(|held| held.revision == revision);
-            if is_own || bounds.wait_for(Keys::one(&self.key), EventType::Delete, at + 1)? == Woken::InVain {
+            if is_own || bounds.wait_for(Keys::one(&self.key), EventType::Delete, at)? == Woken::InVain {
                 return Ok(false);
             }
         }

@@ -187,7 +187,8 @@ impl Stm {
         }
         if self.options.isolation == Isolation::SerializableSnapshot && self.revision != 0 {
             let written = self.writes.iter().filter(|write| !self.used().any(|read| read.key == write.key));
-            compare.extend(written.map(|write| condition(&write.key, CompareOp::Less, self.revision + 1)));
+            compare
+                .extend(written.map(|write| condition(&write.key, CompareOp::Less, self.revision.saturating_add(1))));
         }
         let mut success: Vec<TxnOp<'_>> = self.writes.iter().map(Write::operation).collect();
         // Without an operation any member would answer from what it has.

@@ -104,7 +104,7 @@ impl WorkQueue {
             match self.try_to_take(&bounds) {
                 Ok(Tried::Taken(item)) => return Ok(Some(item)),
                 Ok(Tried::TooLate) => {}
-                Ok(Tried::Empty { at }) => match bounds.wait_for(self.items(), EventType::Put, at + 1) {
+                Ok(Tried::Empty { at }) => match bounds.wait_for(self.items(), EventType::Put, at) {
                     Ok(Woken::InVain) => return Ok(None),
                     Ok(_) => {}
                     Err(error) => return Err(self.explain(error)),

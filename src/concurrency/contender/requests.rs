@@ -94,7 +94,7 @@ impl Contender {
             limit: 1,
             sort_order: SortOrder::Descend,
             sort_target: SortTarget::Create,
-            max_create_revision: revision - 1,
+            max_create_revision: revision.saturating_sub(1),
             keys_only: true,
             ..RangeRequest::new(Keys::Prefix(Cow::Borrowed(&self.prefix)))
         };

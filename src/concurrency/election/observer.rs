@@ -316,7 +316,7 @@ impl Shared {
         if let Some(watch) = &*lock(&self.watch) {
             return Ok(watch.clone());
         }
-        let request = WatchRequest { start_revision: after + 1, ..WatchRequest::new(keys) };
+        let request = WatchRequest { start_revision: after.saturating_add(1), ..WatchRequest::new(keys) };
         let options = WatchOptions { wait_created: false, ..WatchOptions::new(request) };
         let watch = self.client.watch_open(options)?;
         *lock(&self.watch) = Some(watch.clone());
