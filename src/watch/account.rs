@@ -234,6 +234,17 @@ impl Account {
         true
     }
 
+    /// Takes in what a linearizable read has told that began after the owner had asked for progress. False: the watch is
+    /// still owed something of what the store had then, or it isn't certain that it is not.
+    pub(super) fn receive_read(&mut self, found: Header, deliver: Deliver<'_>) -> bool {
+        let is_of_this_history = found.cluster_id == self.cluster_id && found.revision >= self.seen_revision;
+        if !is_of_this_history || !self.is_created || self.doubt.is_some() || found.revision >= self.next_revision {
+            return false;
+        }
+        deliver(WatchResponse::new(WatchKind::Progress, found, self.next_revision));
+        true
+    }
+
     /// Gives up the stream in use. What is delivered says so where that was asked for, once for each loss.
     pub(super) fn lose_stream(&mut self, error: &Error, deliver: Deliver<'_>) {
         self.drop_open();

@@ -55,6 +55,27 @@ fn progress_that_one_watch_asks_for_carries_all_of_its_connection_past_a_compact
 }
 
 #[test]
+fn a_watch_since_whose_beginning_nothing_has_happened_is_told_so_when_it_asks() {
+    with_each_sharing_version(|version| {
+        let mut etcd = Etcd::start(version);
+        let client = client(&etcd.url());
+        let last = put_revision(&client, b"before", b"");
+        let from_now_on = client.watch_open(one(b"k")).unwrap();
+        let from_the_next_on = client.watch_open(from(one(b"k"), last + 1)).unwrap();
+        let assert_told = || {
+            for watch in [&from_now_on, &from_the_next_on] {
+                watch.request_progress().unwrap();
+                let said = next(watch);
+                assert_eq!((said.kind, said.resume_revision), (WatchKind::Progress, last + 1));
+            }
+        };
+        assert_told();
+        etcd.restart();
+        assert_told();
+    });
+}
+
+#[test]
 fn nobody_waits_for_the_progress_of_a_watch_that_has_ended() {
     with_each_sharing_version(|version| {
         let etcd = Etcd::start(version);

@@ -338,6 +338,27 @@ fn progress_is_shown_where_it_was_asked_for_and_says_something_new() {
 }
 
 #[test]
+fn a_read_tells_how_far_a_watch_has_come_that_is_owed_nothing_of_what_there_was() {
+    let mut watched = Watched { account: Account::new(10, settings()), responses: Vec::new() };
+    let read = |watched: &mut Watched, revision, cluster_id| {
+        let found = Header { cluster_id, revision, ..Header::default() };
+        let Watched { account, responses } = watched;
+        account.receive_read(found, &mut |response| responses.push(response))
+    };
+    let cluster = 12811601696947692177;
+    assert!(!read(&mut watched, 9, cluster), "no server has confirmed it");
+    watched.receive(&[created(9)]).unwrap();
+    assert!(!read(&mut watched, 10, cluster), "10 is owed");
+    assert!(!read(&mut watched, 8, cluster), "the store is not what it was");
+    assert!(!read(&mut watched, 9, 1), "it is another one");
+    assert!(read(&mut watched, 9, cluster));
+    assert_eq!(watched.said(), [(WatchKind::Progress, String::new(), 10)]);
+    watched.lose();
+    watched.receive(&[created(8)]).unwrap();
+    assert!(!read(&mut watched, 9, cluster), "the server is behind");
+}
+
+#[test]
 fn no_progress_passes_over_a_message_that_is_not_complete() {
     let mut watched = Watched::from_5();
     watched.receive(&[puts(&[(5, "a"), (6, "a")], true), progress(90)]).unwrap();

@@ -42,10 +42,24 @@ impl Reactor {
     pub(super) fn repeat_progress_request(&mut self, key: u64, after: Duration) {
         let Some(socket) = self.sockets.get_mut(&key) else { return };
         socket.repeats_progress = false;
-        let is_wanted = |watch: &u64| self.watches.get(watch).is_some_and(|entry| entry.asks_progress);
-        if socket.watches().iter().any(is_wanted) {
-            // A watch may wait for a revision that is far in the future, and keep the others from an answer.
-            self.request_progress(key, (after * 2).min(limits::WATCH_PROGRESS_REPEAT_LONGEST));
+        let mut asking = socket.watches();
+        asking.retain(|watch| self.watches.get(watch).is_some_and(|entry| entry.asks_progress));
+        if asking.is_empty() {
+            return;
+        }
+        // A watch may wait for a revision that is far in the future, and keep the others from an answer.
+        self.request_progress(key, (after * 2).min(limits::WATCH_PROGRESS_REPEAT_LONGEST));
+        self.wait_for_revision_if_idle(asking);
+    }
+
+    /// A read has found a revision after the owner of a watch had asked how far it has come. While nothing is written after
+    /// the creation of a watch its server gives no answer: the revision that it was created at is still to come.
+    pub(super) fn tell_of_quiet(&mut self, watch: u64, found: Header) {
+        let Some(entry) = self.watches.get_mut(&watch).filter(|entry| entry.asks_progress) else { return };
+        let (is_told, room) = entry.deliver(|account, deliver| account.receive_read(found, deliver));
+        entry.asks_progress = !is_told;
+        if room == Room::Full {
+            self.fill(watch);
         }
     }
 

@@ -1,11 +1,11 @@
-//! Which revision the store has, where a watch must know: to start after it, or to tell a member that lags behind from a
-//! cluster that went back in time. One read serves all that wait when it begins.
+//! Which revision the store has, where a watch must know: to start after it, to tell a member that lags behind from a
+//! cluster that went back in time, or to say how far it has come. One read serves all that wait when it begins.
 
 use super::{Reactor, Timer};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::rpc::Header;
-use crate::watch::entry::Link;
+use crate::watch::entry::{Entry, Link};
 use crate::watch::errand::Errand;
 use std::time::Duration;
 
@@ -30,8 +30,15 @@ struct Wait {
 impl Reactor {
     /// Has a watch served by the next read, which begins at the end of this turn or later.
     pub(super) fn wait_for_revision(&mut self, watch: u64) {
-        let creations = self.watches.get(&watch).map_or(0, |entry| entry.creations);
-        self.revisions.waiting.push(Wait { watch, creations });
+        self.revisions.waiting.push(Wait { watch, creations: self.creations(watch) });
+    }
+
+    /// The same of watches that can do without, and come again: not while somebody waits already, or a read that hangs would
+    /// have them wait many times.
+    pub(super) fn wait_for_revision_if_idle(&mut self, watches: Vec<u64>) {
+        if self.revisions.waiting.is_empty() {
+            watches.into_iter().for_each(|watch| self.wait_for_revision(watch));
+        }
     }
 
     /// The same of a watch that a server has confirmed which is behind.
@@ -72,10 +79,18 @@ impl Reactor {
 
     /// Whether a watch still wants what it has waited for.
     fn wants(&self, wait: Wait) -> bool {
-        self.watches.get(&wait.watch).is_some_and(|entry| {
-            let wants = matches!(entry.link, Link::Unpinned) || entry.account.is_behind();
-            wants && entry.creations == wait.creations
-        })
+        let asks = self.watches.get(&wait.watch).is_some_and(|entry| entry.asks_progress);
+        (asks || self.needs_revision(wait.watch)) && self.creations(wait.watch) == wait.creations
+    }
+
+    /// Whether a watch can't go on without.
+    fn needs_revision(&self, watch: u64) -> bool {
+        let needs = |entry: &Entry| matches!(entry.link, Link::Unpinned) || entry.account.is_behind();
+        self.watches.get(&watch).is_some_and(needs)
+    }
+
+    fn creations(&self, watch: u64) -> u64 {
+        self.watches.get(&watch).map_or(0, |entry| entry.creations)
     }
 
     /// Begins a read where one is wanted and none is under way.
@@ -97,7 +112,8 @@ impl Reactor {
     /// A read has ended, which was made with the rights of `reader`.
     pub(super) fn take_revision(&mut self, reader: u64, read: Result<Header>) {
         let mut served = std::mem::take(&mut self.revisions.served);
-        served.retain(|wait| self.wants(*wait));
+        // Who only asks how far it has come asks again in any case.
+        served.retain(|wait| self.wants(*wait) && (read.is_ok() || self.needs_revision(wait.watch)));
         match read {
             Ok(header) => served.into_iter().for_each(|wait| self.know_revision(wait.watch, header)),
             Err(error) if self.is_final(&error) => {
@@ -136,6 +152,9 @@ impl Reactor {
             entry.mailbox.begin_at(entry.account.next_revision());
             entry.link = Link::Due;
             return self.place(watch);
+        }
+        if !entry.account.is_behind() {
+            return self.tell_of_quiet(watch, found);
         }
         let endpoint = self.channel.base_url();
         let (judged, room) = entry.deliver(|account, deliver| account.judge_revision(found, &endpoint, deliver));
