@@ -57,8 +57,8 @@ pub(super) struct SharedSocket {
     pub progress_requests: u64,
     /// See there.
     pub progress_answers: u64,
-    /// It is looked after whether the last request was answered.
-    pub repeats_progress: bool,
+    /// The pause before it is looked whether the owners of watches were answered; twice that is the next one.
+    pub progress_pause: Option<Duration>,
 }
 
 /// What has arrived in one turn.
@@ -121,7 +121,7 @@ impl SharedSocket {
             waits_for_room: false,
             progress_requests: 0,
             progress_answers: 0,
-            repeats_progress: false,
+            progress_pause: None,
         }
     }
 

@@ -118,11 +118,8 @@ enum Timer {
     Apart(u64),
     /// The liveness of a socket.
     Socket(u64),
-    /// Whether a progress request of a socket was answered, so long after it.
-    Answer {
-        socket: u64,
-        after: Duration,
-    },
+    /// Whether the progress requests of a socket were answered.
+    Answer(u64),
     /// How far the watches of a socket have come, unasked.
     Progress(u64),
     /// The pause before a read of the revision.
@@ -251,7 +248,7 @@ impl Reactor {
             Timer::Watch(watch) => self.wake_watch(watch),
             Timer::Apart(watch) => self.rejoin(watch),
             Timer::Socket(key) => self.tick_socket(key),
-            Timer::Answer { socket, after } => self.repeat_progress_request(socket, after),
+            Timer::Answer(key) => self.repeat_progress_request(key),
             Timer::Progress(key) => self.ask_progress_of(key),
             Timer::Revision => self.revisions.rests = false,
             Timer::Member(endpoint) => self.tick_member(endpoint),

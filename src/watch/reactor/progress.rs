@@ -30,18 +30,19 @@ impl Reactor {
     fn request_progress(&mut self, key: u64, again_after: Duration) {
         let Some(socket) = self.sockets.get_mut(&key).filter(|socket| socket.orders_progress) else { return };
         self.unsent.push(key);
-        if !std::mem::replace(&mut socket.repeats_progress, true) {
-            self.timers.set(again_after, Timer::Answer { socket: key, after: again_after });
+        // Who asks anew has the pause of others, who have waited long, end like their own.
+        if socket.progress_pause.replace(again_after).is_none() {
+            self.timers.set(again_after, Timer::Answer(key));
         }
         if let Err(error) = socket.ask_progress() {
             self.break_socket(key, &error);
         }
     }
 
-    /// So much time has passed since a progress request.
-    pub(super) fn repeat_progress_request(&mut self, key: u64, after: Duration) {
+    /// The pause after a progress request is over.
+    pub(super) fn repeat_progress_request(&mut self, key: u64) {
         let Some(socket) = self.sockets.get_mut(&key) else { return };
-        socket.repeats_progress = false;
+        let Some(after) = socket.progress_pause.take() else { return };
         let mut asking = socket.watches();
         asking.retain(|watch| self.watches.get(watch).is_some_and(|entry| entry.asks_progress));
         if asking.is_empty() {
