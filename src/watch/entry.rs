@@ -56,8 +56,8 @@ pub(super) enum Link {
     Unpinned,
     /// Not at all: it is to be put on a connection, or waits until the server of its route's WebSocket has time for it.
     Due,
-    /// Not at all for a while.
-    Resting,
+    /// Not at all before this moment.
+    Resting { until: Instant },
     /// Not at all until the consumer has taken what there is.
     Full,
     /// A helper is sending the request for a stream.

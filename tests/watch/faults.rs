@@ -237,6 +237,18 @@ fn a_server_that_can_not_be_had_is_not_asked_without_pause() {
 }
 
 #[test]
+fn streams_that_were_refused_long_ago_do_not_shorten_the_pause_before_the_next() {
+    let gateway = watch_gateway(|_, _, reply| reply.status("502 Bad Gateway", "<html>no backend</html>"));
+    // As long as a stream may take to be confirmed.
+    let config = Config { watch_liveness: Duration::from_millis(300), ..config(gateway.url()) };
+    let _watch = Client::new(config).unwrap().watch_open(unconfirmed(one(b"k"))).unwrap();
+    wait_until(LONG, || gateway.count("/v3/watch") >= 10);
+    let ((), elapsed) = timed(|| wait_until(LONG, || gateway.count("/v3/watch") >= 50));
+    // 40 pauses of 50 to 100 ms.
+    assert!(elapsed >= Duration::from_millis(1600), "40 streams were asked for in {elapsed:?}");
+}
+
+#[test]
 fn a_refusal_after_the_confirmation_ends_the_watch_with_its_reason() {
     let gateway = watch_gateway(|number, _, reply| {
         reply.stream_head();

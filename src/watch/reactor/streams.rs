@@ -10,6 +10,7 @@ use crate::watch::errand::Errand;
 use crate::watch::stream::OwnStream;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 impl Reactor {
     pub(super) fn begin_stream(&mut self, watch: u64) {
@@ -62,8 +63,8 @@ impl Reactor {
     /// Lets a watch rest before the next attempt.
     pub(super) fn rest_watch(&mut self, watch: u64) {
         if let Some(entry) = self.watches.get_mut(&watch) {
-            entry.link = Link::Resting;
             let pause = entry.backoff.pause();
+            entry.link = Link::Resting { until: Instant::now() + pause };
             self.timers.set(pause, Timer::Watch(watch));
         }
     }
@@ -73,7 +74,8 @@ impl Reactor {
         let patience = self.patience();
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         match &entry.link {
-            Link::Resting => {
+            // A stream that was lost sooner leaves its time behind, and a watch that is refused again and again many of them.
+            Link::Resting { until } if *until <= Instant::now() => {
                 entry.link = Link::Due;
                 self.place(watch);
             }
