@@ -60,6 +60,8 @@ pub const DEFAULT_WATCH_BUFFER_TOTAL_BYTES: usize = 64 << 20;
 pub const WATCH_BACKOFF_FIRST: Duration = Duration::from_millis(5);
 /// See [`WATCH_BACKOFF_FIRST`].
 pub const WATCH_BACKOFF_LONGEST: Duration = Duration::from_millis(100);
+/// The longest for watches with streams of their own, however many there are.
+pub const WATCH_BACKOFF_LONGEST_OF_MANY: Duration = Duration::from_secs(30);
 
 /// How long a member that carries watches may be silent.
 pub const DEFAULT_WATCH_LIVENESS: Duration = Duration::from_secs(10);

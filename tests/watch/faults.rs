@@ -6,7 +6,8 @@ use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::watch::{WatchKind, WatchOptions};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -246,6 +247,33 @@ fn streams_that_were_refused_long_ago_do_not_shorten_the_pause_before_the_next()
     let ((), elapsed) = timed(|| wait_until(LONG, || gateway.count("/v3/watch") >= 50));
     // 40 pauses of 50 to 100 ms.
     assert!(elapsed >= Duration::from_millis(1600), "40 streams were asked for in {elapsed:?}");
+}
+
+#[test]
+fn watches_with_streams_of_their_own_ask_together_no_more_often_than_one_until_one_is_confirmed() {
+    const WATCHES: usize = 40;
+    let is_back = Arc::new(AtomicBool::new(false));
+    let serves = is_back.clone();
+    let gateway = watch_gateway(move |_, _, reply| {
+        if serves.load(Ordering::SeqCst) {
+            reply.stream_head();
+            reply.chunk(CREATED);
+            reply.hold();
+        } else {
+            reply.status("502 Bad Gateway", "<html>no backend</html>");
+        }
+    });
+    let client = client(gateway.url());
+    let open = || client.watch_open(unconfirmed(from(one(b"k"), 5))).unwrap();
+    let _watches: Vec<_> = (0..WATCHES).map(|_| open()).collect();
+    wait_until(LONG, || gateway.count("/v3/watch") >= WATCHES * 4);
+    let ((), elapsed) = timed(|| wait_until(LONG, || gateway.count("/v3/watch") >= WATCHES * 4 + 10));
+    assert!(elapsed >= Duration::from_millis(250), "10 streams were asked for in {elapsed:?}");
+
+    is_back.store(true, Ordering::SeqCst);
+    let ((), elapsed) = timed(|| wait_until(LONG, || gateway.open_connections() >= WATCHES));
+    // By themselves they would rest for 2 to 4 s now.
+    assert!(elapsed < Duration::from_millis(1500), "the streams were opened after {elapsed:?}");
 }
 
 #[test]

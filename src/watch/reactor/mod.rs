@@ -43,7 +43,7 @@ use members::Members;
 use revisions::Revisions;
 use routes::Routes;
 use solitude::Solitude;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -85,6 +85,10 @@ pub(super) struct Reactor {
     uncalled: usize,
     /// Of those, how many are apart from the others.
     apart: usize,
+    /// Of those, which rest.
+    resting: BTreeSet<u64>,
+    /// A server has confirmed a watch in this turn.
+    has_confirmed: bool,
     sockets: HashMap<u64, SharedSocket>,
     /// The keys of sockets are never used again.
     last_socket: u64,
@@ -165,6 +169,8 @@ impl Reactor {
             watches: HashMap::new(),
             uncalled: 0,
             apart: 0,
+            resting: BTreeSet::new(),
+            has_confirmed: false,
             sockets: HashMap::new(),
             last_socket: 0,
             routes: Routes::default(),
@@ -210,6 +216,7 @@ impl Reactor {
         while let Some(timer) = self.timers.take(now) {
             self.fire(timer);
         }
+        self.wake_resting();
         // Not sooner: one read is to serve all that have come to want it in this turn.
         self.read_revision();
         self.send_unsent();
@@ -275,6 +282,7 @@ impl Reactor {
         let entry = self.watches.remove(&watch)?;
         self.uncalled -= usize::from(!entry.mailbox.is_called());
         self.apart -= usize::from(entry.apart_since.is_some());
+        self.resting.remove(&watch);
         Some(entry)
     }
 

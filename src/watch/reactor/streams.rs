@@ -4,6 +4,7 @@ use super::routes::State;
 use super::{Reactor, Ready, Timer};
 use crate::channel::OpeningStream;
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::log::Level;
 use crate::watch::entry::{Entry, Link};
 use crate::watch::errand::Errand;
@@ -60,12 +61,35 @@ impl Reactor {
         self.rest_watch(watch);
     }
 
-    /// Lets a watch rest before the next attempt.
+    /// Lets a watch rest before the next attempt. All that rest ask no more often than one would alone: the first that a
+    /// server confirms wakes the others.
     pub(super) fn rest_watch(&mut self, watch: u64) {
-        if let Some(entry) = self.watches.get_mut(&watch) {
-            let pause = entry.backoff.pause();
-            entry.link = Link::Resting { until: Instant::now() + pause };
-            self.timers.set(pause, Timer::Watch(watch));
+        let Some(entry) = self.watches.get_mut(&watch) else { return };
+        self.resting.insert(watch);
+        let resting = u32::try_from(self.resting.len()).unwrap_or(u32::MAX);
+        let pause = entry.backoff.pause().saturating_mul(resting).min(limits::WATCH_BACKOFF_LONGEST_OF_MANY);
+        entry.link = Link::Resting { until: Instant::now() + pause };
+        self.timers.set(pause, Timer::Watch(watch));
+    }
+
+    /// Where a server has confirmed a watch, none rests longer than it would alone.
+    pub(super) fn wake_resting(&mut self) {
+        if !std::mem::take(&mut self.has_confirmed) || self.resting.is_empty() {
+            return;
+        }
+        let soon = Instant::now() + limits::WATCH_BACKOFF_LONGEST;
+        for watch in std::mem::take(&mut self.resting) {
+            let Some(entry) = self.watches.get_mut(&watch) else { continue };
+            match entry.link {
+                Link::Resting { until } if until <= soon => {
+                    self.resting.insert(watch);
+                }
+                Link::Resting { .. } => {
+                    entry.link = Link::Due;
+                    self.place(watch);
+                }
+                _ => {}
+            }
         }
     }
 
@@ -77,6 +101,7 @@ impl Reactor {
             // A stream that was lost sooner leaves its time behind, and a watch that is refused again and again many of them.
             Link::Resting { until } if *until <= Instant::now() => {
                 entry.link = Link::Due;
+                self.resting.remove(&watch);
                 self.place(watch);
             }
             // It may be the time of an earlier stream that is up.

@@ -114,6 +114,7 @@ impl Reactor {
             entry.requests_before = self.sockets.get(&socket).map_or(0, |socket| socket.progress_requests);
         }
         entry.creations += 1;
+        self.has_confirmed = true;
         entry.confirm();
     }
 
