@@ -251,7 +251,7 @@ fn streams_that_were_refused_long_ago_do_not_shorten_the_pause_before_the_next()
 
 #[test]
 fn watches_with_streams_of_their_own_ask_together_no_more_often_than_one_until_one_is_confirmed() {
-    const WATCHES: usize = 40;
+    const WATCHES: usize = 80;
     let is_back = Arc::new(AtomicBool::new(false));
     let serves = is_back.clone();
     let gateway = watch_gateway(move |_, _, reply| {
@@ -272,8 +272,8 @@ fn watches_with_streams_of_their_own_ask_together_no_more_often_than_one_until_o
 
     is_back.store(true, Ordering::SeqCst);
     let ((), elapsed) = timed(|| wait_until(LONG, || gateway.open_connections() >= WATCHES));
-    // By themselves they would rest for 2 to 4 s now.
-    assert!(elapsed < Duration::from_millis(1500), "the streams were opened after {elapsed:?}");
+    // By themselves they would rest for 4 to 8 s now.
+    assert!(elapsed < Duration::from_secs(3), "the streams were opened after {elapsed:?}");
 }
 
 #[test]
