@@ -30,7 +30,8 @@ struct Wait {
 impl Reactor {
     /// Has a watch served by the next read, which begins at the end of this turn or later.
     pub(super) fn wait_for_revision(&mut self, watch: u64) {
-        self.revisions.waiting.push(Wait { watch, creations: self.creations(watch) });
+        let creations = self.watches.get(&watch).map_or(0, |entry| entry.creations);
+        self.revisions.waiting.push(Wait { watch, creations });
     }
 
     /// The same of watches that can do without, and come again: not while somebody waits already, or a read that hangs would
@@ -79,18 +80,8 @@ impl Reactor {
 
     /// Whether a watch still wants what it has waited for.
     fn wants(&self, wait: Wait) -> bool {
-        let asks = self.watches.get(&wait.watch).is_some_and(|entry| entry.asks_progress);
-        (asks || self.needs_revision(wait.watch)) && self.creations(wait.watch) == wait.creations
-    }
-
-    /// Whether a watch can't go on without.
-    fn needs_revision(&self, watch: u64) -> bool {
-        let needs = |entry: &Entry| matches!(entry.link, Link::Unpinned) || entry.account.is_behind();
-        self.watches.get(&watch).is_some_and(needs)
-    }
-
-    fn creations(&self, watch: u64) -> u64 {
-        self.watches.get(&watch).map_or(0, |entry| entry.creations)
+        let entry = self.watches.get(&wait.watch).filter(|entry| entry.creations == wait.creations);
+        entry.is_some_and(|entry| entry.asks_progress || needs_revision(entry))
     }
 
     /// Begins a read where one is wanted and none is under way.
@@ -113,7 +104,9 @@ impl Reactor {
     pub(super) fn take_revision(&mut self, reader: u64, read: Result<Header>) {
         let mut served = std::mem::take(&mut self.revisions.served);
         // Who only asks how far it has come asks again in any case.
-        served.retain(|wait| self.wants(*wait) && (read.is_ok() || self.needs_revision(wait.watch)));
+        served.retain(|wait| {
+            self.wants(*wait) && (read.is_ok() || self.watches.get(&wait.watch).is_some_and(needs_revision))
+        });
         match read {
             Ok(header) => served.into_iter().for_each(|wait| self.know_revision(wait.watch, header)),
             Err(error) if self.is_final(&error) => {
@@ -160,4 +153,9 @@ impl Reactor {
         let (judged, room) = entry.deliver(|account, deliver| account.judge_revision(found, &endpoint, deliver));
         self.go_on_after(watch, judged, room, &endpoint);
     }
+}
+
+/// Whether a watch can't go on without.
+fn needs_revision(entry: &Entry) -> bool {
+    matches!(entry.link, Link::Unpinned) || entry.account.is_behind()
 }
