@@ -14,11 +14,6 @@ use std::time::Duration;
 
 const NOT: Option<Duration> = Some(Duration::ZERO);
 
-/// Waits until so many watches are open at the server.
-fn watchers(etcd: &Etcd, count: usize) {
-    wait_until(LONG, || etcd.watchers() == count);
-}
-
 #[test]
 fn all_who_wait_go_on_when_the_barrier_is_released() {
     for_each_version(|etcd| {
@@ -32,7 +27,7 @@ fn all_who_wait_go_on_when_the_barrier_is_released() {
         assert!(!passed && took >= Duration::from_millis(300) && took < Duration::from_secs(3), "{took:?}");
         std::thread::scope(|scope| {
             let waiting = [(); 5].map(|()| scope.spawn(|| barrier.wait(Some(LONG), &plain()).unwrap()));
-            watchers(&etcd, 5);
+            etcd.wait_for_watchers(5);
             // Held anew at once: who waited goes on all the same.
             barrier.release(&plain()).unwrap();
             assert!(barrier.hold(&plain()).unwrap());
@@ -56,17 +51,17 @@ fn a_wait_ends_by_its_token_and_goes_on_over_a_server_that_was_away() {
             let call = CallOptions { timeout: TimeLimit::Default, cancel: Some(token.clone()) };
             let barrier = &barrier;
             let waits = scope.spawn(move || barrier.wait(None, &call));
-            watchers(&etcd, 1);
+            etcd.wait_for_watchers(1);
             let ((), _) = timed(|| token.trigger());
             let (ended, took) = timed(|| waits.join().unwrap());
             assert!(matches!(ended, Err(Error::Cancelled { .. })), "{ended:?}");
             assert!(took < Duration::from_secs(1), "{took:?}");
         });
-        watchers(&etcd, 0);
+        etcd.wait_for_watchers(0);
         let url = etcd.url();
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| barrier.wait(Some(LONG), &plain()).unwrap());
-            watchers(&etcd, 1);
+            etcd.wait_for_watchers(1);
             etcd.restart();
             Barrier::new(&common::client(&url), b"b").release(&plain()).unwrap();
             assert!(waits.join().unwrap());

@@ -161,7 +161,7 @@ fn an_observer_goes_on_in_a_cluster_that_was_restored_from_a_backup() {
         assert_eq!(seen(), "one");
         mine.proclaim(b"two", &plain()).unwrap();
         assert_eq!(seen(), "two");
-        wait_until(LONG, || etcd.watchers() == 1);
+        etcd.wait_for_watchers(1);
         etcd.go_back_to(&backup);
         etcd.restart();
         assert_eq!(seen(), "one");

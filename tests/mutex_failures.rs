@@ -305,18 +305,15 @@ fn a_wait_goes_on_in_a_cluster_that_was_restored_from_a_backup_and_locks_only_wh
         for mutex in [&held, &also_held] {
             assert!(mutex.lock(None, &plain()).unwrap());
         }
-        let watched = |etcd: &Etcd, count: usize| {
-            wait_until(LONG, || etcd.watchers() == count);
-        };
         std::thread::scope(|scope| {
             let keeps = scope.spawn(|| kept.lock(Some(LONG), &plain()));
-            watched(&etcd, 1);
+            etcd.wait_for_watchers(1);
             let backup = etcd.back_up();
             let loses = scope.spawn(|| lost.lock(Some(LONG), &plain()));
-            watched(&etcd, 2);
+            etcd.wait_for_watchers(2);
             etcd.go_back_to(&backup);
             etcd.restart();
-            watched(&etcd, 2);
+            etcd.wait_for_watchers(2);
             held.unlock(&plain()).unwrap();
             also_held.unlock(&plain()).unwrap();
             assert!(keeps.join().unwrap().unwrap());

@@ -109,7 +109,7 @@ fn leaves(cluster: &Cluster, watch: &Watch, place: usize, limit: Duration, harm:
         });
         revision
     };
-    wait_until(LONG, || cluster.members[place].watchers() == 1);
+    cluster.members[place].wait_for_watchers(1);
     watch.expect(put(b"before"));
     let begin = Instant::now();
     harm();
@@ -162,7 +162,7 @@ fn a_quiet_watch_of_a_member_that_is_well_stays_where_it_is() {
         let way = Proxy::start(&cluster.members[0].url());
         let watch = Watch::open(&way.url(), websocket);
         let writing = client(&cluster.endpoints());
-        wait_until(LONG, || cluster.members[0].watchers() == 1);
+        cluster.members[0].wait_for_watchers(1);
         let quiet = Instant::now() + 3 * LIVENESS;
         // Probes may come over connections of their own; the watcher stays the same one.
         wait_until(2 * LONG, || {

@@ -42,10 +42,9 @@ fn items_come_out_in_the_order_in_which_they_went_in_and_are_waited_for() {
         assert_eq!([(); 4].map(|()| take(&queue, NOT)), [Some("b".into()), Some("a".into()), Some("".into()), None]);
         let (nothing, took) = timed(|| take(&queue, Some(Duration::from_millis(300))));
         assert!(nothing.is_none() && took >= Duration::from_millis(300) && took < Duration::from_secs(3), "{took:?}");
-        let watches = || etcd.watchers();
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| take(&queue, Some(LONG)));
-            wait_until(LONG, || watches() == 1);
+            etcd.wait_for_watchers(1);
             queue.enqueue(b"late", &plain()).unwrap();
             assert_eq!(waits.join().unwrap().unwrap(), "late");
         });
@@ -54,7 +53,7 @@ fn items_come_out_in_the_order_in_which_they_went_in_and_are_waited_for() {
             let call = CallOptions { timeout: TimeLimit::Default, cancel: Some(token.clone()) };
             let queue = &queue;
             let waits = scope.spawn(move || queue.dequeue(None, &call));
-            wait_until(LONG, || watches() == 1);
+            etcd.wait_for_watchers(1);
             token.trigger();
             assert!(matches!(waits.join().unwrap(), Err(Error::Cancelled { .. })));
         });
@@ -195,7 +194,7 @@ fn with_its_session_a_queue_ends_and_its_items_stay() {
         std::thread::scope(|scope| {
             let waiting = WorkQueue::new(&mine, b"empty");
             let waits = scope.spawn(move || waiting.dequeue(None, &plain()));
-            wait_until(LONG, || etcd.watchers() == 1);
+            etcd.wait_for_watchers(1);
             client.lease_revoke(mine.lease(), &plain()).unwrap();
             // The session has yet to hear of it.
             assert!(matches!(queue.dequeue(NOT, &plain()), Err(Error::LeaseExpired { .. })));
@@ -221,7 +220,7 @@ fn a_queue_goes_on_over_a_server_that_was_away() {
         let queue = queue_of(&session);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| take(&queue, Some(LONG)));
-            wait_until(LONG, || etcd.watchers() == 1);
+            etcd.wait_for_watchers(1);
             etcd.restart();
             queue.enqueue(b"late", &within(LONG)).unwrap();
             assert_eq!(waits.join().unwrap().unwrap(), "late");

@@ -2,7 +2,7 @@
 
 use crate::common::{
     Certificates, Cluster, Etcd, EtcdOptions, Face, Identity, LONG, get, get_with, plain, put, put_request, versions,
-    wait_until, with_each_version, within,
+    wait_for_keep_alive, wait_until, with_each_version, within,
 };
 use crate::door::{Lines, client_as, user};
 use crate::guarded::*;
@@ -334,10 +334,7 @@ fn who_has_a_certificate_logs_in_once_authentication_is_enabled_under_it() {
             }
             assert_eq!(seen, wanted);
         }
-        // A third of its time goes by until it is kept alive again.
-        let meanwhile = Duration::from_secs(8);
-        wait_until(LONG, || session.remaining() < meanwhile);
-        wait_until(LONG, || session.remaining() > meanwhile);
+        wait_for_keep_alive(&session, Duration::from_secs(8));
         assert_refused(put(&calls, b"other", b"value"), DENIED);
     });
 }

@@ -234,6 +234,12 @@ impl Etcd {
         }
     }
 
+    /// Waits until it has so many watches.
+    #[track_caller]
+    pub fn wait_for_watchers(&self, count: usize) {
+        wait_until(LONG, || self.watchers() == count);
+    }
+
     /// How many streams of watches it has: a WebSocket is one, whatever it carries.
     #[track_caller]
     pub fn watch_streams(&self) -> usize {

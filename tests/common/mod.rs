@@ -39,6 +39,7 @@ pub use waiting::ten_wait_while_the_server_is_away;
 pub use websocket::{Frame, Socket};
 
 use etcdgw::client::{CallOptions, Client};
+use etcdgw::concurrency::session::Session;
 use etcdgw::config::Config;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -56,6 +57,14 @@ pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "what was waited for did not come about within {limit:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits until a session's lease is renewed once more: a third of its time goes by until then, past `meanwhile`.
+#[track_caller]
+pub fn wait_for_keep_alive(session: &Session, meanwhile: Duration) {
+    wait_until(LONG, || session.remaining() < meanwhile);
+    wait_until(LONG, || session.remaining() > meanwhile);
+    assert!(!session.is_lost());
 }
 
 /// Something that one thread waits for until another lets it happen.

@@ -17,10 +17,6 @@ fn session(client: &Client) -> Session {
     client.session(&SessionOptions { ttl: 2, ..SessionOptions::default() }, None).unwrap()
 }
 
-fn watchers(etcd: &Etcd, count: usize) {
-    wait_until(LONG, || etcd.watchers() == count);
-}
-
 fn take(queue: &WorkQueue, wait: Option<Duration>) -> Option<String> {
     let item = queue.dequeue(wait, &plain()).unwrap()?;
     Some(String::from_utf8(item.bytes(item.kvs[0].value).to_vec()).unwrap())
@@ -36,14 +32,14 @@ fn a_barrier_of_go_holds_ours_and_ours_holds_go() {
         assert!(!barrier.hold(&plain()).unwrap() && !barrier.wait(NOT, &plain()).unwrap());
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| barrier.wait(Some(LONG), &plain()).unwrap());
-            watchers(&etcd, 1);
+            etcd.wait_for_watchers(1);
             holding.finish_input();
             assert!(waits.join().unwrap());
         });
         holding.finish();
         assert!(barrier.hold(&plain()).unwrap());
         let waiting = Peer::start(go(&etcd, "wait", &["b"]));
-        watchers(&etcd, 1);
+        etcd.wait_for_watchers(1);
         barrier.release(&plain()).unwrap();
         waiting.says("passed");
         waiting.finish();

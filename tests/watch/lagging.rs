@@ -50,7 +50,7 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
             (seen, watch)
         };
         let watches: Vec<(Seen, Watch)> = (0..2 * EACH).map(|number| begin(number < EACH)).collect();
-        wait_until(LONG, || other.watchers() == 2 * EACH);
+        other.wait_for_watchers(2 * EACH);
         // The cluster may have to find its leader anew; what fails may be written all the same.
         let write = |count: usize| {
             let mut revision = 0;
@@ -74,7 +74,7 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
         way.inject(Fault::Refuse);
         way.cut(End::Reset);
         // Those that need no leader are with it now, and what it says is of the past.
-        wait_until(LONG, || lagging.watchers() == EACH);
+        lagging.wait_for_watchers(EACH);
         let missed = write(10);
         std::thread::sleep(Duration::from_millis(500));
         for (seen, _) in &watches {
@@ -84,7 +84,7 @@ fn watches_that_go_on_at_a_member_that_lags_wait_for_it_and_are_told_everything_
         cluster.unite();
         wait_for_all(missed);
         // All go on there.
-        wait_until(LONG, || lagging.watchers() == 2 * EACH);
+        lagging.wait_for_watchers(2 * EACH);
         let last = write(10);
         wait_for_all(last);
         let watch = direct.watch_open(from(prefix(b"lag/"), first)).unwrap();

@@ -176,7 +176,7 @@ fn a_compaction_between_the_loss_of_a_connection_and_the_next_ends_the_watches_t
             assert_eq!(told, (WatchKind::Ended, last + 1, quiet_since + 1));
             assert!(matches!(ended.error, Some(Error::Compacted { .. })), "{ended:?}");
         }
-        wait_until(LONG, || etcd.watchers() == EACH);
+        etcd.wait_for_watchers(EACH);
         let revision = put_revision(&direct, b"busy", b"after");
         assert!(busy.iter().all(|watch| changes(watch, 1)[0].revision == revision));
     });
@@ -218,7 +218,7 @@ fn all_watches_of_a_connection_end_when_their_cluster_was_restored_and_a_few_rea
             // The server answers the creates over some time, and a read that has begun serves none that come after it.
             let reads = etcd.metric(READS);
             assert!((1.0..COUNT as f64 / 5.0).contains(&reads), "{reads} reads");
-            wait_until(LONG, || etcd.watchers() == 0);
+            etcd.wait_for_watchers(0);
             // What is begun anew is of the history that there is now.
             let again = watching.watch_open(from(prefix(b"watched/"), restored)).unwrap();
             let revision = put_revision(&direct, b"watched/3", b"new");

@@ -52,20 +52,20 @@ fn come_and_go(etcd: &Etcd) {
     let client = client(&etcd.url());
     put_revision(&client, b"cycle/0", b"");
     let kept = client.watch_open(options(0)).unwrap();
-    wait_until(LONG, || etcd.watchers() == 1);
+    etcd.wait_for_watchers(1);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let client = &client;
             scope.spawn(move || cycle(client, thread));
         }
     });
-    wait_until(LONG, || etcd.watchers() == 1);
+    etcd.wait_for_watchers(1);
     // The one that stayed has missed nothing.
     let revision = put_revision(&client, b"cycle/0", b"after");
     let told = kept.next(Some(LONG)).unwrap().expect("it tells of the put");
     assert_eq!(told.events[0].kv.mod_revision, revision);
     drop((kept, client));
-    wait_until(LONG, || etcd.watchers() == 0);
+    etcd.wait_for_watchers(0);
 }
 
 /// Whether what it does with the server of each version leaves the process as it was.
@@ -137,25 +137,25 @@ fn end_in_every_way(etcd: &Etcd) {
     let (client, direct) = (client(&way.url()), client(&etcd.url()));
     put_revision(&direct, b"cycle/0", b"");
     let kept = client.watch_open(options(0)).unwrap();
-    wait_until(LONG, || etcd.watchers() == 1);
+    etcd.wait_for_watchers(1);
     std::thread::scope(|scope| {
         scope.spawn(|| end_by_a_callback(&client, ROUNDS));
         scope.spawn(|| end_by_two(&client, 10 * ROUNDS));
         scope.spawn(|| end_by_two(&client, 10 * ROUNDS));
     });
-    wait_until(LONG, || etcd.watchers() == 1);
+    etcd.wait_for_watchers(1);
     // The same while there is no connection, and while it comes back.
     for round in 0..20 {
         let begun: Vec<Watch> = (0..20).map(|number| client.watch_open(options(2 * number)).unwrap()).collect();
         way.cut(End::Reset);
         begun.iter().skip(round % 2).step_by(2).for_each(Watch::cancel);
     }
-    wait_until(LONG, || etcd.watchers() == 1);
+    etcd.wait_for_watchers(1);
     let revision = put_revision(&direct, b"cycle/0", b"after");
     let told = kept.next(Some(LONG)).unwrap().expect("it tells of the put");
     assert_eq!(told.events[0].kv.mod_revision, revision);
     drop((kept, client));
-    wait_until(LONG, || etcd.watchers() == 0);
+    etcd.wait_for_watchers(0);
 }
 
 #[test]

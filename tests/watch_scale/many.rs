@@ -73,7 +73,7 @@ fn survive_a_kill(version: &str) {
     }
     drop(watching);
     drop(watches);
-    wait_until(LONG, || etcd.watchers() == 0);
+    etcd.wait_for_watchers(0);
 }
 
 #[test]

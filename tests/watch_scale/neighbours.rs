@@ -114,7 +114,6 @@ fn stop_one_of_many(version: &str) {
     let etcd = Etcd::start(version);
     let settings = Config { watch_buffer_bytes: BUFFER, ..config(&etcd.url()) };
     let (watching, writing) = (Client::new(settings).unwrap(), client(&etcd.url()));
-    let watchers = || etcd.watchers();
     let stopped = watching.watch_open(options(b"large/")).unwrap();
     let seen = Arc::new(AtomicI64::new(0));
     let others: Vec<Watch> = (1..WATCHES)
@@ -129,7 +128,7 @@ fn stop_one_of_many(version: &str) {
             watch
         })
         .collect();
-    assert_eq!((watchers(), etcd.watch_streams()), (WATCHES, 1));
+    assert_eq!((etcd.watchers(), etcd.watch_streams()), (WATCHES, 1));
     let told = |rounds: usize| (rounds * others.len()) as i64;
     let mut peak = 0;
     let mut before = 0;
@@ -138,15 +137,15 @@ fn stop_one_of_many(version: &str) {
         wait_until(LONG, || seen.load(Ordering::SeqCst) == told(number + 1));
         if number == COUNT / 8 {
             // By now it has been given all that it may hold, and the server was told to send no more.
-            wait_until(LONG, || watchers() == WATCHES - 1);
+            etcd.wait_for_watchers(WATCHES - 1);
             before = resident_bytes(std::process::id());
         }
         peak = peak.max(resident_bytes(std::process::id()));
     });
     assert!(peak - before < ROOM, "etcd {version}: {} bytes more", peak - before);
-    assert_eq!((watchers(), etcd.watch_streams()), (WATCHES - 1, 1));
+    assert_eq!((etcd.watchers(), etcd.watch_streams()), (WATCHES - 1, 1));
     assert_eq!(read(&stopped, &revisions).0, revisions);
-    wait_until(LONG, || watchers() == WATCHES);
+    etcd.wait_for_watchers(WATCHES);
     let last = [put_revision(&writing, b"large/", b"")];
     assert_eq!(read(&stopped, &last).0, last);
     put_revision(&writing, b"small/", b"");
@@ -166,7 +165,7 @@ fn pause_amid_a_long_history(version: &str) {
     let from_the_first = WatchRequest { start_revision: revisions[0], ..options(b"large/").request };
     let paused = watching.watch_open(WatchOptions::new(from_the_first)).unwrap();
     // By now it has all that it may hold; the server goes on sending what it had begun to.
-    wait_until(LONG, || etcd.watchers() == 1);
+    etcd.wait_for_watchers(1);
     let (mut told, mut peak) = (Vec::new(), before);
     while told.len() < COUNT {
         let response = paused.next(Some(LONG)).unwrap().expect("more is to come");

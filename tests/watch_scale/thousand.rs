@@ -98,7 +98,7 @@ fn cost_what_one_costs(version: &str) {
     drop(writing);
     assert_two_threads_and_one_connection(&etcd, &before);
     watches.truncate(WATCHES / 2);
-    wait_until(LONG, || etcd.watchers() == WATCHES / 2);
+    etcd.wait_for_watchers(WATCHES / 2);
     assert_two_threads_and_one_connection(&etcd, &before);
     drop(watches);
     drop(watching);
