@@ -10,8 +10,8 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 /// Read from the connection at once. What tungstenite reads into is filled with zeros each time, so that more would cost
-/// the small messages that are most of them.
-const READ_BYTES: usize = 32 << 10;
+/// the small messages that are most of them: at 256 KiB a quarter of their whole way, where a large one saves a tenth.
+const READ_BYTES: usize = 64 << 10;
 
 /// What a client proves with that its peer has understood the upgrade (RFC 6455 §4.1).
 pub(crate) struct Handshake {
