@@ -10,6 +10,7 @@ use etcdgw::error::{Error, Result};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::error::Error as _;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -187,11 +188,13 @@ fn a_connection_that_a_tls_server_dropped_while_idle_fails_no_call() {
     }
 }
 
-/// Answers every request on each of so many connections with the same bytes, over TLS. Tells how many requests each had.
+/// Answers every request on each of so many connections with the same bytes, over TLS, and after so many of them breaks it
+/// off without a word of TLS. Tells how many requests each had.
 fn answering_over_tls(
     identity: &Identity,
     answer: &'static [u8],
     connections: usize,
+    at_most: usize,
 ) -> (String, thread::JoinHandle<Vec<usize>>) {
     let chain = vec![CertificateDer::from_pem_file(&identity.cert).unwrap()];
     let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
@@ -207,7 +210,7 @@ fn answering_over_tls(
             let mut piece = [0; 4096];
             let mut requests = 0;
             // Requests as small as these come in one record each.
-            while stream.read(&mut piece).is_ok_and(|count| count > 0) {
+            while requests < at_most && stream.read(&mut piece).is_ok_and(|count| count > 0) {
                 requests += 1;
                 let _ = stream.write_all(answer);
             }
@@ -227,7 +230,7 @@ fn a_tls_connection_with_something_left_over_is_not_used_again() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 14000\r\n\r\n{DONE}").into_bytes();
     let beyond = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec();
     let beyond: &'static [u8] = [head, vec![b' '; 14_000 - DONE.len()], beyond].concat().leak();
-    let (url, serving) = answering_over_tls(&identity, beyond, 2);
+    let (url, serving) = answering_over_tls(&identity, beyond, 2, usize::MAX);
     let client = new_client(&url, trusting(&certificates)).unwrap();
     put(&client, b"key", b"value").unwrap();
     put(&client, b"key", b"value").unwrap();
@@ -239,11 +242,25 @@ fn a_tls_connection_with_something_left_over_is_not_used_again() {
 fn a_tls_connection_is_used_again() {
     let certificates = Certificates::new();
     let identity = certificates.issue("server", &["127.0.0.1"]);
-    let (url, serving) = answering_over_tls(&identity, with_length(DONE).leak().as_bytes(), 1);
+    let (url, serving) = answering_over_tls(&identity, with_length(DONE).leak().as_bytes(), 1, usize::MAX);
     let client = new_client(&url, trusting(&certificates)).unwrap();
     for _ in 0..5 {
         put(&client, b"key", b"value").unwrap();
     }
     drop(client);
     assert_eq!(serving.join().unwrap(), [5]);
+}
+
+#[test]
+fn an_answer_that_a_tls_server_breaks_off_is_told_in_words_about_the_server() {
+    let certificates = Certificates::new();
+    let identity = certificates.issue("server", &["127.0.0.1"]);
+    let (url, serving) = answering_over_tls(&identity, b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", 1, 1);
+    let client = new_client(&url, trusting(&certificates)).unwrap();
+    let error = put(&client, b"key", b"value").unwrap_err();
+    assert!(matches!(error, Error::Lost { .. }), "{error:?}");
+    assert!(error.may_have_applied());
+    let source = error.source().unwrap().to_string();
+    assert_eq!(source, "the server broke off its TLS connection");
+    assert_eq!(serving.join().unwrap(), [1]);
 }

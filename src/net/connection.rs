@@ -192,6 +192,10 @@ fn receive_tls(session: &mut ClientConnection, socket: &mut Bounded<'_>, into: &
     loop {
         match session.reader().read(into) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // What lasts until the end of its connection may have been cut by anybody.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(io::Error::new(error.kind(), "the server broke off its TLS connection"));
+            }
             done => return done,
         }
         session.read_tls(socket)?;
