@@ -1,7 +1,19 @@
 //! Keys and values: etcd's KV service without transactions, which have a file of their own.
 
+mod delete_range;
+mod put;
+mod range;
+
+pub use delete_range::{DeleteRangeRequest, DeleteRangeResponse};
+pub use put::{PutRequest, PutResponse};
+pub use range::{RangeRequest, RangeResponse, SortOrder, SortTarget};
+
+pub(crate) use delete_range::strip_delete;
+pub(crate) use put::strip_put;
+pub(crate) use range::strip_range;
+
 use super::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest};
-use super::{Header, HeaderOnly, Keys, Namespace, Response, headed};
+use super::{HeaderOnly, Keys, Namespace, Response};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Reason, Result};
@@ -74,284 +86,6 @@ fn key_values(reader: &mut Reader<'_>) -> Result<Vec<KeyValue>, JsonError> {
     Ok(kvs)
 }
 
-/// Writes a key's value.
-#[derive(Clone, Debug, Default)]
-pub struct PutRequest<'a> {
-    /// The key.
-    pub key: Cow<'a, [u8]>,
-    /// Its new value.
-    pub value: Cow<'a, [u8]>,
-    /// The lease to attach it to; 0: none.
-    pub lease: i64,
-    /// Asks for what the key was before.
-    pub prev_kv: bool,
-    /// Keeps the value and changes only the lease.
-    pub ignore_value: bool,
-    /// Keeps the lease and changes only the value.
-    pub ignore_lease: bool,
-}
-
-impl PutRequest<'_> {
-    pub(crate) fn write(&self, namespace: &Namespace, out: &mut Writer<'_>) {
-        out.joined_bytes_field("key", namespace.prefix(), &self.key);
-        if !self.value.is_empty() {
-            out.bytes_field("value", &self.value);
-        }
-        if self.lease != 0 {
-            out.int64_field("lease", self.lease);
-        }
-        for (name, set) in
-            [("prev_kv", self.prev_kv), ("ignore_value", self.ignore_value), ("ignore_lease", self.ignore_lease)]
-        {
-            if set {
-                out.bool_field(name, true);
-            }
-        }
-    }
-
-    /// The same request, owned.
-    pub fn into_owned(self) -> PutRequest<'static> {
-        PutRequest {
-            key: Cow::Owned(self.key.into_owned()),
-            value: Cow::Owned(self.value.into_owned()),
-            lease: self.lease,
-            prev_kv: self.prev_kv,
-            ignore_value: self.ignore_value,
-            ignore_lease: self.ignore_lease,
-        }
-    }
-}
-
-/// The answer to a put.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PutResponse {
-    /// The answer's header; its revision is the put's.
-    pub header: Header,
-    /// What the key was before, where that was asked for and the key existed.
-    pub prev_kv: Option<KeyValue>,
-}
-
-impl Decode for PutResponse {
-    fn decode(reader: &mut Reader<'_>) -> Result<PutResponse, JsonError> {
-        let mut response = PutResponse::default();
-        reader.frequent_object(&["header", "prev_kv"], |reader, field| {
-            match field {
-                0 => response.header = Header::decode(reader)?,
-                _ => response.prev_kv = Some(KeyValue::decode(reader)?),
-            }
-            Ok(())
-        })?;
-        Ok(response)
-    }
-}
-
-/// The order of a range's keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum SortOrder {
-    #[default]
-    None,
-    Ascend,
-    Descend,
-}
-
-/// What a range is ordered by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the fields of a key")]
-pub enum SortTarget {
-    #[default]
-    Key,
-    Version,
-    Create,
-    Mod,
-    Value,
-}
-
-/// Reads keys.
-#[derive(Clone, Debug)]
-pub struct RangeRequest<'a> {
-    /// Which ones.
-    pub keys: Keys<'a>,
-    /// At most so many; 0: all.
-    pub limit: i64,
-    /// As they were at this revision; 0: now.
-    pub revision: i64,
-    /// Only those last changed at or after this revision; 0: any. Likewise the next three.
-    pub min_mod_revision: i64,
-    /// Only those last changed at or before this revision.
-    pub max_mod_revision: i64,
-    /// Only those created at or after this revision.
-    pub min_create_revision: i64,
-    /// Only those created at or before this revision.
-    pub max_create_revision: i64,
-    /// Their order.
-    pub sort_order: SortOrder,
-    /// What they are ordered by.
-    pub sort_target: SortTarget,
-    /// Answered by one member from what it has, without asking the cluster whether that is the latest.
-    pub serializable: bool,
-    /// Without values.
-    pub keys_only: bool,
-    /// Only how many there are.
-    pub count_only: bool,
-}
-
-impl<'a> RangeRequest<'a> {
-    /// Reads these keys, all and now.
-    pub fn new(keys: Keys<'a>) -> RangeRequest<'a> {
-        RangeRequest {
-            keys,
-            limit: 0,
-            revision: 0,
-            min_mod_revision: 0,
-            max_mod_revision: 0,
-            min_create_revision: 0,
-            max_create_revision: 0,
-            sort_order: SortOrder::None,
-            sort_target: SortTarget::Key,
-            serializable: false,
-            keys_only: false,
-            count_only: false,
-        }
-    }
-
-    pub(crate) fn write(&self, namespace: &Namespace, out: &mut Writer<'_>) {
-        self.keys.write(namespace, out);
-        for (name, number) in [
-            ("limit", self.limit),
-            ("revision", self.revision),
-            ("min_mod_revision", self.min_mod_revision),
-            ("max_mod_revision", self.max_mod_revision),
-            ("min_create_revision", self.min_create_revision),
-            ("max_create_revision", self.max_create_revision),
-        ] {
-            if number != 0 {
-                out.int64_field(name, number);
-            }
-        }
-        match self.sort_order {
-            SortOrder::None => {}
-            SortOrder::Ascend => out.enum_field("sort_order", "ASCEND"),
-            SortOrder::Descend => out.enum_field("sort_order", "DESCEND"),
-        }
-        match self.sort_target {
-            SortTarget::Key => {}
-            SortTarget::Version => out.enum_field("sort_target", "VERSION"),
-            SortTarget::Create => out.enum_field("sort_target", "CREATE"),
-            SortTarget::Mod => out.enum_field("sort_target", "MOD"),
-            SortTarget::Value => out.enum_field("sort_target", "VALUE"),
-        }
-        for (name, set) in
-            [("serializable", self.serializable), ("keys_only", self.keys_only), ("count_only", self.count_only)]
-        {
-            if set {
-                out.bool_field(name, true);
-            }
-        }
-    }
-
-    /// The same request, owned.
-    pub fn into_owned(self) -> RangeRequest<'static> {
-        RangeRequest { keys: self.keys.into_owned(), ..RangeRequest { keys: Keys::One(Cow::Borrowed(b"")), ..self } }
-    }
-}
-
-/// The answer to a range.
-#[derive(Clone, Debug, Default)]
-pub struct RangeResponse {
-    /// The answer's header.
-    pub header: Header,
-    /// The keys.
-    pub kvs: Vec<KeyValue>,
-    /// Whether the limit left some out.
-    pub more: bool,
-    /// How many keys there are in the range, whatever the limit.
-    pub count: i64,
-}
-
-impl Decode for RangeResponse {
-    fn decode(reader: &mut Reader<'_>) -> Result<RangeResponse, JsonError> {
-        let mut response = RangeResponse::default();
-        reader.frequent_object(&["header", "kvs", "more", "count"], |reader, field| {
-            match field {
-                0 => response.header = Header::decode(reader)?,
-                1 => response.kvs = key_values(reader)?,
-                2 => response.more = reader.boolean()?,
-                _ => response.count = reader.int64()?,
-            }
-            Ok(())
-        })?;
-        Ok(response)
-    }
-}
-
-/// Deletes keys.
-#[derive(Clone, Debug)]
-pub struct DeleteRangeRequest<'a> {
-    /// Which ones.
-    pub keys: Keys<'a>,
-    /// Asks for what they were.
-    pub prev_kv: bool,
-    /// Lets [`Keys::is_everything`] through, which is refused otherwise: an unset configuration value must not empty a
-    /// cluster.
-    pub all: bool,
-}
-
-impl<'a> DeleteRangeRequest<'a> {
-    /// Deletes these, without asking what they were.
-    pub fn new(keys: Keys<'a>) -> DeleteRangeRequest<'a> {
-        DeleteRangeRequest { keys, prev_kv: false, all: false }
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.keys.is_everything() && !self.all {
-            let what =
-                if matches!(self.keys, Keys::Prefix(_)) { "prefix is empty" } else { "range_end is without end" };
-            let why = "that deletes every key, and is refused unless the option `all` is 1";
-            return Err(Error::invalid(format!("{what}: {why}")));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn write(&self, namespace: &Namespace, out: &mut Writer<'_>) {
-        self.keys.write(namespace, out);
-        if self.prev_kv {
-            out.bool_field("prev_kv", true);
-        }
-    }
-
-    /// The same request, owned.
-    pub fn into_owned(self) -> DeleteRangeRequest<'static> {
-        DeleteRangeRequest { keys: self.keys.into_owned(), prev_kv: self.prev_kv, all: self.all }
-    }
-}
-
-/// The answer to a delete.
-#[derive(Clone, Debug, Default)]
-pub struct DeleteRangeResponse {
-    /// The answer's header.
-    pub header: Header,
-    /// How many keys there were to delete.
-    pub deleted: i64,
-    /// What they were, where that was asked for.
-    pub prev_kvs: Vec<KeyValue>,
-}
-
-impl Decode for DeleteRangeResponse {
-    fn decode(reader: &mut Reader<'_>) -> Result<DeleteRangeResponse, JsonError> {
-        let mut response = DeleteRangeResponse::default();
-        reader.object(&["header", "deleted", "prev_kvs"], |reader, field| {
-            match field {
-                0 => response.header = Header::decode(reader)?,
-                1 => response.deleted = reader.int64()?,
-                _ => response.prev_kvs = key_values(reader)?,
-            }
-            Ok(())
-        })?;
-        Ok(response)
-    }
-}
-
 struct CompactRequest {
     revision: i64,
     physical: bool,
@@ -365,8 +99,6 @@ impl Encode for CompactRequest {
         }
     }
 }
-
-headed!(PutResponse, RangeResponse, DeleteRangeResponse);
 
 /// A request as it goes out in a namespace.
 struct InNamespace<'a, R>(&'a R, &'a Namespace);
@@ -466,20 +198,6 @@ impl Client {
         }
         Ok(())
     }
-}
-
-pub(crate) fn strip_put(namespace: &Namespace, response: &mut PutResponse) {
-    if let Some(kv) = &mut response.prev_kv {
-        namespace.strip(kv);
-    }
-}
-
-pub(crate) fn strip_range(namespace: &Namespace, response: &mut RangeResponse) {
-    strip_all(namespace, &mut response.kvs);
-}
-
-pub(crate) fn strip_delete(namespace: &Namespace, response: &mut DeleteRangeResponse) {
-    strip_all(namespace, &mut response.prev_kvs);
 }
 
 fn strip_all(namespace: &Namespace, kvs: &mut [KeyValue]) {

@@ -1,8 +1,9 @@
 //! Reading values out of a buffer, and over it.
 
-use super::{JsonError, Span, Unexpected, base64};
-use base64_simd::STANDARD;
-use std::ops::Range;
+mod numbers;
+mod strings;
+
+use super::{JsonError, Span, Unexpected};
 
 /// Objects and arrays inside one another. A transaction takes three for each that it nests; the stack bears far more.
 const MAX_DEPTH: u32 = 200;
@@ -268,165 +269,6 @@ impl<'a> Reader<'a> {
         self.peek() == Some(b'{')
     }
 
-    /// The place of a string's content, its escapes resolved.
-    fn string(&mut self) -> Result<Range<usize>, JsonError> {
-        if self.take(b'"') { self.rest_of_string() } else { Err(self.expected("a string")) }
-    }
-
-    fn rest_of_string(&mut self) -> Result<Range<usize>, JsonError> {
-        let start = self.at;
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        match memchr::memchr2(b'"', b'\\', rest) {
-            Some(length) if rest.get(length) == Some(&b'"') => {
-                self.at = start + length + 1;
-                Ok(start..start + length)
-            }
-            Some(length) => self.escaped_string(start, start + length),
-            None => Err(self.expected("the end of a string")),
-        }
-    }
-
-    /// The place of a string's content as it stands, which is left as it is.
-    fn raw_string(&mut self) -> Result<Range<usize>, JsonError> {
-        if !self.take(b'"') {
-            return Err(self.expected("a string"));
-        }
-        let start = self.at;
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            match memchr::memchr2(b'"', b'\\', rest) {
-                Some(length) if rest.get(length) == Some(&b'"') => {
-                    let end = self.at + length;
-                    self.at = end + 1;
-                    return Ok(start..end);
-                }
-                Some(length) => self.at += length + 2,
-                None => return Err(self.expected("the end of a string")),
-            }
-        }
-    }
-
-    /// The rest of a string that has an escape at `at`: what an escape stands for is never longer than the escape, and
-    /// takes its place.
-    fn escaped_string(&mut self, start: usize, at: usize) -> Result<Range<usize>, JsonError> {
-        let mut end = at;
-        self.at = at;
-        loop {
-            let byte = self.next_byte()?;
-            match byte {
-                b'"' => return Ok(start..end),
-                b'\\' => {
-                    let character = self.escape()?;
-                    let mut encoded = [0; 4];
-                    for byte in character.encode_utf8(&mut encoded).bytes() {
-                        self.put(&mut end, byte);
-                    }
-                }
-                byte => self.put(&mut end, byte),
-            }
-        }
-    }
-
-    fn put(&mut self, end: &mut usize, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(*end) {
-            *place = byte;
-            *end += 1;
-        }
-    }
-
-    fn next_byte(&mut self) -> Result<u8, JsonError> {
-        let byte = self.bytes.get(self.at).copied().ok_or_else(|| self.expected("the end of a string"))?;
-        self.at += 1;
-        Ok(byte)
-    }
-
-    fn escape(&mut self) -> Result<char, JsonError> {
-        Ok(match self.next_byte()? {
-            byte @ (b'"' | b'\\' | b'/') => char::from(byte),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let unit = self.code_unit()?;
-                let is_leading = (0xd800..0xdc00).contains(&unit);
-                let point = if is_leading && self.take_word(b"\\u") {
-                    let trailing = self.code_unit()?;
-                    let low = trailing.checked_sub(0xdc00).filter(|low| *low < 0x400);
-                    low.map_or(unit, |low| 0x10000 + ((unit - 0xd800) << 10) + low)
-                } else {
-                    unit
-                };
-                char::from_u32(point).ok_or_else(|| self.expected("a character's escape"))?
-            }
-            _ => return Err(self.expected("an escape")),
-        })
-    }
-
-    fn code_unit(&mut self) -> Result<u32, JsonError> {
-        let mut unit = 0;
-        for _ in 0..4 {
-            let digit = char::from(self.next_byte()?).to_digit(16);
-            unit = unit << 4 | digit.ok_or_else(|| self.expected("a hexadecimal digit"))?;
-        }
-        Ok(unit)
-    }
-
-    /// Reads text.
-    pub fn text(&mut self) -> Result<String, JsonError> {
-        let place = self.string()?;
-        let text = std::str::from_utf8(self.bytes.get(place).unwrap_or_default()).map(str::to_owned);
-        text.map_err(|_| self.expected("UTF-8"))
-    }
-
-    /// Reads bytes, which JSON carries as base64.
-    pub fn bytes(&mut self) -> Result<Span, JsonError> {
-        let mut span = Span::EMPTY;
-        self.bytes_into(&mut span)?;
-        Ok(span)
-    }
-
-    /// Reads bytes whose place is written where it is to stay: it has just been written in two halves then, and moving it
-    /// at once would wait for them.
-    #[inline(never)]
-    pub(crate) fn bytes_into(&mut self, span: &mut Span) -> Result<(), JsonError> {
-        if !self.take(b'"') {
-            return Err(self.expected("a string"));
-        }
-        let start = self.at;
-        let rest = self.bytes.get_mut(start..).unwrap_or_default();
-        let (read, written) = base64::decode_short(rest);
-        self.at += read;
-        if self.take_here(b'"') {
-            *span = Span { start, len: written };
-            return Ok(());
-        }
-        *span = self.rest_of_bytes(start..start + written)?;
-        Ok(())
-    }
-
-    /// Reads the rest of a string, of which some was decoded already. That is moved up to what comes of the rest.
-    #[inline(always)]
-    fn rest_of_bytes(&mut self, decoded: Range<usize>) -> Result<Span, JsonError> {
-        let place = self.rest_of_string()?;
-        let start = place.start - decoded.len();
-        let coded = self.bytes.get_mut(place).unwrap_or_default();
-        let length = STANDARD.decode_inplace(coded).map(|bytes| bytes.len()).map_err(|_| self.expected("base64"))?;
-        let len = decoded.len() + length;
-        if !decoded.is_empty() {
-            self.bytes.copy_within(decoded, start);
-        }
-        Ok(Span { start, len })
-    }
-
-    /// Reads a string and answers which of `values` it is, if any.
-    pub fn string_is(&mut self, values: &[&str]) -> Result<Option<usize>, JsonError> {
-        let place = self.string()?;
-        let text = self.bytes.get(place).unwrap_or_default();
-        Ok(values.iter().position(|value| value.as_bytes() == text))
-    }
-
     /// Reads `true` or `false`.
     pub fn boolean(&mut self) -> Result<bool, JsonError> {
         self.peek();
@@ -436,80 +278,6 @@ impl<'a> Reader<'a> {
             Ok(false)
         } else {
             Err(self.expected("true or false"))
-        }
-    }
-
-    /// Reads a number, as a string or plain.
-    pub fn int64(&mut self) -> Result<i64, JsonError> {
-        match self.quoted_digits() {
-            Some(magnitude) if magnitude <= i64::MAX as u64 => Ok(magnitude as i64),
-            Some(_) => Err(self.expected("a number of 64 bits before")),
-            None => self.any_int64(),
-        }
-    }
-
-    fn any_int64(&mut self) -> Result<i64, JsonError> {
-        let (is_negative, magnitude) = self.integer()?;
-        let number = if is_negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() };
-        number.ok_or_else(|| self.expected("a number of 64 bits before"))
-    }
-
-    /// Reads a number that is not negative, as a string or plain.
-    pub fn uint64(&mut self) -> Result<u64, JsonError> {
-        match self.quoted_digits() {
-            Some(magnitude) => Ok(magnitude),
-            None => match self.integer()? {
-                (true, 1..) => Err(self.expected("a number that is not negative before")),
-                (_, magnitude) => Ok(magnitude),
-            },
-        }
-    }
-
-    /// Takes a number as nearly every server writes it: in quotes, without a sign, and with no more digits than 64 bits
-    /// hold in any case.
-    fn quoted_digits(&mut self) -> Option<u64> {
-        const QUOTES: usize = 2;
-        let place = self.bytes.get(self.at..)?.first_chunk::<{ CERTAIN_DIGITS + QUOTES }>()?;
-        let mut number = 0_u64;
-        for (length, byte) in place.strip_prefix(b"\"")?.iter().enumerate() {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                if length == 0 || *byte != b'"' {
-                    break;
-                }
-                self.at += length + QUOTES;
-                return Some(number);
-            }
-            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
-        }
-        None
-    }
-
-    /// Reads a number of 32 bits that is not negative, plain or as a string.
-    pub fn uint32(&mut self) -> Result<u32, JsonError> {
-        u32::try_from(self.uint64()?).map_err(|_| self.expected("a number of 32 bits before"))
-    }
-
-    /// Whether it is negative, and its magnitude. One way for each sign, for the reason given at `take`.
-    fn integer(&mut self) -> Result<(bool, u64), JsonError> {
-        let is_string = self.take(b'"');
-        if self.take_here(b'-') {
-            self.magnitude(is_string).map(|magnitude| (true, magnitude))
-        } else {
-            self.magnitude(is_string).map(|magnitude| (false, magnitude))
-        }
-    }
-
-    /// Digits, and what ends them.
-    #[inline(always)]
-    fn magnitude(&mut self, is_string: bool) -> Result<u64, JsonError> {
-        let (length, magnitude) = leading_digits(self.bytes.get(self.at..).unwrap_or_default());
-        self.at += length;
-        let has_ended =
-            if is_string { self.take_here(b'"') } else { !matches!(self.bytes.get(self.at), Some(b'.' | b'e' | b'E')) };
-        match magnitude {
-            Some(magnitude) if length > 0 && has_ended => Ok(magnitude),
-            _ => Err(self.expected("an integer of 64 bits")),
         }
     }
 
@@ -534,49 +302,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn skip_number(&mut self) -> Result<(), JsonError> {
-        self.take_word(b"-");
-        if !self.take_word(b"0") {
-            self.skip_digits()?;
-        }
-        if self.take_word(b".") {
-            self.skip_digits()?;
-        }
-        if self.take_word(b"e") || self.take_word(b"E") {
-            let _ = self.take_word(b"+") || self.take_word(b"-");
-            self.skip_digits()?;
-        }
-        Ok(())
-    }
-
-    fn skip_digits(&mut self) -> Result<(), JsonError> {
-        let digits = self.bytes.get(self.at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit());
-        let count = digits.count();
-        self.at += count;
-        if count == 0 { Err(self.expected("a digit")) } else { Ok(()) }
-    }
-
     /// Makes sure that nothing follows.
     pub fn finish(&mut self) -> Result<(), JsonError> {
         if self.peek().is_none() { Ok(()) } else { Err(self.expected("the end")) }
     }
-}
-
-/// 64 bits hold every number of so many digits.
-const CERTAIN_DIGITS: usize = 19;
-
-/// How many digits stand at the beginning, and their number where 64 bits hold it.
-#[inline(always)]
-fn leading_digits(bytes: &[u8]) -> (usize, Option<u64>) {
-    let digits = bytes.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit <= 9).map(u64::from);
-    let (mut length, mut number) = (0, Some(0_u64));
-    for digit in digits {
-        number = if length < CERTAIN_DIGITS {
-            number.map(|number| number.wrapping_mul(10).wrapping_add(digit))
-        } else {
-            number.and_then(|number| number.checked_mul(10)?.checked_add(digit))
-        };
-        length += 1;
-    }
-    (length, number)
 }
