@@ -23,6 +23,8 @@ pub(crate) enum Upgrade {
     Unfit { endpoint: Arc<str> },
     /// The connection was lost while it was upgraded: by what lets none through, or by chance.
     Lost { endpoint: Arc<str>, error: Error },
+    /// It was left unanswered for that time, which was all that the caller had and less than it may take.
+    Late { endpoint: Arc<str>, waited: Duration, error: Error },
 }
 
 /// Whether a member may be asked for a WebSocket.
@@ -182,7 +184,8 @@ impl Attempt<'_> {
         let (path, host) = ([&*api_path, method.path], &*self.endpoint.host);
         let head = RequestHead { verb: "GET", path, host, lines: &lines, token, token_name };
         let left = self.call.control.deadline.remaining().map_or(Duration::MAX, |left| left / 2);
-        let control = self.call.control.at_most(left.min(limits::UPGRADE_PATIENCE));
+        let patience = left.min(limits::UPGRADE_PATIENCE);
+        let control = self.call.control.at_most(patience);
         let attempt = Attempt { call: &Call::new(Kind::Read, &control), ..*self };
         let answered = attempt.request(&mut connection, &head, Kind::Read, false, &mut |_| {});
         let url = &self.endpoint.url;
@@ -199,6 +202,11 @@ impl Attempt<'_> {
             }
             Err(error @ Error::Lost { .. }) if self.call.control.check().is_ok() => {
                 Ok(Upgrade::Lost { endpoint: url.clone(), error })
+            }
+            Err(error @ Error::Deadline { .. })
+                if patience < limits::UPGRADE_PATIENCE && self.call.control.check().is_ok() =>
+            {
+                Ok(Upgrade::Late { endpoint: url.clone(), waited: patience, error })
             }
             // What stands in between may let the connection hang.
             Err(error @ (Error::Protocol { .. } | Error::TooLarge { .. } | Error::Deadline { .. }))

@@ -28,15 +28,15 @@ impl Unfit {
         self.rest(endpoint, Instant::now(), |_| limits::WEBSOCKET_RETRY);
     }
 
-    /// The same where it was refused, which disturbs no watch and may be over soon: twice as long as the last time. Answers
-    /// how long.
-    pub(super) fn refuse(&self, endpoint: &Arc<str>) -> Duration {
-        self.refuse_at(endpoint, Instant::now())
+    /// The same where it was refused, which disturbs no watch and may be over soon: for that long at first, and twice as
+    /// long as the last time. Answers how long.
+    pub(super) fn refuse(&self, endpoint: &Arc<str>, at_first: Duration) -> Duration {
+        self.refuse_at(endpoint, Instant::now(), at_first)
     }
 
-    fn refuse_at(&self, endpoint: &Arc<str>, now: Instant) -> Duration {
+    fn refuse_at(&self, endpoint: &Arc<str>, now: Instant, at_first: Duration) -> Duration {
         let longer = |pause| backoff::doubled(pause, limits::WEBSOCKET_RETRY, 1);
-        self.rest(endpoint, now, |last| last.map_or(limits::WEBSOCKET_RETRY_SOONEST, longer))
+        self.rest(endpoint, now, |last| last.map_or(at_first, longer))
     }
 
     /// Leaves an endpoint alone from now on, for as long as is said of the pause before, where that counts.
@@ -69,11 +69,13 @@ mod tests {
         let (unfit, endpoint, mut now) = (Unfit::default(), Arc::from("here"), Instant::now());
         let mut pauses = Vec::new();
         for _ in 0..9 {
-            let pause = unfit.refuse_at(&endpoint, now);
+            let pause = unfit.refuse_at(&endpoint, now, limits::WEBSOCKET_RETRY_SOONEST);
             pauses.push(pause.as_secs());
             now += pause;
         }
         assert_eq!(pauses, [3, 6, 12, 24, 48, 96, 192, 300, 300]);
-        assert_eq!(unfit.refuse_at(&endpoint, now + limits::WEBSOCKET_RETRY), limits::WEBSOCKET_RETRY_SOONEST);
+        now += limits::WEBSOCKET_RETRY;
+        let short = Duration::from_millis(1);
+        assert_eq!([0, 1].map(|_| unfit.refuse_at(&endpoint, now, short)), [short, short * 2]);
     }
 }

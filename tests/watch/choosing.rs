@@ -9,7 +9,7 @@ use etcdgw::error::Error;
 use etcdgw::watch::{WatchKind, WatchOptions};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const HEALTH: &str = "GET /health";
 const VERSION: &str = "GET /version";
@@ -233,6 +233,39 @@ fn who_has_little_time_keeps_nobody_from_a_connection() {
         is_done.store(true, Ordering::SeqCst);
         patient.unwrap();
     });
+}
+
+#[test]
+fn who_has_no_time_for_a_slow_upgrade_gets_a_stream_and_the_upgrade_another_chance_at_once() {
+    let upgrades = AtomicUsize::new(0);
+    let gateway = upgrading_with(move |request, reply| match upgrades.fetch_add(1, Ordering::SeqCst) {
+        0 => reply.hold(),
+        _ => serve_sockets(0, &mut reply.upgrade(request)),
+    });
+    let client = client(gateway.url());
+    let begin = Instant::now();
+    let watch = client.watch_open(confirmed_within(from(one(b"k"), 5), Duration::from_secs(1))).unwrap();
+    let said = [(); 2].map(|()| values(&next(&watch).changes).join(","));
+    assert_eq!(said, ["5", "6"], "the second is sent over a WebSocket only");
+    // The upgrade had half a second, and is made again as long after that. One that was refused would rest for 3 s.
+    assert!(begin.elapsed() < Duration::from_millis(2800), "after {:?}", begin.elapsed());
+}
+
+#[test]
+fn who_insists_on_a_websocket_and_has_no_time_for_a_slow_upgrade_is_told_that_time_is_over() {
+    let gateway = upgrading_with(|_, reply| reply.hold());
+    let hasty = confirmed_within(from(one(b"k"), 5), Duration::from_millis(300));
+    let error = refusal(with(&gateway, WebSocketUse::Always, None).watch_open(hasty));
+    assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
+}
+
+#[test]
+fn who_insists_on_a_websocket_and_has_little_time_gets_one_elsewhere() {
+    let (slow, fit) = (upgrading_with(|_, reply| reply.hold()), serving(EtcdFace::of("3.6.16")));
+    let endpoints = [slow.url(), fit.url()].join(",");
+    let client = Client::new(Config { websocket: WebSocketUse::Always, ..config(&endpoints) }).unwrap();
+    let watch = client.watch_open(confirmed_within(from(one(b"k"), 5), Duration::from_secs(2))).unwrap();
+    assert_eq!(values(&next(&watch).changes), ["5"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::watch::interruption::Interruption;
 use crate::watch::socket::SharedSocket;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The ways of watches that require a leader, and of those that don't: these may stay with a member that the others
 /// leave, and share no connection with them.
@@ -159,8 +159,15 @@ impl Reactor {
                 return self.fail_route(require_leader, Error::Unimplemented { what });
             }
             Ok(Upgrade::Unfit { endpoint }) => {
-                let pause = self.settings.unfit.refuse(&endpoint);
-                self.timers.set(pause, Timer::Route { require_leader });
+                self.do_without(&endpoint, require_leader, limits::WEBSOCKET_RETRY_SOONEST);
+            }
+            Ok(Upgrade::Late { endpoint, error, .. }) if self.settings.websocket == WebSocketUse::Always => {
+                self.channel.leave(&endpoint, &error);
+                return self.fail_route(require_leader, error);
+            }
+            Ok(Upgrade::Late { endpoint, waited, error }) => {
+                self.channel.logger().log(Level::Debug, format_args!("no WebSocket yet: {}", error.full_message()));
+                self.do_without(&endpoint, require_leader, waited);
             }
             Ok(Upgrade::Lost { endpoint, error }) => {
                 self.channel.leave(&endpoint, &error);
@@ -176,6 +183,13 @@ impl Reactor {
             Err(error) => return self.fail_route(require_leader, error),
         }
         self.place_all(require_leader);
+    }
+
+    /// No WebSocket is asked for at an endpoint for that long, or longer where there was none before; then it is, for what
+    /// has streams meanwhile.
+    fn do_without(&mut self, endpoint: &Arc<str>, require_leader: bool, at_first: Duration) {
+        let pause = self.settings.unfit.refuse(endpoint, at_first);
+        self.timers.set(pause, Timer::Route { require_leader });
     }
 
     /// A WebSocket was lost that had carried nothing. Whether it is one too many: what accepts upgrades and then passes
