@@ -23,6 +23,15 @@ impl Epoll {
         Descriptor::opened(fd).map(Epoll)
     }
 
+    /// One that can't be waited for.
+    #[cfg(all(test, not(loom)))]
+    #[allow(clippy::expect_used)]
+    pub(crate) fn broken() -> Epoll {
+        // SAFETY: takes no pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        Epoll(Descriptor::opened(fd).expect("a descriptor"))
+    }
+
     /// Reports the descriptor under this token from now on, level-triggered.
     pub(crate) fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, interest(token, false))

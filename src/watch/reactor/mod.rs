@@ -22,6 +22,8 @@ mod routes;
 mod sockets;
 mod solitude;
 mod streams;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod traffic;
 
 use super::entry::{Carrier, Entry, Link, Start};
@@ -107,7 +109,8 @@ pub(super) struct Reactor {
     messages: Vec<Message>,
     is_closed: bool,
     is_stopped: bool,
-    has_panicked: bool,
+    /// Why nothing drives the watches any more, where that is by no wish of theirs.
+    failure: Option<Error>,
 }
 
 /// What is to be looked at later.
@@ -185,7 +188,7 @@ impl Reactor {
             messages: Vec::new(),
             is_closed: false,
             is_stopped: false,
-            has_panicked: false,
+            failure: None,
         })
     }
 
@@ -195,9 +198,7 @@ impl Reactor {
         let mut ready = std::mem::take(&mut self.ready);
         if let Err(error) = self.epoll.wait(deadline, &mut ready) {
             // It takes no descriptor and no memory: the machine can't go on.
-            let error = Error::System { what: "a wait", source: Arc::new(error) };
-            self.is_stopped = true;
-            return self.end_all(&error);
+            return self.fail(Error::System { what: "a wait", source: Arc::new(error) });
         }
         for token in self.unread.drain(..) {
             if !ready.contains(&token) {
@@ -220,6 +221,12 @@ impl Reactor {
         // Not sooner: one read is to serve all that have come to want it in this turn.
         self.read_revision();
         self.send_unsent();
+    }
+
+    /// This was the last turn.
+    fn fail(&mut self, error: Error) {
+        self.is_stopped = true;
+        self.failure = Some(error);
     }
 
     fn take_messages(&mut self) {
@@ -351,8 +358,7 @@ impl Reactor {
 impl Drive for Reactor {
     fn turn(&mut self) -> bool {
         if catch_unwind(AssertUnwindSafe(|| self.act())).is_err() {
-            self.is_stopped = true;
-            self.has_panicked = true;
+            self.fail(panicked());
         }
         !self.is_stopped
     }
@@ -363,14 +369,16 @@ impl Drive for Reactor {
 
     fn finish(mut self: Box<Self>) {
         let left = self.board.hang_up();
-        if self.has_panicked {
+        if let Some(error) = self.failure.take() {
             let watches = std::mem::take(&mut self.watches);
-            watches.into_values().for_each(|entry| finish(entry, panicked()));
+            watches.into_values().for_each(|entry| finish(entry, error.clone()));
             for message in left {
                 if let Message::Start(start) = message {
-                    finish(Entry::new(*start).1, panicked());
+                    finish(Entry::new(*start).1, error.clone());
                 }
             }
+            // Nobody waits for what the helpers are at.
+            self.board.stop.trigger();
         }
         self.errands.finish();
     }
