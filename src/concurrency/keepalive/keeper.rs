@@ -1,5 +1,7 @@
 //! The kept leases of a client, and the thread that renews them.
 
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod worker;
 
 use super::chores::{Chore, Chores};
@@ -47,6 +49,8 @@ struct Running {
     looks_at: BootTime,
     /// It waits for its time, and for no answer.
     is_asleep: bool,
+    /// It renews nothing any more, also where somebody still keeps a lease.
+    has_ended: bool,
     /// Shared with the thread, which ends when it finds that the state has another one or none.
     badge: Arc<()>,
     thread: JoinHandle<()>,
@@ -59,7 +63,7 @@ impl Keeper {
         if state.is_closed {
             return Err(Error::Closed { outcome: Outcome::NotApplied });
         }
-        if state.running.is_none() {
+        if state.running.as_ref().is_none_or(|running| running.has_ended) {
             state.running = Some(Running::start(&self.state, channel)?);
         }
         state.last_number += 1;
@@ -177,7 +181,7 @@ impl Running {
         let badge = Arc::new(());
         let worker = Worker { state: state.clone(), channel: channel.clone(), timer, badge: badge.clone() };
         let thread = net::spawn("etcdgw-keepalive", move || worker.run())?;
-        Ok(Running { interrupt, looks_at: BootTime::default(), is_asleep: false, badge, thread })
+        Ok(Running { interrupt, looks_at: BootTime::default(), is_asleep: false, has_ended: false, badge, thread })
     }
 
     /// Waits for the end of the thread, which has come to it once the state has it no more. It waits for nobody else.

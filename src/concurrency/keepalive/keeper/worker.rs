@@ -1,6 +1,6 @@
 //! What the thread that renews leases does.
 
-use super::{FAR_AWAY, SHORTEST_PATIENCE, State, Work};
+use super::{FAR_AWAY, Running, SHORTEST_PATIENCE, State, Work};
 use crate::channel::Channel;
 use crate::concurrency::keepalive::chores::{Again, Chore};
 use crate::concurrency::keepalive::kept::{Kept, seconds};
@@ -29,9 +29,11 @@ impl Worker {
             Ok(Some(error)) => error,
             Err(_) => Error::Panic("the thread that renews leases panicked".to_owned()),
         };
-        // There will be no renewal any more.
+        // There will be no renewal any more, but by another thread of what is kept from now on.
         let mut state = lock(&self.state);
-        state.is_closed = true;
+        let Some(running) = state.running.as_mut().filter(|running| self.is_of(running)) else { return };
+        running.has_ended = true;
+        state.is_closed |= matches!(error, Error::Closed { .. });
         state.schedule = Schedule::default();
         let (kept, chores) = (state.kept.values().cloned().collect::<Vec<_>>(), std::mem::take(&mut state.chores));
         drop(state);
@@ -43,7 +45,7 @@ impl Worker {
     fn work(&self) -> Option<Error> {
         loop {
             let mut state = lock(&self.state);
-            if !state.running.as_ref().is_some_and(|running| Arc::ptr_eq(&running.badge, &self.badge)) {
+            if !state.running.as_ref().is_some_and(|running| self.is_of(running)) {
                 return None;
             }
             let now = BootTime::now();
@@ -63,6 +65,10 @@ impl Worker {
                 Ok(()) => {}
             }
         }
+    }
+
+    fn is_of(&self, running: &Running) -> bool {
+        Arc::ptr_eq(&running.badge, &self.badge)
     }
 
     fn do_work(&self, work: Work, until: Option<BootTime>, interrupt: Arc<CancelToken>) -> Result<()> {
