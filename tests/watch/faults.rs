@@ -6,8 +6,8 @@ use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::{Code, Error, Reason};
 use etcdgw::watch::{WatchKind, WatchOptions};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[test]
@@ -274,6 +274,46 @@ fn watches_with_streams_of_their_own_ask_together_no_more_often_than_one_until_o
     let ((), elapsed) = timed(|| wait_until(LONG, || gateway.open_connections() >= WATCHES));
     // By themselves they would rest for 4 to 8 s now.
     assert!(elapsed < Duration::from_secs(3), "the streams were opened after {elapsed:?}");
+}
+
+#[test]
+fn a_watch_with_a_stream_of_its_own_does_not_rest_for_others_that_have_gone() {
+    const WATCHES: usize = 100;
+    /// Where the watches start that were refused, and the one that is served from now on.
+    #[derive(Default)]
+    struct Starts {
+        refused: Vec<usize>,
+        served: Option<usize>,
+        is_there: bool,
+    }
+    let starts = Arc::<Mutex<Starts>>::default();
+    let noted = starts.clone();
+    let gateway = watch_gateway(move |_, request, reply| {
+        let start = request.json()["create_request"]["start_revision"].as_str().unwrap().parse().unwrap();
+        let mut starts = noted.lock().unwrap();
+        if starts.served == Some(start) {
+            starts.is_there = true;
+            drop(starts);
+            reply.hold();
+        } else {
+            starts.refused.push(start);
+            drop(starts);
+            reply.status("502 Bad Gateway", "<html>no backend</html>");
+        }
+    });
+    let client = client(gateway.url());
+    let open = |start| client.watch_open(unconfirmed(from(one(b"k"), start as i64))).unwrap();
+    let mut watches: Vec<_> = (1..=WATCHES).map(open).collect();
+    wait_until(LONG, || starts.lock().unwrap().refused.len() >= WATCHES * 3);
+    let mut noted = starts.lock().unwrap();
+    let last = *noted.refused.last().unwrap();
+    noted.served = Some(last);
+    drop(noted);
+    let _left = watches.swap_remove(last - 1);
+    drop(watches);
+    // It has just begun a rest of 2 to 4 s for all of them.
+    let ((), elapsed) = timed(|| wait_until(LONG, || starts.lock().unwrap().is_there));
+    assert!(elapsed < Duration::from_millis(1500), "its stream was asked for after {elapsed:?}");
 }
 
 #[test]

@@ -89,6 +89,8 @@ pub(super) struct Reactor {
     apart: usize,
     /// Of those, which rest.
     resting: BTreeSet<u64>,
+    /// One that rested has gone in this turn.
+    has_fewer_resting: bool,
     /// A server has confirmed a watch in this turn.
     has_confirmed: bool,
     sockets: HashMap<u64, SharedSocket>,
@@ -173,6 +175,7 @@ impl Reactor {
             uncalled: 0,
             apart: 0,
             resting: BTreeSet::new(),
+            has_fewer_resting: false,
             has_confirmed: false,
             sockets: HashMap::new(),
             last_socket: 0,
@@ -218,6 +221,7 @@ impl Reactor {
             self.fire(timer);
         }
         self.wake_resting();
+        self.shorten_rests();
         // Not sooner: one read is to serve all that have come to want it in this turn.
         self.read_revision();
         self.send_unsent();
@@ -289,7 +293,7 @@ impl Reactor {
         let entry = self.watches.remove(&watch)?;
         self.uncalled -= usize::from(!entry.mailbox.is_called());
         self.apart -= usize::from(entry.apart_since.is_some());
-        self.resting.remove(&watch);
+        self.has_fewer_resting |= self.resting.remove(&watch);
         Some(entry)
     }
 

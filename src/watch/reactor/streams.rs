@@ -11,7 +11,7 @@ use crate::watch::errand::Errand;
 use crate::watch::stream::OwnStream;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Reactor {
     pub(super) fn begin_stream(&mut self, watch: u64) {
@@ -89,6 +89,28 @@ impl Reactor {
                     self.place(watch);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Where some that rested have gone, the others don't rest for those: each rests no longer than it takes for the ones
+    /// before it to have their turn.
+    pub(super) fn shorten_rests(&mut self) {
+        if !std::mem::take(&mut self.has_fewer_resting) {
+            return;
+        }
+        let (now, mut pause) = (Instant::now(), Duration::ZERO);
+        for watch in &self.resting {
+            pause += limits::WATCH_BACKOFF_LONGEST;
+            if pause >= limits::WATCH_BACKOFF_LONGEST_OF_MANY {
+                return;
+            }
+            let Some(Link::Resting { until }) = self.watches.get_mut(watch).map(|entry| &mut entry.link) else {
+                continue;
+            };
+            if *until > now + pause {
+                *until = now + pause;
+                self.timers.set(pause, Timer::Watch(*watch));
             }
         }
     }
