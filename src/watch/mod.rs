@@ -251,7 +251,7 @@ impl Watch {
 
     /// Asks the server how far the watch has come; the answer comes as [`WatchKind::Progress`], once the server has sent
     /// all there is to every watch of the connection. A watch that is without a connection asks when it has one, and one that is
-    /// apart from the others for a while, as slow consumers are, when it is with them again.
+    /// apart from the others for a while, as slow consumers are, when it is with them again at the latest.
     /// Of a watch that has ended it is [`Error::Closed`].
     pub fn request_progress(&self) -> Result<()> {
         self.0.client.check_open()?;

@@ -78,6 +78,22 @@ fn a_watch_since_whose_beginning_nothing_has_happened_is_told_so_when_it_asks() 
 }
 
 #[test]
+fn a_watch_that_begins_in_the_future_is_told_how_far_it_has_come() {
+    with_each_sharing_version(|version| {
+        let etcd = Etcd::start(version);
+        let client = client(&etcd.url());
+        let first = put_revision(&client, b"before", b"") + 1000;
+        let far = client.watch_open(from(one(b"k"), first)).unwrap();
+        for _ in 0..2 {
+            put(&client, b"k", b"").unwrap();
+            far.request_progress().unwrap();
+            let said = next(&far);
+            assert_eq!((said.kind, said.resume_revision), (WatchKind::Progress, first));
+        }
+    });
+}
+
+#[test]
 fn nobody_waits_for_the_progress_of_a_watch_that_has_ended() {
     with_each_sharing_version(|version| {
         let etcd = Etcd::start(version);

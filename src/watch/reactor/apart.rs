@@ -73,7 +73,7 @@ impl Reactor {
     }
 
     /// What a stream is to a watch. Who is apart from the others may ask for its progress where they may: it is asked for once
-    /// the watch is with them again.
+    /// the watch is with them again, where a read doesn't tell it before.
     pub(super) fn carrier_of_stream(&mut self, watch: u64) -> Carrier {
         let Some(apart) = self.watches.get(&watch).filter(|entry| entry.apart_since.is_some()) else {
             return Carrier::Stream;

@@ -1,4 +1,4 @@
-//! How far the watches of a WebSocket have come, as its server answers when it is asked.
+//! How far the watches of a WebSocket have come, as its server answers when it is asked, or as a read of the revision tells.
 
 use super::{Reactor, Timer};
 use crate::limits;
@@ -13,8 +13,11 @@ impl Reactor {
     pub(super) fn ask_progress(&mut self, watch: u64) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         entry.asks_progress = true;
-        if let Link::Shared { socket, .. } = entry.link {
-            self.request_progress(socket, limits::WATCH_PROGRESS_REPEAT);
+        match entry.link {
+            Link::Shared { socket, .. } => self.request_progress(socket, limits::WATCH_PROGRESS_REPEAT),
+            // A stream can't be asked. Who begins in the future is owed nothing of what there is, as a read tells.
+            Link::Own(_) if entry.apart_since.is_some() => self.wait_for_revision(watch),
+            _ => {}
         }
     }
 
