@@ -22,10 +22,11 @@ fn settings() -> Settings {
     }
 }
 
+/// That all of this is of.
+const CLUSTER: u64 = 12811601696947692177;
+
 fn header(revision: i64) -> String {
-    format!(
-        r#""header":{{"cluster_id":"12811601696947692177","member_id":"1","revision":"{revision}","raft_term":"2"}}"#
-    )
+    format!(r#""header":{{"cluster_id":"{CLUSTER}","member_id":"1","revision":"{revision}","raft_term":"2"}}"#)
 }
 
 fn created(revision: i64) -> String {
@@ -108,10 +109,16 @@ impl Watched {
     }
 
     fn request_progress(&mut self, revision: i64, is_after_creation: bool, by_owner: bool) -> bool {
-        let header = Header { cluster_id: 12811601696947692177, revision, ..Header::default() };
+        let header = Header { cluster_id: CLUSTER, revision, ..Header::default() };
         let Watched { account, responses } = self;
         let mut deliver = |response| responses.push(response);
         account.receive_requested_progress(header, Asked { is_after_creation, by_owner }, &mut deliver)
+    }
+
+    fn read(&mut self, cluster_id: u64, revision: i64) -> bool {
+        let found = Header { cluster_id, revision, ..Header::default() };
+        let Watched { account, responses } = self;
+        account.receive_read(found, &mut |response| responses.push(response))
     }
 
     fn judge(&mut self, revision: i64) -> Result<(), Interruption> {
@@ -340,22 +347,16 @@ fn progress_is_shown_where_it_was_asked_for_and_says_something_new() {
 #[test]
 fn a_read_tells_how_far_a_watch_has_come_that_is_owed_nothing_of_what_there_was() {
     let mut watched = Watched { account: Account::new(10, settings()), responses: Vec::new() };
-    let read = |watched: &mut Watched, revision, cluster_id| {
-        let found = Header { cluster_id, revision, ..Header::default() };
-        let Watched { account, responses } = watched;
-        account.receive_read(found, &mut |response| responses.push(response))
-    };
-    let cluster = 12811601696947692177;
-    assert!(!read(&mut watched, 9, cluster), "no server has confirmed it");
+    assert!(!watched.read(CLUSTER, 9), "no server has confirmed it");
     watched.receive(&[created(9)]).unwrap();
-    assert!(!read(&mut watched, 10, cluster), "10 is owed");
-    assert!(!read(&mut watched, 8, cluster), "the store is not what it was");
-    assert!(!read(&mut watched, 9, 1), "it is another one");
-    assert!(read(&mut watched, 9, cluster));
+    assert!(!watched.read(CLUSTER, 10), "10 is owed");
+    assert!(!watched.read(CLUSTER, 8), "the store is not what it was");
+    assert!(!watched.read(1, 9), "it is another one");
+    assert!(watched.read(CLUSTER, 9));
     assert_eq!(watched.said(), [(WatchKind::Progress, String::new(), 10)]);
     watched.lose();
     watched.receive(&[created(8)]).unwrap();
-    assert!(!read(&mut watched, 9, cluster), "the server is behind");
+    assert!(!watched.read(CLUSTER, 9), "the server is behind");
 }
 
 #[test]
@@ -561,10 +562,10 @@ fn deletions_and_previous_values_come_decoded() {
 #[test]
 fn what_another_cluster_says_is_lost_and_never_delivered() {
     let mut watched = Watched::from_5();
-    let foreign = |line: String| line.replace("12811601696947692177", "7");
+    let foreign = |line: String| line.replace(&CLUSTER.to_string(), "7");
     let refused = watched.receive(&[puts(&[(5, "a")], false), foreign(puts(&[(6, "b")], false))]).unwrap_err();
     assert!(
-        matches!(refused, Interruption::Lost(Error::ClusterMismatch { theirs: 7, ours: 12811601696947692177, .. })),
+        matches!(refused, Interruption::Lost(Error::ClusterMismatch { theirs: 7, ours: CLUSTER, .. })),
         "{refused:?}"
     );
     assert_eq!(watched.said(), [events("5:a", 6)]);

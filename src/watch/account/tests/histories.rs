@@ -120,6 +120,10 @@ impl Told<'_> {
                 }
             }
             self.receive(&lines);
+            if dice.is_one_in(2) {
+                self.watched.read(CLUSTER, dice.between(FIRST, self.history.last()));
+                self.check();
+            }
             if dice.is_one_in(3) {
                 self.watched.judge(self.history.last()).unwrap();
                 self.check();
@@ -150,6 +154,7 @@ impl Told<'_> {
             self.delivered.extend(response.events.iter().map(|event| (event.kv.mod_revision, key(event))));
             assert!(response.resume_revision >= self.resume);
             self.resume = response.resume_revision;
+            assert!(response.kind != WatchKind::Progress || response.header.revision < self.resume);
             let happened = self.history.events(FIRST, self.resume);
             let is_exact =
                 |(delivered, event): (&(i64, String), &(i64, &str))| delivered.0 == event.0 && delivered.1 == event.1;
