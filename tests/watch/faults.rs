@@ -277,6 +277,33 @@ fn watches_with_streams_of_their_own_ask_together_no_more_often_than_one_until_o
 }
 
 #[test]
+fn a_watch_that_is_refused_is_not_asked_for_more_often_because_others_are_confirmed() {
+    const REFUSED: usize = 20;
+    let (refused, confirmed) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (counts, confirms) = (refused.clone(), confirmed.clone());
+    let gateway = watch_gateway(move |_, request, reply| {
+        if request.json()["create_request"]["start_revision"] == "5" {
+            counts.fetch_add(1, Ordering::SeqCst);
+            return reply.status("502 Bad Gateway", "<html>no backend</html>");
+        }
+        confirms.fetch_add(1, Ordering::SeqCst);
+        reply.stream_head();
+        reply.chunk(CREATED);
+        reply.hold();
+    });
+    let client = client(gateway.url());
+    let open = || client.watch_open(unconfirmed(from(one(b"k"), 5))).unwrap();
+    let _refused: Vec<_> = (0..REFUSED).map(|_| open()).collect();
+    wait_until(LONG, || refused.load(Ordering::SeqCst) >= REFUSED * 5);
+    let before = refused.load(Ordering::SeqCst);
+    let ((), elapsed) = timed(|| (0..300).for_each(|_| drop(client.watch_open(from(one(b"k"), 6)).unwrap())));
+    let asked = refused.load(Ordering::SeqCst) - before;
+    // Each rests for 50 ms at least.
+    let most = REFUSED * (1 + elapsed.as_millis() as usize / 50);
+    assert!(asked <= most, "{asked} in {elapsed:?}");
+}
+
+#[test]
 fn a_watch_with_a_stream_of_its_own_does_not_rest_for_others_that_have_gone() {
     const WATCHES: usize = 100;
     /// Where the watches start that were refused, and the one that is served from now on.

@@ -67,28 +67,25 @@ impl Reactor {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         self.resting.insert(watch);
         let resting = u32::try_from(self.resting.len()).unwrap_or(u32::MAX);
-        let pause = entry.backoff.pause().saturating_mul(resting).min(limits::WATCH_BACKOFF_LONGEST_OF_MANY);
-        entry.link = Link::Resting { until: Instant::now() + pause };
+        let (now, alone) = (Instant::now(), entry.backoff.pause());
+        let pause = alone.saturating_mul(resting).min(limits::WATCH_BACKOFF_LONGEST_OF_MANY);
+        entry.link = Link::Resting { until: now + pause, alone_until: now + alone };
         self.timers.set(pause, Timer::Watch(watch));
     }
 
-    /// Where a server has confirmed a watch, none rests longer than it would alone.
+    /// Where a server has confirmed a watch, none rests longer than it would alone: nor shorter, since that server may well
+    /// refuse this one.
     pub(super) fn wake_resting(&mut self) {
-        if !std::mem::take(&mut self.has_confirmed) || self.resting.is_empty() {
+        if !std::mem::take(&mut self.has_confirmed) {
             return;
         }
-        let soon = Instant::now() + limits::WATCH_BACKOFF_LONGEST;
-        for watch in std::mem::take(&mut self.resting) {
-            let Some(entry) = self.watches.get_mut(&watch) else { continue };
-            match entry.link {
-                Link::Resting { until } if until <= soon => {
-                    self.resting.insert(watch);
-                }
-                Link::Resting { .. } => {
-                    entry.link = Link::Due;
-                    self.place(watch);
-                }
-                _ => {}
+        for watch in &self.resting {
+            let Some(Entry { link: Link::Resting { until, alone_until }, .. }) = self.watches.get_mut(watch) else {
+                continue;
+            };
+            if until > alone_until {
+                *until = *alone_until;
+                self.timers.set(until.saturating_duration_since(Instant::now()), Timer::Watch(*watch));
             }
         }
     }
@@ -105,9 +102,7 @@ impl Reactor {
             if pause >= limits::WATCH_BACKOFF_LONGEST_OF_MANY {
                 return;
             }
-            let Some(Link::Resting { until }) = self.watches.get_mut(watch).map(|entry| &mut entry.link) else {
-                continue;
-            };
+            let Some(Entry { link: Link::Resting { until, .. }, .. }) = self.watches.get_mut(watch) else { continue };
             if *until > now + pause {
                 *until = now + pause;
                 self.timers.set(pause, Timer::Watch(*watch));
@@ -121,7 +116,7 @@ impl Reactor {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         match &entry.link {
             // A stream that was lost sooner leaves its time behind, and a watch that is refused again and again many of them.
-            Link::Resting { until } if *until <= Instant::now() => {
+            Link::Resting { until, .. } if *until <= Instant::now() => {
                 entry.link = Link::Due;
                 self.resting.remove(&watch);
                 self.place(watch);
