@@ -56,8 +56,8 @@ pub(super) enum Link {
     Unpinned,
     /// Not at all: it is to be put on a connection, or waits until the server of its route's WebSocket has time for it.
     Due,
-    /// Not at all before this moment, which would be the second one if no others rested.
-    Resting { until: Instant, alone_until: Instant },
+    /// Not at all until it has [rested](super::rests::Rests).
+    Resting,
     /// Not at all until the consumer has taken what there is.
     Full,
     /// A helper is sending the request for a stream.

@@ -30,6 +30,7 @@ mod interruption;
 mod mailbox;
 mod reactor;
 mod response;
+mod rests;
 mod slot;
 mod socket;
 mod stream;

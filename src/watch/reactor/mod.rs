@@ -31,6 +31,7 @@ use super::errand::{Errand, Errands, Report};
 use super::helm::Drive;
 use super::panicked;
 use super::response::WatchResponse;
+use super::rests::Rests;
 use super::socket::SharedSocket;
 use super::switchboard::{Message, Switchboard};
 use super::timers::Timers;
@@ -45,7 +46,7 @@ use members::Members;
 use revisions::Revisions;
 use routes::Routes;
 use solitude::Solitude;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -87,10 +88,7 @@ pub(super) struct Reactor {
     uncalled: usize,
     /// Of those, how many are apart from the others.
     apart: usize,
-    /// Of those, which rest.
-    resting: BTreeSet<u64>,
-    /// One that rested has gone in this turn.
-    has_fewer_resting: bool,
+    rests: Rests,
     /// A server has confirmed a watch in this turn.
     has_confirmed: bool,
     sockets: HashMap<u64, SharedSocket>,
@@ -121,8 +119,8 @@ enum Timer {
     Route {
         require_leader: bool,
     },
-    /// A watch that rests, or whose stream should have confirmed it by then.
-    Watch(u64),
+    /// A watch whose stream should have confirmed it by then.
+    Patience(u64),
     /// A watch that is apart from the others.
     Apart(u64),
     /// The liveness of a socket.
@@ -174,8 +172,7 @@ impl Reactor {
             watches: HashMap::new(),
             uncalled: 0,
             apart: 0,
-            resting: BTreeSet::new(),
-            has_fewer_resting: false,
+            rests: Rests::default(),
             has_confirmed: false,
             sockets: HashMap::new(),
             last_socket: 0,
@@ -197,7 +194,8 @@ impl Reactor {
 
     /// Waits for something to do, and does it.
     fn act(&mut self) {
-        let deadline = if self.unread.is_empty() { self.timers.next() } else { Deadline::after(Duration::ZERO) };
+        let due = self.timers.next().earlier(self.rests.next());
+        let deadline = if self.unread.is_empty() { due } else { Deadline::after(Duration::ZERO) };
         let mut ready = std::mem::take(&mut self.ready);
         if let Err(error) = self.epoll.wait(deadline, &mut ready) {
             // It takes no descriptor and no memory: the machine can't go on.
@@ -220,8 +218,7 @@ impl Reactor {
         while let Some(timer) = self.timers.take(now) {
             self.fire(timer);
         }
-        self.wake_resting();
-        self.shorten_rests();
+        self.go_on_with_rested(now);
         // Not sooner: one read is to serve all that have come to want it in this turn.
         self.read_revision();
         self.send_unsent();
@@ -263,7 +260,7 @@ impl Reactor {
     fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::Route { require_leader } => self.wake_route(require_leader),
-            Timer::Watch(watch) => self.wake_watch(watch),
+            Timer::Patience(watch) => self.give_up_unconfirmed(watch),
             Timer::Apart(watch) => self.rejoin(watch),
             Timer::Socket(key) => self.tick_socket(key),
             Timer::Answer(key) => self.repeat_progress_request(key),
@@ -293,7 +290,7 @@ impl Reactor {
         let entry = self.watches.remove(&watch)?;
         self.uncalled -= usize::from(!entry.mailbox.is_called());
         self.apart -= usize::from(entry.apart_since.is_some());
-        self.has_fewer_resting |= self.resting.remove(&watch);
+        self.rests.forget(watch);
         Some(entry)
     }
 

@@ -4,14 +4,13 @@ use super::routes::State;
 use super::{Reactor, Ready, Timer};
 use crate::channel::OpeningStream;
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::log::Level;
 use crate::watch::entry::{Entry, Link};
 use crate::watch::errand::Errand;
 use crate::watch::stream::OwnStream;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Reactor {
     pub(super) fn begin_stream(&mut self, watch: u64) {
@@ -47,7 +46,7 @@ impl Reactor {
         entry.link = Link::Own(Box::new(stream));
         self.attend(&endpoint);
         // By then it must have been confirmed.
-        self.timers.set(self.patience(), Timer::Watch(watch));
+        self.timers.set(self.patience(), Timer::Patience(watch));
         self.read_stream(watch);
     }
 
@@ -61,67 +60,32 @@ impl Reactor {
         self.rest_watch(watch);
     }
 
-    /// Lets a watch rest before the next attempt. All that rest ask no more often than one would alone: the first that a
-    /// server confirms wakes the others.
+    /// Lets a watch rest before the next attempt.
     pub(super) fn rest_watch(&mut self, watch: u64) {
         let Some(entry) = self.watches.get_mut(&watch) else { return };
-        self.resting.insert(watch);
-        let resting = u32::try_from(self.resting.len()).unwrap_or(u32::MAX);
-        let (now, alone) = (Instant::now(), entry.backoff.pause());
-        let pause = alone.saturating_mul(resting).min(limits::WATCH_BACKOFF_LONGEST_OF_MANY);
-        entry.link = Link::Resting { until: now + pause, alone_until: now + alone };
-        self.timers.set(pause, Timer::Watch(watch));
+        entry.link = Link::Resting;
+        self.rests.begin(watch, Instant::now(), entry.backoff.pause());
     }
 
-    /// Where a server has confirmed a watch, none rests longer than it would alone: nor shorter, since that server may well
-    /// refuse this one.
-    pub(super) fn wake_resting(&mut self) {
-        if !std::mem::take(&mut self.has_confirmed) {
-            return;
+    /// Makes the next attempt for those that have rested.
+    pub(super) fn go_on_with_rested(&mut self, now: Instant) {
+        if std::mem::take(&mut self.has_confirmed) {
+            self.rests.let_each_rest_as_alone();
         }
-        for watch in &self.resting {
-            let Some(Entry { link: Link::Resting { until, alone_until }, .. }) = self.watches.get_mut(watch) else {
-                continue;
-            };
-            if until > alone_until {
-                *until = *alone_until;
-                self.timers.set(until.saturating_duration_since(Instant::now()), Timer::Watch(*watch));
+        self.rests.close_up(now);
+        while let Some(watch) = self.rests.take(now) {
+            if let Some(entry) = self.watches.get_mut(&watch).filter(|entry| matches!(entry.link, Link::Resting)) {
+                entry.link = Link::Due;
+                self.place(watch);
             }
         }
     }
 
-    /// Where some that rested have gone, the others don't rest for those: each rests no longer than it takes for the ones
-    /// before it to have their turn.
-    pub(super) fn shorten_rests(&mut self) {
-        if !std::mem::take(&mut self.has_fewer_resting) {
-            return;
-        }
-        let (now, mut pause) = (Instant::now(), Duration::ZERO);
-        for watch in &self.resting {
-            pause += limits::WATCH_BACKOFF_LONGEST;
-            if pause >= limits::WATCH_BACKOFF_LONGEST_OF_MANY {
-                return;
-            }
-            let Some(Entry { link: Link::Resting { until, .. }, .. }) = self.watches.get_mut(watch) else { continue };
-            if *until > now + pause {
-                *until = now + pause;
-                self.timers.set(pause, Timer::Watch(*watch));
-            }
-        }
-    }
-
-    /// A watch has rested, or its stream has had all the time there is to confirm it.
-    pub(super) fn wake_watch(&mut self, watch: u64) {
+    /// The stream of a watch has had all the time there is to confirm it, or one that it had before.
+    pub(super) fn give_up_unconfirmed(&mut self, watch: u64) {
         let patience = self.patience();
         let Some(entry) = self.watches.get_mut(&watch) else { return };
         match &entry.link {
-            // A stream that was lost sooner leaves its time behind, and a watch that is refused again and again many of them.
-            Link::Resting { until, .. } if *until <= Instant::now() => {
-                entry.link = Link::Due;
-                self.resting.remove(&watch);
-                self.place(watch);
-            }
-            // It may be the time of an earlier stream that is up.
             Link::Own(stream) if !entry.account.is_created() && entry.backoff.age() >= patience => {
                 let endpoint = stream.endpoint.clone();
                 self.channel.doubt_token(&stream.grant);
