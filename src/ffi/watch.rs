@@ -253,9 +253,10 @@ unsafe fn once(
 }
 
 /// Asks the server how far the watch has come. The answer arrives as `ETCDGW_WATCH_PROGRESS` with `resume_revision`:
-/// everything below it has been delivered. It comes once all watches that share the connection have caught up, and where
-/// one of them has just begun, maybe with the next write only. A watch that is without a connection asks when it has one
-/// again, and one that has its own for a while, since its consumer was slow, when it is with others again at the latest.
+/// everything below it has been delivered, which includes all revisions that an answer to this client had told before the
+/// call. It comes once all watches that share the connection have caught up, and where one of them has just begun, maybe
+/// with the next write only. A watch that is without a connection asks when it has one again, and one that has its own for
+/// a while, since its consumer was slow, when it is with others again at the latest.
 ///
 /// `options` may be NULL. Any thread.
 ///

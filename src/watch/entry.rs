@@ -37,8 +37,8 @@ pub(super) struct Entry {
     pub backoff: Backoff,
     /// Streams refused for their token since one that has held for a while.
     pub refusals: u32,
-    /// The owner wants to know how far it has come.
-    pub asks_progress: bool,
+    /// The owner wants to know how far it has come, and had seen this revision when it asked last.
+    pub asks_progress: Option<i64>,
     /// Progress requests of its socket before the server had confirmed it there.
     pub requests_before: u64,
     /// How often a server has confirmed it.
@@ -80,7 +80,7 @@ impl Entry {
             link: Link::Due,
             backoff: Backoff::new(),
             refusals: 0,
-            asks_progress: false,
+            asks_progress: None,
             requests_before: 0,
             creations: 0,
             was_full: false,

@@ -1,7 +1,10 @@
 //! How far watches that share a connection have come: in order with their events, and far enough that what is compacted
 //! is nothing that a quiet one still wants.
 
-use crate::common::{Etcd, LONG, client, config, plain, put, put_revision, wait_until, with_each_sharing_version};
+use crate::common::{
+    Etcd, EtcdFace, FakeGateway, Gate, LONG, Socket, client, config, plain, put, put_revision, wait_until,
+    with_each_sharing_version,
+};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::config::Config;
@@ -91,6 +94,43 @@ fn a_watch_that_begins_in_the_future_is_told_how_far_it_has_come() {
             assert_eq!((said.kind, said.resume_revision), (WatchKind::Progress, first));
         }
     });
+}
+
+#[test]
+fn who_has_written_and_asks_once_more_is_told_of_no_less_than_was_written() {
+    let (is_asked, is_asked_again) = (Gate::new(), Gate::new());
+    let (asked, asked_again) = (is_asked.clone(), is_asked_again.clone());
+    let face = EtcdFace::of("3.6.16");
+    let gateway = FakeGateway::start(move |request, reply| match &*request.path {
+        "/v3/watch" => {
+            let mut socket = reply.upgrade(request);
+            let id = id(&socket.create().unwrap());
+            socket.created(id, 9);
+            let take_request = |socket: &mut Socket<'_>| {
+                assert!(socket.message().unwrap().get("progress_request").is_some());
+            };
+            take_request(&mut socket);
+            asked.open();
+            asked_again.wait();
+            // The answer to the first one; that the client goes on asking shows that it has read that.
+            socket.progress(-1, 9);
+            take_request(&mut socket);
+            take_request(&mut socket);
+            socket.progress(-1, 20);
+            serve(&mut socket);
+        }
+        "/v3/kv/put" => reply.json(r#"{"header":{"cluster_id":"7","member_id":"1","revision":"20","raft_term":"2"}}"#),
+        _ => face.answer(request, reply),
+    });
+    let client = client(gateway.url());
+    let watch = client.watch_open(from(one(b"quiet"), 5)).unwrap();
+    watch.request_progress().unwrap();
+    is_asked.wait();
+    assert_eq!(put_revision(&client, b"k", b"value"), 20);
+    watch.request_progress().unwrap();
+    is_asked_again.open();
+    let said = next(&watch);
+    assert_eq!((said.kind, said.resume_revision), (WatchKind::Progress, 21));
 }
 
 #[test]

@@ -11,21 +11,20 @@ use std::time::Duration;
 impl Reactor {
     /// The owner of a watch wants to know how far it has come.
     pub(super) fn ask_progress(&mut self, watch: u64) {
-        let Some(entry) = self.watches.get_mut(&watch) else { return };
-        entry.asks_progress = true;
+        if let Some(entry) = self.watches.get_mut(&watch) {
+            entry.asks_progress = Some(self.channel.seen_revision());
+            self.ask_again(watch);
+        }
+    }
+
+    /// What the owner of a watch wants to know, on the connection that it has now.
+    pub(super) fn ask_again(&mut self, watch: u64) {
+        let Some(entry) = self.watches.get(&watch).filter(|entry| entry.asks_progress.is_some()) else { return };
         match entry.link {
             Link::Shared { socket, .. } => self.request_progress(socket, limits::WATCH_PROGRESS_REPEAT),
             // A stream can't be asked. Who begins in the future is owed nothing of what there is, as a read tells.
             Link::Own(_) if entry.apart_since.is_some() => self.wait_for_revision(watch),
             _ => {}
-        }
-    }
-
-    /// What the owner of a watch may ask of it, now that it is created.
-    pub(super) fn ask_again(&mut self, watch: u64) {
-        let asks = self.watches.get(&watch).is_some_and(|entry| entry.asks_progress);
-        if asks {
-            self.ask_progress(watch);
         }
     }
 
@@ -47,7 +46,7 @@ impl Reactor {
         let Some(socket) = self.sockets.get_mut(&key) else { return };
         let Some(after) = socket.progress_pause.take() else { return };
         let mut asking = socket.watches();
-        asking.retain(|watch| self.watches.get(watch).is_some_and(|entry| entry.asks_progress));
+        asking.retain(|watch| self.watches.get(watch).is_some_and(|entry| entry.asks_progress.is_some()));
         if asking.is_empty() {
             return;
         }
@@ -59,9 +58,11 @@ impl Reactor {
     /// A read has found a revision after the owner of a watch had asked how far it has come. While nothing is written after
     /// the creation of a watch its server gives no answer: the revision that it was created at is still to come.
     pub(super) fn tell_of_quiet(&mut self, watch: u64, found: Header) {
-        let Some(entry) = self.watches.get_mut(&watch).filter(|entry| entry.asks_progress) else { return };
+        let Some(entry) = self.watches.get_mut(&watch).filter(|entry| entry.asks_progress.is_some()) else { return };
         let (is_told, room) = entry.deliver(|account, deliver| account.receive_read(found, deliver));
-        entry.asks_progress = !is_told;
+        if is_told {
+            entry.asks_progress = None;
+        }
         if room == Room::Full {
             self.fill(watch);
         }
@@ -80,12 +81,17 @@ impl Reactor {
     pub(super) fn progress(&mut self, key: u64, header: Header) {
         let Some(socket) = self.sockets.get(&key) else { return };
         let (is_trusted, answers, watches) = (socket.orders_progress, socket.progress_answers, socket.watches());
+        let seen = self.channel.seen_revision();
         for watch in watches {
             let Some(entry) = self.watches.get_mut(&watch) else { continue };
-            let asked = Asked { is_after_creation: answers > entry.requests_before, by_owner: entry.asks_progress };
+            // It may answer an earlier request than the owner's last, who has seen more since: unless the cluster went back.
+            let by_owner = entry.asks_progress.is_some_and(|owed| header.revision >= owed.min(seen));
+            let asked = Asked { is_after_creation: answers > entry.requests_before, by_owner };
             let (is_taken, room) = entry
                 .deliver(|account, deliver| is_trusted && account.receive_requested_progress(header, asked, deliver));
-            entry.asks_progress &= !is_taken;
+            if is_taken && by_owner {
+                entry.asks_progress = None;
+            }
             if room == Room::Full {
                 self.fill(watch);
             }

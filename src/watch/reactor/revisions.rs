@@ -81,7 +81,7 @@ impl Reactor {
     /// Whether a watch still wants what it has waited for.
     fn wants(&self, wait: Wait) -> bool {
         let entry = self.watches.get(&wait.watch).filter(|entry| entry.creations == wait.creations);
-        entry.is_some_and(|entry| entry.asks_progress || needs_revision(entry))
+        entry.is_some_and(|entry| entry.asks_progress.is_some() || needs_revision(entry))
     }
 
     /// Begins a read where one is wanted and none is under way.
