@@ -94,6 +94,12 @@ impl Entry {
         self.account.is_confirmed() || self.request.start_revision != 0
     }
 
+    /// Whether its owner is answered by hearing that it has come to this revision: who asks once more may have seen more
+    /// than an earlier request is answered with. `seen`: by the client until now, which is less where the cluster went back.
+    pub(super) fn is_answered_by(&self, revision: i64, seen: i64) -> bool {
+        self.asks_progress.is_some_and(|owed| revision >= owed.min(seen))
+    }
+
     /// Whether the caller who started it hears of what goes wrong.
     pub(super) fn is_awaited(&self) -> bool {
         self.confirmation.is_some()

@@ -10,7 +10,7 @@ use etcdgw::client::Client;
 use etcdgw::config::Config;
 use etcdgw::error::Error;
 use etcdgw::watch::{Watch, WatchKind, WatchOptions};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 const QUIET: usize = 20;
@@ -131,6 +131,51 @@ fn who_has_written_and_asks_once_more_is_told_of_no_less_than_was_written() {
     is_asked_again.open();
     let said = next(&watch);
     assert_eq!((said.kind, said.resume_revision), (WatchKind::Progress, 21));
+}
+
+#[test]
+fn who_asks_once_more_while_the_revision_is_read_is_not_told_what_was_read_before() {
+    let header = |revision| {
+        format!(r#"{{"header":{{"cluster_id":"7","member_id":"1","revision":"{revision}","raft_term":"2"}}}}"#)
+    };
+    let [is_read, is_asked_again, is_read_again] = [(); 3].map(|()| Gate::new());
+    let (read, asked_again) = (is_read.clone(), is_asked_again.clone());
+    let (face, reads, puts) = (EtcdFace::of("3.6.16"), AtomicI64::new(0), AtomicI64::new(9));
+    let gateway = FakeGateway::start(move |request, reply| match &*request.path {
+        "/v3/watch" => {
+            let mut socket = reply.upgrade(request);
+            let id = id(&socket.create().unwrap());
+            socket.created(id, 9);
+            is_read_again.wait();
+            socket.puts(id, &[10]);
+            socket.progress(-1, 10);
+            serve(&mut socket);
+        }
+        "/v3/kv/put" => reply.json(header(puts.fetch_add(1, Ordering::SeqCst))),
+        "/v3/kv/range" => {
+            let earlier = reads.fetch_add(1, Ordering::SeqCst);
+            match earlier {
+                0 => {
+                    read.open();
+                    asked_again.wait();
+                }
+                _ => is_read_again.open(),
+            }
+            reply.json(header(9 + earlier.min(1)));
+        }
+        _ => face.answer(request, reply),
+    });
+    let client = client(gateway.url());
+    assert_eq!(put_revision(&client, b"k", b"9"), 9);
+    let watch = client.watch_open(from(one(b"k"), 10)).unwrap();
+    watch.request_progress().unwrap();
+    is_read.wait();
+    assert_eq!(put_revision(&client, b"k", b"10"), 10);
+    watch.request_progress().unwrap();
+    is_asked_again.open();
+    assert_eq!(values(&next(&watch).changes), ["10"]);
+    let said = next(&watch);
+    assert_eq!((said.kind, said.resume_revision), (WatchKind::Progress, 11));
 }
 
 #[test]

@@ -58,7 +58,9 @@ impl Reactor {
     /// A read has found a revision after the owner of a watch had asked how far it has come. While nothing is written after
     /// the creation of a watch its server gives no answer: the revision that it was created at is still to come.
     pub(super) fn tell_of_quiet(&mut self, watch: u64, found: Header) {
-        let Some(entry) = self.watches.get_mut(&watch).filter(|entry| entry.asks_progress.is_some()) else { return };
+        let seen = self.channel.seen_revision();
+        let asking = self.watches.get_mut(&watch).filter(|entry| entry.is_answered_by(found.revision, seen));
+        let Some(entry) = asking else { return };
         let (is_told, room) = entry.deliver(|account, deliver| account.receive_read(found, deliver));
         if is_told {
             entry.asks_progress = None;
@@ -84,8 +86,7 @@ impl Reactor {
         let seen = self.channel.seen_revision();
         for watch in watches {
             let Some(entry) = self.watches.get_mut(&watch) else { continue };
-            // It may answer an earlier request than the owner's last, who has seen more since: unless the cluster went back.
-            let by_owner = entry.asks_progress.is_some_and(|owed| header.revision >= owed.min(seen));
+            let by_owner = entry.is_answered_by(header.revision, seen);
             let asked = Asked { is_after_creation: answers > entry.requests_before, by_owner };
             let (is_taken, room) = entry
                 .deliver(|account, deliver| is_trusted && account.receive_requested_progress(header, asked, deliver));
