@@ -137,6 +137,8 @@ fn table() -> Vec<Row> {
         moves(Grpc(503, 14, "etcdserver: unhealthy cluster")),
         moves(Grpc(500, 2, "raft proposal dropped")),
         moves(Grpc(503, 14, DIALING)),
+        // The request was cut on its way.
+        moves(Grpc(400, 3, "unexpected EOF")),
         // The keep-alive is a stream, which may also be ended in its middle.
         moves(Grpc(503, 14, "etcdserver: no leader")),
         // Proposed, perhaps.
@@ -178,6 +180,7 @@ fn table() -> Vec<Row> {
         // Who knows.
         unclear(Grpc(500, 2, "something new")),
         unclear(Grpc(500, 13, "grpc: failed to unmarshal")),
+        unclear(Grpc(500, 13, "unexpected EOF")),
         unclear(Page(500)),
         // No answer.
         moves(Refuses),

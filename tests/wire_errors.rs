@@ -39,7 +39,7 @@ const CASES: &[(&str, Told)] = &[
     ("err-election-noleader", Server(Code::Unknown, Reason::NoLeader, true)),
     ("err-empty-key", Server(Code::InvalidArgument, Reason::EmptyKey, false)),
     ("err-ignorevalue", Server(Code::InvalidArgument, Reason::KeyNotFound, false)),
-    ("err-invalid-json", Server(Code::InvalidArgument, Reason::Other, false)),
+    ("err-invalid-json", Server(Code::Unavailable, Reason::Other, false)),
     ("err-invalid-json2", Server(Code::InvalidArgument, Reason::Other, false)),
     ("err-learner-notready", Server(Code::FailedPrecondition, Reason::Learner, false)),
     ("err-lease-exists", Server(Code::FailedPrecondition, Reason::LeaseExists, false)),
@@ -128,7 +128,9 @@ fn every_recorded_error_has_the_right_code_meaning_and_outcome() {
         for (name, version) in of_case.filter(|(_, version)| !version.contains('-')) {
             seen += 1;
             let is_old_list = *case == "noleader-member_list_lin" && version.starts_with("3.4");
-            let answered = served.client(name).post("/kv/put", b"{}", &plain());
+            // JSON without an end is taken for a request that was cut on its way, and made again.
+            let options = if *case == "err-invalid-json" { soon() } else { plain() };
+            let answered = served.client(name).post("/kv/put", b"{}", &options);
             match (told, answered) {
                 (Success, answered) => assert_eq!(answered.unwrap().http_status, 200, "{name}"),
                 (_, answered) if is_old_list => assert_eq!(answered.unwrap().http_status, 200, "{name}"),
@@ -149,8 +151,9 @@ fn a_connection_is_used_again_after_every_recorded_error() {
     for name in capture_names().iter().filter(|name| name.contains("-err-")) {
         let client = served.client(name);
         let before = gateway.connections();
-        client.post("/kv/put", b"{}", &plain()).unwrap_err();
-        client.post("/kv/put", b"{}", &plain()).unwrap_err();
+        let options = if name.ends_with("-err-invalid-json") { soon() } else { plain() };
+        client.post("/kv/put", b"{}", &options).unwrap_err();
+        client.post("/kv/put", b"{}", &options).unwrap_err();
         assert_eq!(gateway.connections(), before + 1, "{name}");
     }
 }

@@ -49,14 +49,22 @@ impl ServerStatus {
         }
     }
 
+    /// Whether the gateway got a part of the request and then its end, from whoever is in between: what goes out is whole.
+    /// It has passed nothing on, and gives the code of a request that is wrong.
+    fn is_of_a_cut_request(&self) -> bool {
+        self.code == Code::InvalidArgument && self.message == CUT
+    }
+
     pub(crate) fn into_error(self, endpoint: &Arc<str>, http_status: u16) -> Error {
         let reason = reason_of(&self.message);
+        let is_cut = self.is_of_a_cut_request();
         let untranslated = UNTRANSLATED.iter().find(|(message, _)| *message == self.message);
-        let code = untranslated.map_or(self.code, |(_, code)| *code);
+        let code = if is_cut { Code::Unavailable } else { untranslated.map_or(self.code, |(_, code)| *code) };
         // etcd says so before a proposal, and also in place of the answer to what it has executed
         // (server/etcdserver/apply/quota.go).
         let may_be_late = reason == Reason::NoSpace;
-        let refused = !may_be_late && (code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part)));
+        let refuses = is_cut || code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part));
+        let refused = refuses && !may_be_late;
         Error::Server {
             endpoint: endpoint.clone(),
             http_status,
@@ -67,6 +75,9 @@ impl ServerStatus {
         }
     }
 }
+
+/// What Go's decoder says to JSON that has no end.
+const CUT: &str = "unexpected EOF";
 
 /// What the store of users says to maintenance in 3.4 and 3.5, which forget to translate it and send it as Unknown, with
 /// the codes that every other method and release gives for the same (server/etcdserver/api/v3rpc/maintenance.go, util.go).

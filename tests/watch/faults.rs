@@ -207,6 +207,8 @@ fn whatever_a_member_says_while_it_restarts_the_watch_comes_back() {
         7 => reply.status("200 OK", "<html>"),
         8 => reply.status("500 Internal Server Error", r#"{"code":2,"message":"context deadline exceeded"}"#),
         9 => reply.status("502 Bad Gateway", vec![b'x'; 2 << 20]),
+        // Who is in between has cut the request.
+        10 => reply.status("400 Bad Request", r#"{"code":3,"message":"unexpected EOF"}"#),
         _ => {
             reply.stream_head();
             reply.chunk([CREATED.to_owned(), puts(&[5])].concat());
