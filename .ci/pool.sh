@@ -1,9 +1,9 @@
 # Sourced by steps of the check that consist of many programs: runs ETCDGW_CHECK_AT_A_TIME of them at a time, by default
-# four. Most of what they do is to wait.
+# three. Most of what they do is to wait.
 # Says a line of each that has ended; of one that failed all is shown that it printed.
 # shellcheck shell=bash
 
-at_a_time=${ETCDGW_CHECK_AT_A_TIME:-4}
+at_a_time=${ETCDGW_CHECK_AT_A_TIME:-3}
 [[ $at_a_time =~ ^[1-9][0-9]?$ ]] || die "ETCDGW_CHECK_AT_A_TIME is '$at_a_time', but must be a number from 1 to 99"
 running=0
 failed=0

@@ -99,8 +99,11 @@ fn a_watch_resumes_after_the_server_was_killed_and_restarted() {
         let watch = client.watch(reporting(prefix(b"resume/")), consumer).unwrap();
         watch.start();
         let writer = Writer::start(client.clone());
-        for _ in 0..3 {
+        for kills in 0..3 {
             writer.wait_for_more(20);
+            // On a busy machine twenty puts may be faster than a watch that comes back.
+            let is_back = |said: &[Said]| said.iter().filter(|said| said.kind == WatchKind::Resumed).count() >= kills;
+            wait_until(LONG, || is_back(&seen.all()));
             etcd.kill();
             etcd.restart();
         }
