@@ -118,6 +118,11 @@ fn soon() -> CallOptions {
     within(Duration::from_millis(200))
 }
 
+/// JSON without an end is taken for a request that was cut on its way, and made again.
+fn time_for(case: &str) -> CallOptions {
+    if case.ends_with("err-invalid-json") { soon() } else { plain() }
+}
+
 #[test]
 fn every_recorded_error_has_the_right_code_meaning_and_outcome() {
     let served = ServedCaptures::start();
@@ -128,9 +133,7 @@ fn every_recorded_error_has_the_right_code_meaning_and_outcome() {
         for (name, version) in of_case.filter(|(_, version)| !version.contains('-')) {
             seen += 1;
             let is_old_list = *case == "noleader-member_list_lin" && version.starts_with("3.4");
-            // JSON without an end is taken for a request that was cut on its way, and made again.
-            let options = if *case == "err-invalid-json" { soon() } else { plain() };
-            let answered = served.client(name).post("/kv/put", b"{}", &options);
+            let answered = served.client(name).post("/kv/put", b"{}", &time_for(case));
             match (told, answered) {
                 (Success, answered) => assert_eq!(answered.unwrap().http_status, 200, "{name}"),
                 (_, answered) if is_old_list => assert_eq!(answered.unwrap().http_status, 200, "{name}"),
@@ -151,9 +154,8 @@ fn a_connection_is_used_again_after_every_recorded_error() {
     for name in capture_names().iter().filter(|name| name.contains("-err-")) {
         let client = served.client(name);
         let before = gateway.connections();
-        let options = if name.ends_with("-err-invalid-json") { soon() } else { plain() };
-        client.post("/kv/put", b"{}", &options).unwrap_err();
-        client.post("/kv/put", b"{}", &options).unwrap_err();
+        client.post("/kv/put", b"{}", &time_for(name)).unwrap_err();
+        client.post("/kv/put", b"{}", &time_for(name)).unwrap_err();
         assert_eq!(gateway.connections(), before + 1, "{name}");
     }
 }

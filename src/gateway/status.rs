@@ -49,22 +49,15 @@ impl ServerStatus {
         }
     }
 
-    /// Whether the gateway got a part of the request and then its end, from whoever is in between: what goes out is whole.
-    /// It has passed nothing on, and gives the code of a request that is wrong.
-    fn is_of_a_cut_request(&self) -> bool {
-        self.code == Code::InvalidArgument && self.message == CUT
-    }
-
     pub(crate) fn into_error(self, endpoint: &Arc<str>, http_status: u16) -> Error {
         let reason = reason_of(&self.message);
-        let is_cut = self.is_of_a_cut_request();
-        let untranslated = UNTRANSLATED.iter().find(|(message, _)| *message == self.message);
-        let code = if is_cut { Code::Unavailable } else { untranslated.map_or(self.code, |(_, code)| *code) };
+        let mistaken = MISTAKEN.iter().find(|(sent, message, _)| (*sent, *message) == (self.code, &*self.message));
+        let code = mistaken.map_or(self.code, |(_, _, meant)| *meant);
         // etcd says so before a proposal, and also in place of the answer to what it has executed
         // (server/etcdserver/apply/quota.go).
         let may_be_late = reason == Reason::NoSpace;
-        let refuses = is_cut || code.refuses() || REFUSALS.iter().any(|part| self.message.contains(part));
-        let refused = refuses && !may_be_late;
+        let refuses = [self.code, code].into_iter().any(Code::refuses);
+        let refused = !may_be_late && (refuses || REFUSALS.iter().any(|part| self.message.contains(part)));
         Error::Server {
             endpoint: endpoint.clone(),
             http_status,
@@ -76,16 +69,17 @@ impl ServerStatus {
     }
 }
 
-/// What Go's decoder says to JSON that has no end.
-const CUT: &str = "unexpected EOF";
-
-/// What the store of users says to maintenance in 3.4 and 3.5, which forget to translate it and send it as Unknown, with
-/// the codes that every other method and release gives for the same (server/etcdserver/api/v3rpc/maintenance.go, util.go).
-const UNTRANSLATED: &[(&str, Code)] = &[
-    ("auth: user name is empty", Code::InvalidArgument),
-    ("auth: invalid auth token", Code::Unauthenticated),
-    ("auth: permission denied", Code::PermissionDenied),
-    ("auth: revision in header is old", Code::InvalidArgument),
+/// Messages under a code that says something else: the code that is sent, and the one that is meant.
+const MISTAKEN: &[(Code, &str, Code)] = &[
+    // What the store of users says to maintenance in 3.4 and 3.5, which forget to translate it, with the codes that every
+    // other method and release gives for the same (server/etcdserver/api/v3rpc/maintenance.go, util.go).
+    (Code::Unknown, "auth: user name is empty", Code::InvalidArgument),
+    (Code::Unknown, "auth: invalid auth token", Code::Unauthenticated),
+    (Code::Unknown, "auth: permission denied", Code::PermissionDenied),
+    (Code::Unknown, "auth: revision in header is old", Code::InvalidArgument),
+    // What Go's decoder says to JSON that has no end. What goes out is whole: the gateway got a part of it, and then its
+    // end from whoever is in between. It has passed nothing on.
+    (Code::InvalidArgument, "unexpected EOF", Code::Unavailable),
 ];
 
 /// Parts of messages under a code that otherwise leaves the outcome open, of which etcd's source says that nothing was

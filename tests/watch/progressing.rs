@@ -96,6 +96,11 @@ fn a_watch_that_begins_in_the_future_is_told_how_far_it_has_come() {
     });
 }
 
+/// An answer that says nothing but where the store stands.
+fn header(revision: i64) -> String {
+    format!(r#"{{"header":{{"cluster_id":"7","member_id":"1","revision":"{revision}","raft_term":"2"}}}}"#)
+}
+
 #[test]
 fn who_has_written_and_asks_once_more_is_told_of_no_less_than_was_written() {
     let (is_asked, is_asked_again) = (Gate::new(), Gate::new());
@@ -119,7 +124,7 @@ fn who_has_written_and_asks_once_more_is_told_of_no_less_than_was_written() {
             socket.progress(-1, 20);
             serve(&mut socket);
         }
-        "/v3/kv/put" => reply.json(r#"{"header":{"cluster_id":"7","member_id":"1","revision":"20","raft_term":"2"}}"#),
+        "/v3/kv/put" => reply.json(header(20)),
         _ => face.answer(request, reply),
     });
     let client = client(gateway.url());
@@ -135,9 +140,6 @@ fn who_has_written_and_asks_once_more_is_told_of_no_less_than_was_written() {
 
 #[test]
 fn who_asks_once_more_while_the_revision_is_read_is_not_told_what_was_read_before() {
-    let header = |revision| {
-        format!(r#"{{"header":{{"cluster_id":"7","member_id":"1","revision":"{revision}","raft_term":"2"}}}}"#)
-    };
     let [is_read, is_asked_again, is_read_again] = [(); 3].map(|()| Gate::new());
     let (read, asked_again) = (is_read.clone(), is_asked_again.clone());
     let (face, reads, puts) = (EtcdFace::of("3.6.16"), AtomicI64::new(0), AtomicI64::new(9));
