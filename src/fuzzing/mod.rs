@@ -9,11 +9,13 @@ mod choices;
 mod http;
 mod json;
 mod messages;
+mod pieces;
 mod reference;
 #[cfg(all(test, not(loom)))]
 mod seeds;
 mod server;
 mod stream;
+mod websocket;
 
 pub(crate) use choices::Choices;
 
@@ -22,3 +24,4 @@ pub use crate::watch::watch;
 pub use http::http;
 pub use json::json;
 pub use stream::stream;
+pub use websocket::websocket;

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 type Property = fn(&[u8]);
 
 /// The targets by their names.
-const TARGETS: [(&str, Property); 5] = [
+const TARGETS: [(&str, Property); 6] = [
     ("endpoints", super::endpoints),
     ("http", super::http),
     ("json", super::json),
     ("stream", super::stream),
     ("watch", super::watch),
+    ("websocket", super::websocket),
 ];
 
 fn below_fuzz(name: &str) -> PathBuf {
@@ -62,6 +63,11 @@ fn no_seed_is_a_counterexample_of_what_holds_for_messages() {
 #[test]
 fn no_seed_is_a_counterexample_of_what_holds_for_streams() {
     replay("stream");
+}
+
+#[test]
+fn no_seed_is_a_counterexample_of_what_holds_for_websockets() {
+    replay("websocket");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use crate::config::TlsConfig;
 use crate::log::Logger;
 use crate::net::{Connection, Connector, Control, Lifeline, Resolver, Target, Tls};
+use std::io::Write;
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,5 +44,31 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Says one piece after another, and then nothing more.
+pub(super) struct Speaker<'a> {
+    peer: UnixStream,
+    pieces: std::slice::Iter<'a, &'a [u8]>,
+    /// How often it was asked for more after its end.
+    idle: usize,
+}
+
+impl<'a> Speaker<'a> {
+    pub(super) fn new(peer: UnixStream, pieces: &'a [&'a [u8]]) -> Speaker<'a> {
+        Speaker { peer, pieces: pieces.iter(), idle: 0 }
+    }
+
+    /// Says the next piece: all that was said before has been heard.
+    pub(super) fn say(&mut self) {
+        match self.pieces.next() {
+            Some(piece) => self.peer.write_all(piece).unwrap(),
+            None => {
+                self.peer.shutdown(Shutdown::Write).unwrap();
+                self.idle += 1;
+                assert!(self.idle < 4, "the end is not heard");
+            }
+        }
     }
 }

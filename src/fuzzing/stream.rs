@@ -1,12 +1,12 @@
 //! The answer of a stream, in pieces.
 
 use super::Choices;
-use super::server::Server;
+use super::pieces::pieces;
+use super::server::{Server, Speaker};
 use crate::gateway::frames::MessageStream;
 use crate::gateway::http::{self, Cause, Head};
 use crate::net::Control;
-use std::io::{self, Write};
-use std::net::Shutdown;
+use std::io;
 use std::sync::Arc;
 
 thread_local! {
@@ -23,34 +23,10 @@ const LIMITS: [usize; 4] = [1 << 20, 64, 1000, 5000];
 pub fn stream(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let limit = LIMITS[choices.below(LIMITS.len())];
-    let cuts = choices.byte() & 31;
-    let lengths: Vec<usize> = (0..cuts).map(|_| length_of(choices.byte())).collect();
-    let answer = choices.rest();
-    if answer.len() > MOST_BYTES {
-        return;
-    }
-    let whole = hear(&[answer], limit);
-    let mut rest = answer;
-    let mut pieces = Vec::new();
-    for length in lengths {
-        let (piece, others) = rest.split_at(length.min(rest.len()));
-        pieces.push(piece);
-        rest = others;
-    }
-    pieces.push(rest);
+    let Some(pieces) = pieces(choices) else { return };
+    let whole = hear(&[&pieces.concat()], limit);
     let cut = hear(&pieces, limit);
     assert_eq!(whole, cut);
-}
-
-/// So much fits into the buffer of a socket, so that nobody waits for its other end to read.
-const MOST_BYTES: usize = 100_000;
-
-/// Short pieces byte by byte, and longer ones.
-fn length_of(choice: u8) -> usize {
-    match choice {
-        0..128 => choice.into(),
-        128.. => usize::from(choice - 127) * 100,
-    }
 }
 
 /// What has come of an answer: its messages, and how it ended.
@@ -85,24 +61,14 @@ impl End {
 }
 
 fn hear(pieces: &[&[u8]], limit: usize) -> Heard {
-    let (mut connection, mut peer) = SERVER.with(Server::connect);
+    let (mut connection, peer) = SERVER.with(Server::connect);
     connection.stop_waiting().unwrap();
+    let mut speaker = Speaker::new(peer, pieces);
     let mut heard = Heard { status: None, messages: Vec::new(), end: End::Whole };
-    let mut pieces = pieces.iter();
-    let mut idle = 0;
-    // Says the next piece, whenever all that was said before has been heard.
-    let mut say = || match pieces.next() {
-        Some(piece) => peer.write_all(piece).unwrap(),
-        None => {
-            peer.shutdown(Shutdown::Write).unwrap();
-            idle += 1;
-            assert!(idle < 4, "the end is not heard");
-        }
-    };
     let head = loop {
         match http::receive(&mut connection, &Control::UNBOUNDED) {
             Ok(head) => break head,
-            Err(failure) if must_wait(&failure.cause) => say(),
+            Err(failure) if must_wait(&failure.cause) => speaker.say(),
             Err(failure) => {
                 heard.end = End::of(&failure.cause);
                 return heard;
@@ -122,7 +88,7 @@ fn hear(pieces: &[&[u8]], limit: usize) -> Heard {
                     .extend(frames.lines.into_iter().map(|line| frames.arena[line].escape_ascii().to_string()));
             }
             Ok(None) => return heard,
-            Err(cause) if must_wait(&cause) => say(),
+            Err(cause) if must_wait(&cause) => speaker.say(),
             Err(cause) => {
                 heard.end = End::of(&cause);
                 return heard;

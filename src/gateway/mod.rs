@@ -1,6 +1,7 @@
 //! The wire: etcd's services as HTTP/1.1 and JSON, in both dialects that gateways speak.
 
 pub(crate) mod authenticate;
+pub(crate) mod content;
 pub(crate) mod frames;
 mod header;
 pub(crate) mod http;

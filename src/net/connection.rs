@@ -100,12 +100,6 @@ impl Connection {
         }
     }
 
-    /// Receives past the buffer, which must be empty; 0 at the end.
-    pub(crate) fn receive(&mut self, into: &mut [u8], control: &Control) -> io::Result<usize> {
-        debug_assert_eq!(self.start, self.end);
-        receive(&mut self.stream, into, control)
-    }
-
     /// Takes some of it for sending, which [`flush`](Connection::flush) may have to complete.
     pub(crate) fn send_some(&mut self, bytes: &[u8], control: &Control) -> io::Result<usize> {
         match &mut self.stream {

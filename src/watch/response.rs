@@ -1,7 +1,7 @@
 //! What a watch tells its consumer.
 
 use crate::error::Error;
-use crate::gateway::http::ARENAS;
+use crate::gateway::content::ARENAS;
 use crate::gateway::json::Span;
 use crate::rpc::Header;
 use crate::rpc::watch::{EVENTS, Event};

@@ -3,13 +3,12 @@
 use crate::channel::{self, Grant, OpenSocket};
 use crate::error::{Error, Result};
 use crate::gateway::frames::{self, Frames};
-use crate::gateway::http::{ARENAS, Cause};
+use crate::gateway::http::Cause;
 use crate::gateway::json::{Encode, Reader, Writer};
 use crate::gateway::websocket::{Received, WebSocket};
 use crate::limits;
 use crate::rpc::Header;
 use crate::rpc::watch::{NO_WATCH, WatchCancel, WatchCreate, WatchMessage, WatchProgress};
-use crate::spare;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -234,17 +233,17 @@ impl SharedSocket {
     /// Takes what has arrived, up to a turn's worth. An error comes after what arrived before it.
     pub(super) fn receive(&mut self) -> (Turn, Result<()>) {
         let (mut turn, mut places) = (Turn::default(), Places::default());
-        let mut bytes = 0;
+        let (mut bytes, mut message) = (0, Vec::new());
         while bytes < TURN_BYTES {
-            match self.socket.receive() {
-                Ok(Some(Received::Message(message))) => {
+            match self.socket.receive(&mut message) {
+                Ok(Received::Message) => {
                     bytes += message.len();
-                    if let Err(error) = self.sort(&message, &mut turn, &mut places) {
+                    if let Err(error) = self.sort(&mut message, &mut turn, &mut places) {
                         return (turn, Err(error));
                     }
                 }
-                Ok(Some(Received::Sign)) => {}
-                Ok(None) => return (turn, Ok(())),
+                Ok(Received::Sign) => self.is_unsent = true,
+                Ok(Received::Nothing) => return (turn, Ok(())),
                 Err(cause) => {
                     let error = self.error(cause);
                     return (turn, Err(error));
@@ -255,8 +254,8 @@ impl SharedSocket {
         (turn, Ok(()))
     }
 
-    /// Puts a message with the others of its watch.
-    fn sort(&mut self, message: &[u8], turn: &mut Turn, places: &mut Places) -> Result<()> {
+    /// Puts a message with the others of its watch: copies it, or takes it away.
+    fn sort(&mut self, message: &mut Vec<u8>, turn: &mut Turn, places: &mut Places) -> Result<()> {
         let (id, follows) = match WatchMessage::plain_id(message) {
             Some(plain) => plain,
             None => match self.addressee(message, turn)? {
@@ -279,11 +278,8 @@ impl SharedSocket {
             self.unwanted_bytes = if self.is_amid_fragments { self.unwanted_bytes + message.len() } else { 0 };
             return Ok(());
         };
-        let mut arena = Vec::new();
-        spare::make_room(&ARENAS, &mut arena, message.len());
-        arena.extend_from_slice(message);
         places.put(id, turn.batches.len());
-        turn.batches.push((*watch, Frames::one(arena)));
+        turn.batches.push((*watch, Frames::one(take_or_copy(message))));
         Ok(())
     }
 
@@ -349,6 +345,11 @@ impl SharedSocket {
     fn error(&self, cause: Cause) -> Error {
         channel::stream_error(cause, self.socket.endpoint())
     }
+}
+
+/// Takes a message with its buffer, unless that is far too large for it: it may be kept for long.
+fn take_or_copy(message: &mut Vec<u8>) -> Vec<u8> {
+    if message.capacity() / 2 <= message.len() { std::mem::take(message) } else { message.clone() }
 }
 
 impl AsRawFd for SharedSocket {

@@ -1,9 +1,9 @@
 //! The body of an answer, taken apart as it comes.
 
 use super::{Cause, ended, excerpt, protocol};
+use crate::gateway::content;
 use crate::limits;
 use crate::net::{Connection, Control};
-use crate::spare::{self, Spare};
 
 /// The body of an answer, as far as it has not been read.
 #[derive(Debug)]
@@ -31,12 +31,6 @@ enum State {
 
 /// A line of the framing may be as long as this: a chunk's size with extensions that nobody uses.
 const MAX_CHUNK_LINE_BYTES: usize = 4 << 10;
-
-/// What is left of a body or chunk goes straight to its place when it is at least this much.
-const DIRECT_BYTES: u64 = 4 << 10;
-
-/// Room that is made for a body on the strength of its announced length alone.
-const TRUSTED_BYTES: usize = 4 << 20;
 
 impl Body {
     pub(super) fn chunked() -> Body {
@@ -121,22 +115,18 @@ impl Body {
         match &mut self.state {
             State::Done => Ok(false),
             State::UntilClose => {
-                check_limit(out.len(), input.len().min(1) as u64, limit)?;
+                content::check_limit(out.len(), input.len().min(1) as u64, limit)?;
                 let (taken, rest) = input.split_at_checked(limit - out.len()).unwrap_or((input, &[]));
                 out.extend_from_slice(taken);
                 *input = rest;
                 Ok(false)
             }
             State::Length(left) | State::Chunk(left) => {
-                check_limit(out.len(), *left, limit)?;
-                let due = usize::try_from(*left).unwrap_or(usize::MAX);
-                let count = due.min(input.len());
+                content::check_limit(out.len(), *left, limit)?;
+                let due = content::due(*left);
                 // Small chunks come many at a time.
-                make_room(out, if out.is_empty() { due.max(input.len()) } else { due });
-                let (taken, rest) = input.split_at_checked(count).unwrap_or((input, &[]));
-                out.extend_from_slice(taken);
-                *left -= taken.len() as u64;
-                *input = rest;
+                content::make_room(out, if out.is_empty() { due.max(input.len()) } else { due });
+                content::take(input, out, left);
                 let is_complete = *left == 0;
                 if is_complete {
                     let is_chunk = matches!(self.state, State::Chunk(_));
@@ -183,13 +173,9 @@ impl Body {
         control: &Control,
     ) -> Result<(), Cause> {
         let count = match &mut self.state {
-            State::Length(left) | State::Chunk(left) if *left >= DIRECT_BYTES && connection.buffered().is_empty() => {
-                check_limit(out.len(), *left, limit)?;
-                let due = usize::try_from(*left).unwrap_or(usize::MAX);
-                make_room(out, due);
-                let count = connection.receive_onto(out, due, control).map_err(Cause::Io)?;
-                *left -= count as u64;
-                count
+            State::Length(left) | State::Chunk(left) => {
+                content::check_limit(out.len(), *left, limit)?;
+                content::receive(connection, out, left, control)?
             }
             _ => connection.fill(control).map_err(Cause::Io)?,
         };
@@ -200,28 +186,6 @@ impl Body {
         }
         Ok(())
     }
-}
-
-thread_local! {
-    /// A buffer for content.
-    pub(crate) static ARENAS: Spare<u8> = const { Spare::new() };
-}
-
-/// Makes room for what is due, and for the end of a line, which has a chunk of its own behind a long one. Beyond what may
-/// be trusted it grows with what has arrived, and for one chunk after another it grows by doubling.
-fn make_room(out: &mut Vec<u8>, due: usize) {
-    let more = match out.is_empty() {
-        true => due.min(TRUSTED_BYTES).saturating_add(1),
-        false => due.min(TRUSTED_BYTES.max(out.len())),
-    };
-    spare::make_room(&ARENAS, out, more);
-}
-
-fn check_limit(have: usize, due: u64, limit: usize) -> Result<(), Cause> {
-    if due > limit.saturating_sub(have) as u64 {
-        return Err(Cause::TooLarge(limit));
-    }
-    Ok(())
 }
 
 /// Takes a line off the input, without its end; `None`: it isn't complete.

@@ -8,7 +8,7 @@ mod body;
 mod head;
 mod request;
 
-pub(crate) use body::{ARENAS, Body};
+pub(crate) use body::Body;
 pub(crate) use head::{Head, SWITCHING_PROTOCOLS};
 pub(super) use request::decimal;
 pub(crate) use request::{AUTHORIZATION, Outgoing, RequestHead};

@@ -1,0 +1,33 @@
+//! What a server says, in pieces.
+
+use super::Choices;
+
+/// So much fits into the buffer of a socket, so that nobody waits for its other end to read.
+const MOST_BYTES: usize = 100_000;
+
+/// What is left of an input as what a server says: how many pieces it is cut into beside the last, and the length of each,
+/// come first. `None`: it is too long.
+pub(super) fn pieces(mut choices: Choices<'_>) -> Option<Vec<&[u8]>> {
+    let cuts = choices.byte() & 31;
+    let lengths: Vec<usize> = (0..cuts).map(|_| length_of(choices.byte())).collect();
+    let mut rest = choices.rest();
+    if rest.len() > MOST_BYTES {
+        return None;
+    }
+    let mut pieces = Vec::new();
+    for length in lengths {
+        let (piece, others) = rest.split_at(length.min(rest.len()));
+        pieces.push(piece);
+        rest = others;
+    }
+    pieces.push(rest);
+    Some(pieces)
+}
+
+/// Short pieces byte by byte, and longer ones.
+fn length_of(choice: u8) -> usize {
+    match choice {
+        0..128 => choice.into(),
+        128.. => usize::from(choice - 127) * 100,
+    }
+}
