@@ -83,7 +83,9 @@ fn hear(pieces: &[&[u8]], limit: usize) -> Heard {
 
 /// What tungstenite reads.
 fn refer(frames: &[u8], limit: usize) -> Heard {
-    let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
+    // It has one limit for the frames of messages and for others.
+    let frame_limit = limit.max(125);
+    let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(frame_limit));
     let stream = Deaf(Cursor::new(frames));
     let mut socket = tungstenite::WebSocket::from_raw_socket(stream, Role::Client, Some(config));
     let mut messages = Vec::new();
