@@ -178,6 +178,31 @@ fn a_number_reads_as_the_standard_library_reads_it_whatever_its_length_and_what_
 }
 
 #[test]
+fn an_id_is_no_other_one_and_none_wherever_one_of_its_characters_is_another() {
+    for id in ["1234567890123456789", "12345678901234567890", "18446744073709551615", "10000000000000000001"] {
+        for (place, byte) in (0..id.len()).flat_map(|place| (b' '..=b'~').map(move |byte| (place, byte))) {
+            if matches!(byte, b'"' | b'\\') {
+                continue;
+            }
+            let mut text = id.to_owned().into_bytes();
+            text[place] = byte;
+            let text = String::from_utf8(text).unwrap();
+            let wanted = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse::<u64>().ok() } else { None };
+            // Behind it stands as much as in any header.
+            let found = read(&format!("[\"{text}\",\"{}\"]", "x".repeat(9)), |reader| {
+                let mut found = None;
+                reader.array(|reader| match found {
+                    None => reader.uint64().map(|id| found = Some(id)),
+                    Some(_) => reader.skip(),
+                })?;
+                Ok(found)
+            });
+            assert_eq!(found.ok().flatten(), wanted, "{text}");
+        }
+    }
+}
+
+#[test]
 fn an_object_that_comes_in_great_numbers_reads_as_any_other_whatever_its_order_and_spacing() {
     const NAMES: &[&str; 3] = &["a", "bb", "c"];
     let read_both = |text: &str| {
