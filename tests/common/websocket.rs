@@ -22,14 +22,21 @@ impl<'a> Reply<'a> {
     /// Switches to a WebSocket, as etcd does: no extension, and of what was offered as protocol only `Bearer`.
     #[track_caller]
     pub fn upgrade(&mut self, request: &Request) -> Socket<'a> {
+        self.upgrade_with(request, &[])
+    }
+
+    /// The same with these bytes of the WebSocket along with the answer.
+    #[track_caller]
+    pub fn upgrade_with(&mut self, request: &Request, first: &[u8]) -> Socket<'a> {
         let key = request.header("sec-websocket-key").expect("an upgrade has a key");
         let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
         let is_bearer = request.header("sec-websocket-protocol").is_some_and(|given| given.starts_with("Bearer"));
         let protocol = if is_bearer { "Sec-WebSocket-Protocol: Bearer\r\n" } else { "" };
-        self.raw(format!(
+        let head = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
-        ));
+        );
+        self.raw([head.as_bytes(), first].concat());
         Socket { stream: self.stream, buffered: Vec::new(), is_open: self.is_open, answers_pings: true, pings: 0 }
     }
 }

@@ -1,7 +1,7 @@
 //! Which connection watches are put on: what is asked of a member before, and what becomes of members that have no
 //! WebSocket.
 
-use crate::common::{Dialect, EtcdFace, FakeGateway, LONG, Reply, Request, client, config, wait_until};
+use crate::common::{Dialect, EtcdFace, FakeGateway, LONG, Reply, Request, client, config, timed, wait_until};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Credentials, WebSocketUse};
@@ -313,6 +313,20 @@ fn what_ends_upgraded_connections_without_a_word_gets_streams_in_the_end() {
         let upgrades = gateway.requests().iter().filter(|request| line(request) == UPGRADE).count();
         assert!((2..10).contains(&upgrades), "{case}: {upgrades}");
     }
+}
+
+#[test]
+fn what_comes_along_with_the_answer_to_an_upgrade_is_read_at_once() {
+    const CLOSE: &[u8] = &[0x88, 2, 3, 0xe9];
+    let is_first = AtomicBool::new(true);
+    let gateway = upgrading_with(move |request, reply| {
+        let first = if is_first.swap(false, Ordering::SeqCst) { CLOSE } else { &[] };
+        let mut socket = reply.upgrade_with(request, first);
+        // The one who closes a WebSocket waits for the other.
+        if first.is_empty() { serve(&mut socket) } else { socket.hold() }
+    });
+    let (watch, elapsed) = timed(|| client(gateway.url()).watch_open(from(one(b"k"), 5)));
+    assert!(watch.is_ok() && elapsed < AT_ONCE, "{elapsed:?}");
 }
 
 #[test]

@@ -149,6 +149,8 @@ impl Reactor {
                 self.timers.set(self.tick(), Timer::Socket(key));
                 self.timers.set(self.settings.progress, Timer::Progress(key));
                 self.sockets.insert(key, socket);
+                // What has come along with the answer to the upgrade is read already, and not reported.
+                self.unread.push(Ready::Socket(key).token());
                 let route = self.routes.of(require_leader);
                 (route.state, route.asks_for_leader) = (State::Socket(key), false);
                 self.take_off_streams(require_leader);
