@@ -245,11 +245,13 @@ impl Account {
         true
     }
 
-    /// Gives up the stream in use. What is delivered says so where that was asked for, once for each loss.
+    /// Gives up the stream in use, or what was to follow one that was [given up by intent](Account::suspend). What is
+    /// delivered says so where that was asked for, once for each loss.
     pub(super) fn lose_stream(&mut self, error: &Error, deliver: Deliver<'_>) {
         self.drop_open();
         self.doubt = None;
-        if std::mem::take(&mut self.is_created) && self.settings.reports_connection {
+        let had_stream = std::mem::take(&mut self.is_created) | std::mem::take(&mut self.is_suspended);
+        if had_stream && self.settings.reports_connection {
             deliver(WatchResponse::disconnected(error.clone(), self.next_revision));
         }
     }
@@ -273,7 +275,8 @@ impl Account {
         Ok(())
     }
 
-    /// Gives up the stream in use by intent. Nobody is told, of its end or of the next one's beginning.
+    /// Gives up the stream in use by intent. Nobody is told, of its end or of the next one's beginning, unless there is none
+    /// to be had.
     pub(super) fn suspend(&mut self) {
         self.drop_open();
         self.doubt = None;

@@ -124,14 +124,14 @@ impl Entry {
         (changed, room)
     }
 
-    /// Takes the watch off what has carried it, which is lost or left.
+    /// Takes the watch off what has carried it, which is lost or left, or was to.
     pub(super) fn lose(&mut self, error: &Error) {
         self.way.set(Carrier::None);
         // Full or not: nothing more comes of what is lost.
         let _ = self.deliver(|account, deliver| account.lose_stream(error, deliver));
     }
 
-    /// The same where nothing was lost: it will be put on another connection, and its owner need not know.
+    /// The same where nothing was lost: it will be put on another connection, and its owner need not know, unless that fails.
     pub(super) fn suspend(&mut self) {
         self.way.set(Carrier::None);
         self.account.suspend();

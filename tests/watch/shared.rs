@@ -726,6 +726,44 @@ fn full() -> (FakeGateway, Client, Watch) {
 }
 
 #[test]
+fn a_watch_that_left_its_connection_by_intent_tells_where_there_is_none_to_go_on_over() {
+    let (is_gone, is_cancelled) = (Arc::new(AtomicBool::new(false)), Gate::new());
+    let (gone, cancelled, sockets) = (is_gone.clone(), is_cancelled.clone(), AtomicUsize::new(0));
+    let face = EtcdFace::of("3.6.16");
+    let gateway = FakeGateway::start(move |request, reply| {
+        if gone.load(Ordering::SeqCst) {
+            return reply.close();
+        }
+        if !request.is_upgrade() {
+            return face.answer(request, reply);
+        }
+        let mut socket = reply.upgrade(request);
+        let [id] = creates(&mut socket);
+        if sockets.fetch_add(1, Ordering::SeqCst) > 0 {
+            socket.created(id, 500);
+            socket.puts(id, &[500]);
+            return socket.idle();
+        }
+        socket.created(id, 9);
+        socket.puts(id, &(5..500).collect::<Vec<_>>());
+        assert_eq!(socket.cancel(), Some(id));
+        gone.store(true, Ordering::SeqCst);
+        socket.close();
+        cancelled.open();
+    });
+    let client = Client::new(Config { watch_buffer_bytes: 1000, ..config(gateway.url()) }).unwrap();
+    let watch = client.watch_open(reporting(unconfirmed(from(one(b"k"), 5)))).unwrap();
+    is_cancelled.wait();
+    assert_eq!(next(&watch).changes.len(), 495);
+    let lost = next(&watch);
+    assert_eq!((lost.kind, lost.resume_revision), (WatchKind::Disconnected, 500), "{lost:?}");
+    is_gone.store(false, Ordering::SeqCst);
+    let said = [(); 2].map(|()| next(&watch));
+    assert_eq!(said.each_ref().map(|said| said.kind), [WatchKind::Resumed, WatchKind::Events]);
+    assert_eq!(values(&said[1].changes), ["500"]);
+}
+
+#[test]
 fn a_watch_ends_at_once_in_every_state_whoever_ends_it() {
     let states: [(&str, Arrange); 4] =
         [("dialling", dialling), ("unanswered", unanswered), ("resting", resting), ("full", full)];

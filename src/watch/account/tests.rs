@@ -545,6 +545,22 @@ fn a_loss_is_reported_once_and_so_is_its_end() {
 }
 
 #[test]
+fn a_stream_that_is_given_up_by_intent_is_told_of_only_where_the_next_one_is_not_to_be_had() {
+    let mut watched = Watched::from_5();
+    watched.account.suspend();
+    watched.receive(&[created(9)]).unwrap();
+    assert_eq!(watched.said(), []);
+
+    watched.account.suspend();
+    watched.lose();
+    watched.account.suspend();
+    watched.lose();
+    watched.receive(&[created(9)]).unwrap();
+    let expected = [(WatchKind::Disconnected, String::new(), 5), (WatchKind::Resumed, String::new(), 5)];
+    assert_eq!(watched.said(), expected);
+}
+
+#[test]
 fn deletions_and_previous_values_come_decoded() {
     let mut watched = Watched::with(Settings { namespace: Namespace::new(b"d".to_vec()), ..settings() });
     let line = r#"{"result":{"header":{"revision":"46"},"events":[{"type":"DELETE","kv":{"key":"dzE=","mod_revision":"46"},"prev_kv":{"key":"dzE=","create_revision":"44","mod_revision":"45","version":"2","value":"Yg=="}}]}}"#;

@@ -218,6 +218,8 @@ impl Reactor {
         for watch in self.due(require_leader) {
             if is_final || self.is_told(watch, &error) {
                 self.end(watch, error.clone());
+            } else if let Some(entry) = self.watches.get_mut(&watch) {
+                entry.lose(&error);
             }
         }
         if !self.due(require_leader).is_empty() {

@@ -57,6 +57,9 @@ impl Reactor {
         }
         let message = error.full_message();
         self.channel.logger().log(Level::Debug, format_args!("a watch waits for a connection: {message}"));
+        if let Some(entry) = self.watches.get_mut(&watch) {
+            entry.lose(&error);
+        }
         self.rest_watch(watch);
     }
 
