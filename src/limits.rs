@@ -70,7 +70,7 @@ pub const DEFAULT_WATCH_LIVENESS: Duration = Duration::from_secs(10);
 /// timer to much less would cost as much as to wake a thread.
 pub const DELIVERY_PATIENCE: Duration = Duration::from_millis(20);
 
-/// Received of one watch's stream before others have their turn.
+/// Received over one connection before others have their turn.
 pub const WATCH_TURN_BYTES: usize = 128 << 10;
 
 /// How long the read that finds out whether a cluster went back in time waits for further watches to serve: those of a

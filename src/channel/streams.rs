@@ -81,6 +81,14 @@ impl AsRawFd for OpeningStream {
 }
 
 impl OpeningStream {
+    /// See [`Connection::begin_turn`].
+    pub(crate) fn begin_turn(&mut self, bytes: usize) {
+        match &mut self.stage {
+            Stage::Head(connection) | Stage::Refusal { connection, .. } => connection.begin_turn(bytes),
+            Stage::Over { .. } => {}
+        }
+    }
+
     /// Goes on with what has arrived. `None`: more must arrive.
     pub(crate) fn advance(&mut self, channel: &Channel, method: Method<'_>) -> Result<Option<MessageStream>> {
         loop {

@@ -18,6 +18,8 @@ mod stream;
 mod websocket;
 
 pub(crate) use choices::Choices;
+#[cfg(all(test, not(loom)))]
+pub(crate) use server::Server;
 
 pub use crate::ffi::fuzzing::endpoints;
 pub use crate::watch::watch;

@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A listening socket, whose file goes with it.
-pub(super) struct Server {
+pub(crate) struct Server {
     pub listener: UnixListener,
     path: PathBuf,
 }
 
 impl Server {
-    pub(super) fn new() -> Server {
+    pub(crate) fn new() -> Server {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("etcdgw-fuzz-{}-{number}", std::process::id()));
@@ -27,7 +27,7 @@ impl Server {
     }
 
     /// A connection of the library's, and its other end.
-    pub(super) fn connect(&self) -> (Connection, UnixStream) {
+    pub(crate) fn connect(&self) -> (Connection, UnixStream) {
         let connector = Connector {
             lifeline: Arc::new(Lifeline::new().unwrap()),
             tls: Tls::new(TlsConfig::default(), Logger::new(None)).unwrap(),

@@ -53,6 +53,11 @@ impl MessageStream {
         &self.endpoint
     }
 
+    /// See [`Connection::begin_turn`].
+    pub(crate) fn begin_turn(&mut self, bytes: usize) {
+        self.connection.begin_turn(bytes);
+    }
+
     /// The messages that have arrived, waiting for one where there is none; `None`: the stream has ended.
     pub(crate) fn next_batch(&mut self, control: &Control) -> Result<Option<Frames>, Cause> {
         loop {

@@ -94,6 +94,11 @@ impl Connection {
         self.socket_mut().stop_waiting()
     }
 
+    /// See [`Socket::begin_turn`]. What TLS has made of that before is given all the same.
+    pub(crate) fn begin_turn(&mut self, bytes: usize) {
+        self.socket_mut().begin_turn(bytes);
+    }
+
     fn socket_mut(&mut self) -> &mut Socket {
         match &mut self.stream {
             Stream::Plain(socket) | Stream::Tls(socket, _) => socket,

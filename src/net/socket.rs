@@ -59,6 +59,8 @@ pub(crate) struct Socket {
     waits: bool,
     /// Of one that doesn't wait: the last bytes received were fewer than there was room for, so that there were no more.
     is_drained: bool,
+    /// The same: what it may receive before the next turn.
+    left_of_turn: usize,
     _registration: Registration,
 }
 
@@ -75,6 +77,7 @@ impl Socket {
             receive_timeout: None,
             waits: true,
             is_drained: false,
+            left_of_turn: usize::MAX,
             _registration: registration,
         })
     }
@@ -83,6 +86,12 @@ impl Socket {
     pub(crate) fn stop_waiting(&mut self) -> io::Result<()> {
         self.waits = false;
         sys::set_blocking(self.fd(), false)
+    }
+
+    /// Of one that doesn't wait: once it has received so much from now on, it is as if nothing more had come. A peer as fast
+    /// as whoever reads would keep them at it, for ever with what amounts to nothing. The rest is reported as ready again.
+    pub(crate) fn begin_turn(&mut self, bytes: usize) {
+        (self.is_drained, self.left_of_turn) = (false, bytes);
     }
 
     /// Whether an idle connection can still be used, in one system call.
@@ -113,7 +122,7 @@ impl Socket {
         mut receive: impl FnMut(RawFd) -> io::Result<usize>,
     ) -> io::Result<usize> {
         // Whoever knows when it is ready asks until nothing is left, and hears of what has come since in any case.
-        if std::mem::take(&mut self.is_drained) {
+        if std::mem::take(&mut self.is_drained) || (!self.waits && self.left_of_turn == 0) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         loop {
@@ -129,6 +138,7 @@ impl Socket {
                 Ok(count) => {
                     self.stats.bytes_received.add(count);
                     self.is_drained = !self.waits && count < room;
+                    self.left_of_turn = self.left_of_turn.saturating_sub(count);
                     return Ok(count);
                 }
                 Err(error) => self.may_go_on(error, control)?,

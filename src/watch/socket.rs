@@ -14,9 +14,6 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Received in one turn, so that no connection keeps the others waiting for long.
-const TURN_BYTES: usize = 128 << 10;
-
 /// Messages of a watch are put together as long as they are not more: each by itself would cost more than copying it.
 const MERGED_BYTES: usize = 64 << 10;
 
@@ -67,8 +64,6 @@ pub(super) struct Turn {
     pub batches: Vec<(u64, Frames)>,
     /// How far all watches of the connection have come.
     pub progress: Option<Header>,
-    /// There is more.
-    pub has_more: bool,
 }
 
 /// Where in a turn the messages of each `watch_id` are put.
@@ -232,12 +227,11 @@ impl SharedSocket {
 
     /// Takes what has arrived, up to a turn's worth. An error comes after what arrived before it.
     pub(super) fn receive(&mut self) -> (Turn, Result<()>) {
-        let (mut turn, mut places) = (Turn::default(), Places::default());
-        let (mut bytes, mut message) = (0, Vec::new());
-        while bytes < TURN_BYTES {
+        let (mut turn, mut places, mut message) = (Turn::default(), Places::default(), Vec::new());
+        self.socket.begin_turn(limits::WATCH_TURN_BYTES);
+        loop {
             match self.socket.receive(&mut message) {
                 Ok(Received::Message) => {
-                    bytes += message.len();
                     if let Err(error) = self.sort(&mut message, &mut turn, &mut places) {
                         return (turn, Err(error));
                     }
@@ -250,8 +244,6 @@ impl SharedSocket {
                 }
             }
         }
-        turn.has_more = true;
-        (turn, Ok(()))
     }
 
     /// Puts a message with the others of its watch: copies it, or takes it away.
@@ -355,5 +347,43 @@ fn take_or_copy(message: &mut Vec<u8>) -> Vec<u8> {
 impl AsRawFd for SharedSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::deadline::Deadline;
+    use crate::fuzzing::Server;
+    use crate::net::Epoll;
+    use std::io::Write;
+
+    #[test]
+    fn a_turn_takes_its_share_and_no_more_also_of_what_is_no_message() {
+        const BYTES: usize = 2 * limits::WATCH_TURN_BYTES + (32 << 10);
+        let pings = [0x89, 0].repeat(BYTES / 2);
+        let endless = [&[0x01, 0][..], &[0x00, 0].repeat(BYTES / 2)].concat();
+        let server = Server::new();
+        for frames in [pings, endless] {
+            let (connection, mut peer) = server.connect();
+            let socket = WebSocket::new(Arc::from("unix:a"), connection, 1 << 20).unwrap();
+            let open = OpenSocket { socket, grant: Grant::NONE, orders_progress: true };
+            let mut socket = SharedSocket::new(Box::new(open), false);
+            let epoll = Epoll::new().unwrap();
+            epoll.add(socket.as_raw_fd(), 7).unwrap();
+            let mut leaves_some = || {
+                let mut ready = Vec::new();
+                socket.receive().1.unwrap();
+                epoll.wait(Deadline::after(Duration::ZERO), &mut ready).unwrap();
+                ready == [7]
+            };
+            // What it reads into grows first. All that is written is there before any is read.
+            let (first, then) = frames.split_at(limits::WATCH_TURN_BYTES);
+            peer.write_all(first).unwrap();
+            while leaves_some() {}
+            peer.write_all(then).unwrap();
+            assert_eq!([leaves_some(), leaves_some()], [true, false]);
+        }
     }
 }

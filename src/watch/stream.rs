@@ -29,7 +29,15 @@ impl OwnStream {
         OwnStream { endpoint, grant, fd, stage: Stage::Opening(opening) }
     }
 
-    /// The messages that have arrived; `None`: no whole one has.
+    /// See [`Connection::begin_turn`](crate::net::Connection::begin_turn).
+    pub(super) fn begin_turn(&mut self, bytes: usize) {
+        match &mut self.stage {
+            Stage::Opening(opening) => opening.begin_turn(bytes),
+            Stage::Open(stream) => stream.begin_turn(bytes),
+        }
+    }
+
+    /// The messages that have arrived; `None`: no whole one has, or not in this turn.
     pub(super) fn receive(&mut self, channel: &Channel) -> Result<Option<Frames>> {
         if let Stage::Opening(opening) = &mut self.stage {
             match opening.advance(channel, WATCH)? {

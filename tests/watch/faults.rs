@@ -408,6 +408,27 @@ fn compaction_ends_a_watch_though_the_stream_stays_open() {
 }
 
 #[test]
+fn a_server_that_says_nothing_as_fast_as_it_is_read_keeps_no_other_watch_waiting() {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = is_over.clone();
+    let gateway = watch_gateway(move |number, _, reply| {
+        reply.stream_head();
+        reply.chunk(CREATED_AT_4);
+        let empty_lines = "\n".repeat(1 << 20);
+        while number == 0 && reply.is_open() && !over.load(Ordering::SeqCst) {
+            reply.chunk(&empty_lines);
+        }
+        reply.hold();
+    });
+    let client = client(gateway.url());
+    let _flooded = client.watch_open(from(one(b"k"), 5)).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let other = client.watch_open(from(one(b"k"), 5));
+    is_over.store(true, Ordering::SeqCst);
+    other.unwrap();
+}
+
+#[test]
 fn a_create_that_is_never_answered_ends_at_the_time_limit() {
     let gateway = watch_gateway(|_, _, reply| reply.hold());
     let client = client(gateway.url());

@@ -34,7 +34,7 @@ pub(crate) enum Received {
     Message,
     /// Something that shows only that the server is there, and may want an answer.
     Sign,
-    /// Nothing more.
+    /// Nothing more, in this turn at least.
     Nothing,
 }
 
@@ -58,6 +58,11 @@ impl WebSocket {
     /// Whether any bytes have arrived since this was last asked.
     pub(crate) fn take_sign(&mut self) -> bool {
         self.incoming.take_sign()
+    }
+
+    /// See [`Connection::begin_turn`].
+    pub(crate) fn begin_turn(&mut self, bytes: usize) {
+        self.connection.begin_turn(bytes);
     }
 
     /// Takes a message; [`flush`](WebSocket::flush) sends it.

@@ -102,7 +102,7 @@ pub(super) struct Reactor {
     timers: Timers<Timer>,
     /// Sockets that have something to send.
     unsent: Vec<u64>,
-    /// What has more to be read than one turn took.
+    /// What has been read and not looked at.
     unread: Vec<u64>,
     /// What one turn is about: empty in between.
     ready: Vec<u64>,

@@ -17,9 +17,6 @@ impl Reactor {
         let Some(socket) = self.sockets.get_mut(&key) else { return };
         let endpoint = socket.endpoint().clone();
         let (turn, received) = socket.receive();
-        if turn.has_more {
-            self.unread.push(Ready::Socket(key).token());
-        }
         // It may be writable again, or have answers of its own to send.
         if socket.waits_for_room || socket.is_unsent {
             self.unsent.push(key);
@@ -61,20 +58,16 @@ impl Reactor {
     }
 
     pub(super) fn read_stream(&mut self, watch: u64) {
-        let mut bytes = 0;
+        if let Some(Link::Own(stream)) = self.watches.get_mut(&watch).map(|entry| &mut entry.link) {
+            stream.begin_turn(limits::WATCH_TURN_BYTES);
+        }
         while let Some(entry) = self.watches.get_mut(&watch) {
             let Link::Own(stream) = &mut entry.link else { return };
             let endpoint = stream.endpoint.clone();
             match stream.receive(&self.channel) {
-                Ok(Some(frames)) => {
-                    bytes += frames.arena.len();
-                    self.receive(watch, frames, &endpoint);
-                }
+                Ok(Some(frames)) => self.receive(watch, frames, &endpoint),
                 Ok(None) => return,
                 Err(error) => return self.interrupt(watch, Interruption::from(error)),
-            }
-            if bytes >= limits::WATCH_TURN_BYTES {
-                return self.unread.push(Ready::Watch(watch).token());
             }
         }
     }
