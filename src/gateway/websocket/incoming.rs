@@ -6,6 +6,7 @@
 
 use crate::gateway::content;
 use crate::gateway::http::Cause;
+use crate::limits;
 use crate::net::{Connection, Control};
 use std::io::{self, Cursor};
 use tungstenite::Error;
@@ -73,6 +74,7 @@ impl Incoming {
                     self.is_amid_message = false;
                     std::mem::swap(&mut self.message, message);
                     self.message.clear();
+                    self.message.shrink_to(limits::READ_BYTES);
                     return Ok(Arrival::Message);
                 }
                 OpCode::Data(_) => self.is_amid_message = true,
@@ -159,4 +161,31 @@ fn closed() -> Cause {
 
 fn bad(error: Error) -> Cause {
     Cause::Protocol(format!("not what a WebSocket carries: {error}"))
+}
+
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::Server;
+    use std::io::Write;
+
+    #[test]
+    fn the_room_of_a_large_message_is_not_kept_for_the_next_ones() {
+        const LARGE: u16 = 60_000;
+        let (mut connection, mut peer) = Server::new().connect();
+        let mut incoming = Incoming::new(1 << 20);
+        // In two frames, it is larger than what is kept.
+        let [begins, ends] = [0x01, 0x80].map(|first| {
+            let length = LARGE.to_be_bytes();
+            [&[first, 126, length[0], length[1]][..], &[b'x'; LARGE as usize]].concat()
+        });
+        peer.write_all(&[&begins[..], &ends, b"\x81\x01a\x81\x01b"].concat()).unwrap();
+        let mut message = Vec::new();
+        for length in [2 * usize::from(LARGE), 1, 1] {
+            assert!(matches!(incoming.next(&mut connection, &mut message), Ok(Arrival::Message)));
+            assert_eq!(message.len(), length);
+            assert!(incoming.message.capacity() <= limits::READ_BYTES, "{}", incoming.message.capacity());
+        }
+    }
 }
