@@ -260,6 +260,12 @@ pub(crate) fn connect_result(fd: RawFd) -> io::Result<()> {
     }
 }
 
+/// Whether something that a connection takes could not be had of this machine, which says nothing of the peer.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| shortages.contains(&code))
+}
+
 /// Runs `run` with every signal blocked, so that a thread started in it inherits that: the program's handlers are to
 /// run on the program's threads.
 pub(crate) fn with_signals_blocked<T>(run: impl FnOnce() -> T) -> T {

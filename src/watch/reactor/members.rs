@@ -9,6 +9,7 @@ use crate::channel::{MemberState, leaderless};
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::limits;
+use crate::net::is_shortage;
 use crate::watch::entry::Link;
 use crate::watch::errand::Errand;
 use std::collections::HashMap;
@@ -50,6 +51,8 @@ impl Reactor {
             Ok(MemberState::Serving) => return,
             Ok(MemberState::Leaderless) => (leaderless(endpoint), true),
             Err(Error::Cancelled { .. } | Error::Closed { .. } | Error::System { .. }) => return,
+            // It could not be asked. To leave it would take what there is none of, too.
+            Err(Error::Connect { source, .. }) if is_shortage(&source) => return,
             Err(Error::Deadline { .. }) => (self.silence_of(endpoint), false),
             Err(error) => (error, false),
         };
