@@ -156,6 +156,26 @@ fn watches_move_to_a_websocket_once_their_cluster_has_agreed_on_a_version() {
     }
 }
 
+#[test]
+fn watches_move_to_a_websocket_although_its_member_could_not_be_asked_once() {
+    let (asked, face) = (AtomicUsize::new(0), EtcdFace::of("3.6.16"));
+    let young = EtcdFace { cluster: "not_decided".to_owned(), ..face.clone() };
+    let gateway = FakeGateway::start(move |request, reply| match &*line(request) {
+        UPGRADE => serve_sockets(0, &mut reply.upgrade(request)),
+        STREAM => stream(request, reply),
+        VERSION => match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => young.answer(request, reply),
+            1 => reply.close(),
+            _ => face.answer(request, reply),
+        },
+        _ => face.answer(request, reply),
+    });
+    let watch = client(gateway.url()).watch_open(reporting(from(one(b"k"), 5))).unwrap();
+    for expected in ["5", "6"] {
+        assert_eq!(values(&next(&watch).changes), [expected]);
+    }
+}
+
 /// Answers upgrades so, and all else as etcd 3.6; confirms every watch of a stream.
 fn upgrading_with(upgrade: impl Fn(&Request, &mut Reply<'_>) + Send + Sync + 'static) -> FakeGateway {
     let face = EtcdFace::of("3.6.16");

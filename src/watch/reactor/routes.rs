@@ -224,6 +224,9 @@ impl Reactor {
         }
         if !self.due(require_leader).is_empty() {
             self.rest(require_leader);
+        } else if !self.streams(require_leader).is_empty() {
+            // Who has a stream meanwhile waits for nothing that would ask again.
+            self.timers.set(limits::WEBSOCKET_RETRY_SOONEST, Timer::Route { require_leader });
         }
     }
 
