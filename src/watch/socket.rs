@@ -256,7 +256,9 @@ impl SharedSocket {
             },
         };
         self.is_amid_fragments = follows.starts_with(br#","fragment":true"#);
-        if follows.starts_with(br#","canceled":true"#) {
+        // A refusal names the watch where it is of an early etcd 3.5: etcd-io/etcd#14296.
+        let canceled = follows.strip_prefix(br#","created":true"#).unwrap_or(follows);
+        if canceled.starts_with(br#","canceled":true"#) {
             self.note_end(id);
         }
         let last = places.find(id).and_then(|place| turn.batches.get_mut(place)).map(|(_, frames)| frames);

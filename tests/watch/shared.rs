@@ -135,6 +135,27 @@ fn a_watch_that_the_server_has_ended_keeps_no_other_from_its_beginning() {
     assert!(begun.is_ok() && elapsed < AT_ONCE, "{elapsed:?}");
 }
 
+#[test]
+fn a_watch_that_the_server_has_refused_by_its_name_keeps_no_other_from_its_beginning() {
+    let gateway = sharing(|_, socket| {
+        // As early etcd 3.5 does: etcd-io/etcd#14296.
+        let [refused] = creates(socket);
+        let reason = format!(r#""created":true,"canceled":true,"cancel_reason":"{PERMISSION_DENIED}""#);
+        socket.result(refused, 4, &reason);
+        // It leaves what it doesn't know unanswered.
+        while let Some(message) = socket.message() {
+            if let Some(create) = message.get("create_request") {
+                socket.created(id(create), 9);
+            }
+        }
+    });
+    let client = client(gateway.url());
+    let [refused] = open(&client);
+    assert_eq!(next(&refused).kind, WatchKind::Ended);
+    let (begun, elapsed) = timed(|| client.watch_open(from(one(b"k"), 8)));
+    assert!(begun.is_ok() && elapsed < AT_ONCE, "{elapsed:?}");
+}
+
 /// Confirms every watch of a WebSocket, and answers each cancel so much later, as over a long way.
 fn serve_far_away(socket: &mut Socket<'_>, delay: Duration) {
     let mut cancelled: VecDeque<(Instant, i64)> = VecDeque::new();
