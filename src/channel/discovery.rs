@@ -8,6 +8,7 @@ use crate::gateway::version::ServerVersion;
 use crate::log::Level;
 use crate::net::lock;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Attempt<'_> {
     /// The API path, asked for where it isn't known.
@@ -34,6 +35,7 @@ impl Attempt<'_> {
             return Err(undiscovered(format!("GET /version gives HTTP status {http_status}, {quoted}")));
         }
         let version = ServerVersion::of_answer(body).map_err(undiscovered)?;
+        self.channel.loses_deletions.store(version.loses_deletions(), Ordering::Relaxed);
         let (text, path) = (&version.text, version.api_path);
         self.channel.logger.log(Level::Debug, format_args!("{url} is etcd {text}, its API path {path}"));
         Ok(version)

@@ -41,6 +41,7 @@ use auth::{Auth, Renewal};
 use endpoints::Endpoints;
 use rounds::{Answer, Call};
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ pub struct Channel {
     api_path: Mutex<Option<Arc<str>>>,
     /// Given by the caller: it is never asked for.
     api_path_is_given: bool,
+    /// What the member says of it that told its version last; see [`Channel::loses_deletions`].
+    loses_deletions: AtomicBool,
     max_response_bytes: usize,
     max_retries: Option<u32>,
     logger: Logger,
@@ -90,6 +93,7 @@ impl Channel {
             endpoints,
             api_path_is_given: api_path.is_some(),
             api_path: Mutex::new(api_path),
+            loses_deletions: AtomicBool::new(false),
             max_response_bytes: config.max_response_bytes,
             max_retries: config.max_retries,
             logger,
@@ -153,6 +157,11 @@ impl Channel {
     /// Whether there is another endpoint to go to than the one in use.
     pub(crate) fn has_several_endpoints(&self) -> bool {
         self.endpoints.urls().len() > 1
+    }
+
+    /// Whether, for all that is known, a compaction takes the deletions of its own revision out of what watches are told.
+    pub(crate) fn loses_deletions(&self) -> bool {
+        self.loses_deletions.load(Ordering::Relaxed)
     }
 
     /// The cluster that the client is of; 0: that isn't known yet.

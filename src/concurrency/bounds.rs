@@ -153,7 +153,7 @@ impl<'a> Bounds<'a> {
             ..WatchRequest::new(keys.into_owned())
         };
         let call = until(&self.call, wait.unwrap_or(Deadline::NEVER));
-        match self.client.watch_once(WatchOptions { call, ..WatchOptions::new(request) }) {
+        match self.client.watch_once(WatchOptions { follows_read: true, call, ..WatchOptions::new(request) }) {
             Ok(_) => Ok(Woken::Event),
             Err(error) if lacks_history(&error) => Ok(Woken::Perhaps),
             Err(Error::Deadline { .. }) if has_ended() => Ok(Woken::InVain),

@@ -87,6 +87,7 @@ impl etcdgw_watch_options {
             report_connection: flag(self.report_connection, "options.report_connection")?,
             require_leader: !flag(self.no_require_leader, "options.no_require_leader")?,
             wait_created: !flag(self.no_wait_created, "options.no_wait_created")?,
+            follows_read: false,
             call: self.call()?,
         })
     }

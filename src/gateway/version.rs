@@ -63,6 +63,16 @@ impl ServerVersion {
         }
     }
 
+    /// Whether it forgets what was deleted at the very revision that its history is compacted at, and has a watch from there
+    /// go on as if that had not happened; etcd-io/etcd#18089 and #19179, mended in 3.4.36 and 3.5.18.
+    pub(crate) fn loses_deletions(&self) -> bool {
+        match self.server {
+            (3, 4, patch) => patch < 36,
+            (3, 5, patch) => patch < 18,
+            other => other < (3, 4, 0),
+        }
+    }
+
     /// Whether the answer to a progress request is in order with the events; etcd-io/etcd#15220.
     pub(crate) fn orders_requested_progress(&self) -> bool {
         self.server >= (3, 5, 8)
@@ -146,6 +156,23 @@ mod tests {
         assert!(!version("3.5.7", "3.5.0").orders_requested_progress());
         assert!(version("3.5.8", "3.5.0").orders_requested_progress());
         assert!(version("3.6.0", "3.6.0").orders_requested_progress());
+    }
+
+    #[test]
+    fn deletions_are_lost_by_compactions_until_3_4_36_and_3_5_18() {
+        for (server, wanted) in [
+            ("3.3.27", true),
+            ("3.4.23", true),
+            ("3.4.35", true),
+            ("3.4.36", false),
+            ("3.5.0", true),
+            ("3.5.17", true),
+            ("3.5.18", false),
+            ("3.6.0", false),
+            ("4.0.0", false),
+        ] {
+            assert_eq!(version(server, "3.4.0").loses_deletions(), wanted, "{server}");
+        }
     }
 
     #[test]

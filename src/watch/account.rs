@@ -46,6 +46,8 @@ pub(super) struct Account {
     settings: Settings,
     /// The revision of the store when the server of the stream in use had begun the watch.
     created_revision: i64,
+    /// Whether the server of the stream in use was asked for the revision before the next one, too.
+    looks_back: bool,
     /// Whether a server has confirmed the watch, ever.
     is_confirmed: bool,
     /// Whether the server of the stream in use has.
@@ -85,6 +87,8 @@ pub(super) struct Settings {
     pub namespace: Namespace,
     pub shows_progress: bool,
     pub reports_connection: bool,
+    /// What was before the start revision has been read, so that the watch has to tell all that has happened since.
+    pub follows_read: bool,
     /// The most that one revision may take, where it comes in fragments.
     pub max_revision_bytes: usize,
 }
@@ -99,6 +103,7 @@ impl Account {
             member_term: 0,
             cluster_id: 0,
             created_revision: 0,
+            looks_back: false,
             settings,
             is_confirmed: false,
             is_created: false,
@@ -111,6 +116,22 @@ impl Account {
 
     pub(super) fn next_revision(&self) -> i64 {
         self.next_revision
+    }
+
+    /// The revision to ask the next server for.
+    ///
+    /// One that [loses deletions](crate::gateway::version::ServerVersion::loses_deletions) tells of no gap where its
+    /// history was compacted at the very revision that is owed next. Asked for the one before, which is dropped when it
+    /// comes, it does. Where the caller has chosen the first revision that would be more than was asked for.
+    pub(super) fn ask(&mut self, loses_deletions: bool) -> i64 {
+        let follows = self.is_confirmed || self.settings.follows_read;
+        self.looks_back = loses_deletions && follows && self.next_revision > 1;
+        self.wanted_revision()
+    }
+
+    /// The first revision that the server must not have compacted away.
+    fn wanted_revision(&self) -> i64 {
+        self.next_revision - i64::from(self.looks_back)
     }
 
     /// The highest revision that the cluster has provably had.
@@ -294,7 +315,7 @@ impl Account {
         let message = message.map_err(|status| status.into_error(endpoint, 200).of_a_read())?;
         self.check_cluster(message.header.cluster_id, endpoint)?;
         if message.canceled || message.compact_revision > 0 {
-            return Err(Interruption::of_cancellation(&message, self.next_revision, endpoint));
+            return Err(Interruption::of_cancellation(&message, self.wanted_revision(), endpoint));
         }
         if message.created {
             batch.drop_decoded();

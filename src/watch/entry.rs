@@ -94,6 +94,11 @@ impl Entry {
         self.account.is_confirmed() || self.request.start_revision != 0
     }
 
+    /// The revision to ask the next server for.
+    pub(super) fn ask(&mut self, loses_deletions: bool) -> i64 {
+        self.account.ask(loses_deletions && !self.request.no_delete)
+    }
+
     /// Whether its owner is answered by hearing that it has come to this revision: who asks once more may have seen more
     /// than an earlier request is answered with. `seen`: by the client until now, which is less where the cluster went back.
     pub(super) fn is_answered_by(&self, revision: i64, seen: i64) -> bool {

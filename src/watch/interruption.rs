@@ -60,9 +60,8 @@ impl Interruption {
     }
 
     /// What a message says that ends a watch at the server, or refuses it.
-    pub(super) fn of_cancellation(message: &WatchMessage, next_revision: i64, endpoint: &Arc<str>) -> Interruption {
-        let endpoint = endpoint.clone();
-        let (wanted, compact_revision) = (next_revision, message.compact_revision);
+    pub(super) fn of_cancellation(message: &WatchMessage, wanted: i64, endpoint: &Arc<str>) -> Interruption {
+        let (endpoint, compact_revision) = (endpoint.clone(), message.compact_revision);
         if wanted < compact_revision {
             return Interruption::Ended(Error::Compacted { endpoint, wanted, compact_revision });
         }

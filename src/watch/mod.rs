@@ -79,6 +79,8 @@ pub struct WatchOptions {
     pub require_leader: bool,
     /// Begins the watch only once the server has confirmed it. Without, a refusal comes as [`WatchKind::Ended`].
     pub wait_created: bool,
+    /// The start revision follows one at which the keys were read: the watch ends rather than leave out anything since.
+    pub follows_read: bool,
     /// Bounds the wait for the confirmation.
     pub call: CallOptions,
 }
@@ -92,6 +94,7 @@ impl WatchOptions {
             report_connection: false,
             require_leader: true,
             wait_created: true,
+            follows_read: false,
             call: CallOptions::default(),
         }
     }
@@ -210,6 +213,7 @@ impl Watch {
             namespace: client.namespace().clone(),
             shows_progress: options.progress_notify,
             reports_connection: options.report_connection,
+            follows_read: options.follows_read,
             max_revision_bytes: channel.max_response_bytes(),
         };
         let mut account = Account::new(options.request.start_revision, settings);

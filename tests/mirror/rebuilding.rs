@@ -56,6 +56,27 @@ fn a_compaction_while_disconnected_rebuilds_it_and_tells_the_difference() {
 }
 
 #[test]
+fn what_was_deleted_at_the_very_revision_of_a_compaction_while_disconnected_goes_from_the_copy() {
+    for_each_version(|etcd| {
+        let direct = client(&etcd.url());
+        let proxy = Proxy::start(&etcd.url());
+        let through = client(&proxy.url());
+        ["r/a", "r/b"].iter().for_each(|key| drop(put(&direct, key.as_bytes(), b"1").unwrap()));
+        let (mirror, hearer) = open(&through, b"r/");
+        separate(&proxy);
+        let deleted = delete(&direct, b"r/a");
+        assert_eq!(deleted, mirror.revision() + 1);
+        administrator(&etcd.url()).compact(deleted, true, &plain()).unwrap();
+        proxy.heal();
+        let last = put_revision(&direct, b"r/c", b"1");
+        assert!(mirror.wait_for_revision(last, Some(LONG)).unwrap());
+        let stored = stored(&direct, b"r/");
+        assert_eq!(shown(&mirror), stored);
+        hearer.wait_for(&stored);
+    });
+}
+
+#[test]
 fn what_was_untold_before_a_copy_was_made_anew_is_told_before_the_difference() {
     for_each_version(|etcd| {
         let direct = client(&etcd.url());

@@ -1,15 +1,17 @@
 //! Exactly once and in order, over members that are killed, stopped, restarted and left.
 
 use crate::common::{
-    Certificates, Cluster, Etcd, EtcdOptions, LONG, administrator, client, config, for_each_version, on_each_version,
-    plain, put, put_revision, timed, versions, wait_until, within,
+    Certificates, Cluster, End, Etcd, EtcdOptions, Fault, LONG, Proxy, administrator, client, config, delete_request,
+    for_each_version, on_each_version, plain, put, put_revision, timed, versions, wait_until, within,
 };
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::config::{Config, Pem, TlsConfig};
-use etcdgw::error::Error;
+use etcdgw::error::{Error, Reason};
+use etcdgw::rpc::Keys;
 use etcdgw::rpc::kv::PutRequest;
 use etcdgw::rpc::txn::{TxnOp, TxnRequest};
+use etcdgw::rpc::watch::EventType;
 use etcdgw::watch::{WatchKind, WatchOptions};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -243,6 +245,40 @@ fn progress_carries_a_quiet_watch_past_a_compaction() {
         for (version, thread) in threads {
             assert!(thread.join().is_ok(), "on etcd {version}");
         }
+    });
+}
+
+#[test]
+fn what_was_deleted_at_the_very_revision_of_a_compaction_is_told_or_ends_the_watch() {
+    for_each_version(|etcd| {
+        let direct = client(&etcd.url());
+        let proxy = Proxy::start(&etcd.url());
+        put(&direct, b"compacted/a", b"1").unwrap();
+        let watch = client(&proxy.url()).watch_open(prefix(b"compacted/")).unwrap();
+        put(&direct, b"compacted/b", b"1").unwrap();
+        assert_eq!(values(&next(&watch).changes), ["1"]);
+        proxy.inject(Fault::Refuse);
+        wait_until(LONG, || {
+            proxy.cut(End::Reset);
+            proxy.open_connections() == 0
+        });
+        let request = delete_request(Keys::One(Cow::Borrowed(b"compacted/a")));
+        let deleted = direct.delete_range(&request, &plain()).unwrap().header.revision;
+        administrator(&etcd.url()).compact(deleted, true, &plain()).unwrap();
+        proxy.heal();
+        let told = next(&watch);
+        match told.kind {
+            WatchKind::Events => {
+                let [change] = &told.changes[..] else { panic!("{told:?}") };
+                assert_eq!((change.event_type, &*change.key), (EventType::Delete, &b"compacted/a"[..]));
+            }
+            WatchKind::Ended => {
+                assert_eq!((told.resume_revision, told.compact_revision), (deleted, deleted));
+                assert_eq!(told.error.as_ref().unwrap().reason(), Reason::Compacted);
+            }
+            _ => panic!("{told:?}"),
+        }
+        assert_eq!(told.kind == WatchKind::Ended, etcd.version() == "3.4.23");
     });
 }
 

@@ -242,11 +242,11 @@ pub fn revision(reply: &mut Reply<'_>, revision: i64) {
     reply.json(format!(r#"{{"header":{{"revision":"{revision}"}}}}"#));
 }
 
-/// What a gateway says of itself: it is of etcd 3.4, where each watch has a stream.
+/// What a gateway says of itself: it is of etcd 3.4, where each watch has a stream, and as late as to lose no deletions.
 pub fn whereabouts(path: &str, reply: &mut Reply<'_>) {
     match path {
         "/health" => reply.json(r#"{"health":"true"}"#),
-        "/version" => reply.json(r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#),
+        "/version" => reply.json(r#"{"etcdserver":"3.4.39","etcdcluster":"3.4.0"}"#),
         MEMBER_LIST => members(reply, 3),
         other => panic!("{other} was asked for"),
     }

@@ -317,7 +317,7 @@ impl Shared {
             return Ok(watch.clone());
         }
         let request = WatchRequest { start_revision: after.saturating_add(1), ..WatchRequest::new(keys) };
-        let options = WatchOptions { wait_created: false, ..WatchOptions::new(request) };
+        let options = WatchOptions { wait_created: false, follows_read: true, ..WatchOptions::new(request) };
         let watch = self.client.watch_open(options)?;
         *lock(&self.watch) = Some(watch.clone());
         Ok(watch)

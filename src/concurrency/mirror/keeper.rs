@@ -38,7 +38,7 @@ impl Keeper {
     pub(super) fn watch_options(&self, start_revision: i64) -> WatchOptions {
         let keys = Keys::Prefix(Cow::Owned(self.shared.prefix.clone()));
         let request = WatchRequest { start_revision, ..WatchRequest::new(keys) };
-        WatchOptions { progress_notify: true, ..WatchOptions::new(request) }
+        WatchOptions { progress_notify: true, follows_read: true, ..WatchOptions::new(request) }
     }
 
     /// What the watch is to call.

@@ -37,6 +37,7 @@ pub fn watch(bytes: &[u8]) {
         namespace: if options & 2 == 0 { Namespace::default() } else { Namespace::new(b"k".to_vec()) },
         shows_progress: options & 4 == 0,
         reports_connection: options & 8 == 0,
+        follows_read: false,
         max_revision_bytes: MAX_REVISION_BYTES,
     };
     let mut told = Told {

@@ -18,6 +18,7 @@ fn settings() -> Settings {
         namespace: Namespace::default(),
         shows_progress: true,
         reports_connection: true,
+        follows_read: false,
         max_revision_bytes: 1 << 20,
     }
 }

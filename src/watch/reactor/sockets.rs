@@ -29,7 +29,8 @@ impl Reactor {
         }
         entry.account.belong_to(self.channel.cluster_id());
         entry.backoff.begin();
-        let (request, start_revision) = (&*entry.request, entry.account.next_revision());
+        let start_revision = entry.ask(self.channel.loses_deletions());
+        let request = &*entry.request;
         let create = WatchCreate { request, start_revision, namespace: &self.settings.namespace, watch_id: None };
         match socket.create(watch, create) {
             Ok(watch_id) => {

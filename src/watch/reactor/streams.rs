@@ -19,7 +19,7 @@ impl Reactor {
         entry.link = Link::Beginning;
         entry.account.belong_to(self.channel.cluster_id());
         entry.backoff.begin();
-        let (request, start_revision) = (entry.request.clone(), entry.account.next_revision());
+        let (request, start_revision) = (entry.request.clone(), entry.ask(self.channel.loses_deletions()));
         let require_leader = entry.require_leader;
         self.send_errand(Errand::BeginStream { watch, request, start_revision, require_leader }, deadline);
     }

@@ -25,8 +25,13 @@ fn unanswered() -> (Reactor, TcpListener) {
 /// Hands a watch over, whose caller waits for its confirmation.
 fn begin(reactor: &Reactor, watch: u64) -> Arc<Confirmation> {
     let (namespace, max_revision_bytes) = (Namespace::default(), usize::MAX);
-    let settings =
-        account::Settings { namespace, shows_progress: false, reports_connection: false, max_revision_bytes };
+    let settings = account::Settings {
+        namespace,
+        shows_progress: false,
+        reports_connection: false,
+        follows_read: false,
+        max_revision_bytes,
+    };
     let buffers = Arc::new(Buffers::new(usize::MAX, usize::MAX, Arc::<Stats>::default()));
     let confirmation = Arc::new(Confirmation::new(Deadline::after(limits::DEFAULT_TIMEOUT)));
     let is_taken = reactor.board.send(Message::Start(Box::new(Start {

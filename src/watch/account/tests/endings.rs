@@ -18,6 +18,33 @@ fn compaction_ends_the_watch_and_tells_where_the_store_begins() {
 }
 
 #[test]
+fn a_server_that_loses_deletions_is_asked_for_one_revision_more_by_a_watch_that_may_miss_none() {
+    let compacted = |revision| format!(r#"{{"result":{{"canceled":true,"compact_revision":"{revision}"}}}}"#);
+    // Where the caller has chosen the first revision.
+    assert_eq!(Account::new(5, settings()).ask(true), 5);
+    let following = || Account::new(5, Settings { follows_read: true, ..settings() });
+    assert_eq!((following().ask(true), following().ask(false)), (4, 5));
+    assert_eq!(Account::new(1, Settings { follows_read: true, ..settings() }).ask(true), 1);
+
+    let mut watched = Watched::from_5();
+    watched.receive(&[puts(&[(7, "a")], false)]).unwrap();
+    watched.account.lose_stream(&Error::Closed { outcome: Outcome::NotApplied }, &mut |_| {});
+    assert_eq!((watched.account.ask(false), watched.account.ask(true)), (8, 7));
+    watched.receive(&[created(9), puts(&[(7, "a"), (8, "b")], false)]).unwrap();
+    assert_eq!(watched.said().last(), Some(&events("8:b", 9)));
+    // The history is compacted at the revision that is owed next.
+    match watched.receive(&[compacted(9)]) {
+        Err(Interruption::Ended(Error::Compacted { wanted, compact_revision, .. })) => {
+            assert_eq!((wanted, compact_revision), (8, 9));
+        }
+        other => panic!("{other:?}"),
+    }
+    // It was there when the server was asked for it, and not for more.
+    let mut watched = Watched::from_5();
+    assert!(matches!(watched.receive(&[compacted(5)]), Err(Interruption::Lost(_))));
+}
+
+#[test]
 fn a_refusal_carries_the_servers_code_or_text() {
     for (reason, code) in [
         ("rpc error: code = PermissionDenied desc = etcdserver: permission denied", Code::PermissionDenied),
