@@ -4,8 +4,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod breaking;
 mod cancelling;
 mod choosing;
+mod crowding;
 mod delivering;
 mod doubting;
 mod ending;
