@@ -1,6 +1,9 @@
 //! What lookups show.
 
-use crate::common::{LONG, client, config, delete_request, for_each_version, plain, put, put_request, put_revision};
+use crate::common::{
+    EtcdFace, FakeGateway, LONG, client, config, delete_request, for_each_version, plain, put, put_request,
+    put_revision,
+};
 use crate::support::*;
 use etcdgw::client::Client;
 use etcdgw::concurrency::mirror::{ChangeKind, Mirror};
@@ -8,7 +11,7 @@ use etcdgw::config::Config;
 use etcdgw::rpc::Keys;
 use etcdgw::rpc::txn::{TxnOp, TxnRequest};
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Puts the same value in two keys at once; answers the revision.
@@ -103,6 +106,30 @@ fn below_a_key_prefix_keys_are_looked_up_and_told_without_it() {
         catch_up(&all);
         assert!(all.snapshot().is_empty());
     });
+}
+
+#[test]
+fn a_first_copy_that_is_compacted_away_while_it_is_made_is_begun_anew() {
+    let (face, reads) = (EtcdFace::of("3.4.39"), AtomicUsize::new(0));
+    let gateway = FakeGateway::start(move |request, reply| match &*request.path {
+        "/v3/kv/range" => match reads.fetch_add(1, Ordering::SeqCst) {
+            0 => reply.json(r#"{"header":{"revision":"7"},"kvs":[{"key":"YQ=="}],"more":true,"count":"2"}"#),
+            1 => reply.status(
+                "400 Bad Request",
+                r#"{"code":11,"message":"etcdserver: mvcc: required revision has been compacted"}"#,
+            ),
+            _ => reply.json(r#"{"header":{"revision":"9"},"kvs":[{"key":"Yg=="}],"count":"1"}"#),
+        },
+        "/v3/watch" => {
+            reply.stream_head();
+            reply.chunk("{\"result\":{\"header\":{\"revision\":\"9\"},\"created\":true}}\n");
+            reply.hold();
+        }
+        _ => face.answer(request, reply),
+    });
+    let mirror = client(gateway.url()).mirror(options(b""), None).unwrap();
+    assert_eq!(shown(&mirror).into_keys().collect::<Vec<_>>(), [b"b"]);
+    assert_eq!(mirror.revision(), 9);
 }
 
 #[test]

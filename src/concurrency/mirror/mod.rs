@@ -34,10 +34,11 @@ pub use entry::Entry;
 pub use snapshot::{Range, Snapshot};
 
 use crate::client::{CallOptions, Client, TimeLimit};
+use crate::concurrency::bounds::lacks_history;
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event_queue::EventQueue;
-use crate::net::{CancelToken, no_descriptor};
+use crate::net::{CancelToken, Control, no_descriptor};
 use crate::watch::DeliveryGuard;
 use keeper::Keeper;
 use outbox::Outbox;
@@ -121,23 +122,29 @@ impl Client {
         let stop = CancelToken::new().map_err(no_descriptor)?;
         let shared = Arc::new(Shared::new(options.prefix, stop));
         let keeper = Keeper::new(shared.clone(), self, outbox);
-        let within = Limit::Whole(control.clone());
+        let mut losses = 0;
         loop {
-            let (tree, header) = rebuild::copy(self, &shared.prefix, &within)?;
-            let mut watched = keeper.watch_options(header.revision.saturating_add(1));
-            let timeout = control.deadline.remaining().map_or(TimeLimit::Never, TimeLimit::After);
-            watched.call = CallOptions { timeout, cancel: options.call.cancel.clone() };
-            // The watch goes on from it at once.
-            keeper.begin(tree, header);
-            match self.watch_inline(watched, keeper.as_consumer()) {
-                Err(Error::Compacted { .. }) => {}
-                Err(error) => return Err(error),
-                Ok(watch) => {
-                    shared.follow_first(&watch);
-                    return Ok(shared);
+            match self.try_first_copy(&keeper, &control) {
+                // Compacted away while it was made, or before the watch went on from it.
+                Err(error) if lacks_history(&error) => {
+                    self.shared.channel.pause(rebuild::pause(losses), &control)?;
+                    losses += 1;
                 }
+                done => return done.map(|()| shared),
             }
         }
+    }
+
+    fn try_first_copy(&self, keeper: &Arc<Keeper>, control: &Control) -> Result<()> {
+        let (tree, header) = rebuild::copy(self, &keeper.shared.prefix, &Limit::Whole(control.clone()))?;
+        let mut watched = keeper.watch_options(header.revision.saturating_add(1));
+        let timeout = control.deadline.remaining().map_or(TimeLimit::Never, TimeLimit::After);
+        watched.call = CallOptions { timeout, cancel: control.cancel.clone() };
+        // The watch goes on from it at once.
+        keeper.begin(tree, header);
+        let watch = self.watch_inline(watched, keeper.as_consumer())?;
+        keeper.shared.follow_first(&watch);
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// All keys that start so, and the revision that they are at. The time limit is the whole's if there is one, and each
 /// page's otherwise.
@@ -84,11 +85,16 @@ fn try_until_final(client: &Client, keeper: &Arc<Keeper>) -> Result<()> {
         };
         let message = error.full_message();
         client.shared.channel.logger().log(Level::Warn, format_args!("a mirror can't be made anew yet: {message}"));
-        let pause = backoff::doubled(limits::MIRROR_PAUSE_FIRST, limits::MIRROR_PAUSE_LONGEST, losses);
-        losses += 1_u32;
         let control = Control { deadline: Deadline::NEVER, cancel: stop.clone() };
-        client.shared.channel.pause(backoff::spread(pause, net::jitter()), &control)?;
+        client.shared.channel.pause(pause(losses), &control)?;
+        losses += 1;
     }
+}
+
+/// Before a copy is tried once more, after so many losses before this one.
+pub(super) fn pause(losses: u32) -> Duration {
+    let pause = backoff::doubled(limits::MIRROR_PAUSE_FIRST, limits::MIRROR_PAUSE_LONGEST, losses);
+    backoff::spread(pause, net::jitter())
 }
 
 /// Shows a new copy, and goes on from there.
