@@ -66,7 +66,8 @@ impl Consumer {
 /// A transaction is in the copy as a whole or not at all. Over lost connections and restarted servers the mirror goes on
 /// as a watch does. Where the history that it needs was compacted away it makes its copy anew in the background, as often
 /// as it takes, and lookups show the old one until then (`ETCDGW_MIRROR_REBUILT`). It ends (`ETCDGW_MIRROR_ENDED`) when
-/// the server refuses the keys to it, and when the client is closed: lookups are then answered from the copy as it was.
+/// the server refuses the keys to it, when a change is larger than the client's `max_response_bytes`, when the client's
+/// endpoints are of another cluster now, and when the client is closed: lookups are then answered from the copy as it was.
 ///
 /// `options` may be NULL. `callback`: is told of every change; NULL: nobody is, or `options.queue` has the changes.
 /// `user_data`: given to the callback, or in each event of the queue. `user_data_free`: runs once with `user_data` after
@@ -245,8 +246,9 @@ pub unsafe extern "C" fn etcdgw_mirror_revision(mirror: *const etcdgw_mirror) ->
 ///
 /// Where no event comes, since other keys were written, the cluster is asked: now and then, by one of those who wait.
 ///
-/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when the copy doesn't show it in time, and the error that the
-/// mirror ended with when it has.
+/// Returns `ETCDGW_DEADLINE_EXCEEDED` with `*err` NULL when the copy doesn't show it in time, the error that the mirror
+/// ended with when it has, and what the server refuses the question with when it does, which a mirror whose watch it
+/// still serves may outlive.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_mirror_wait_for_revision(
     mirror: *mut etcdgw_mirror,
