@@ -23,7 +23,7 @@ impl Reader<'_> {
 
     /// Reads a number that is not negative, as a string or plain.
     pub fn uint64(&mut self) -> Result<u64, JsonError> {
-        match self.quoted_id().or_else(|| self.quoted_digits()) {
+        match self.quoted_digits() {
             Some(magnitude) => Ok(magnitude),
             None => match self.integer()? {
                 (true, 1..) => Err(self.expected("a number that is not negative before")),
@@ -48,27 +48,6 @@ impl Reader<'_> {
                 return Some(number);
             }
             number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
-        }
-        None
-    }
-
-    /// Takes an ID as nearly every server writes it: a random number of 64 bits in quotes, which nearly always has 19 or 20
-    /// digits. There are two in every header.
-    fn quoted_id(&mut self) -> Option<u64> {
-        const CHUNK: usize = 8;
-        const MOST_DIGITS: usize = 20;
-        const QUOTES: usize = 2;
-        let place = self.bytes.get(self.at..)?.first_chunk::<{ MOST_DIGITS + QUOTES }>()?;
-        let (first, rest) = place.strip_prefix(b"\"")?.split_first_chunk::<CHUNK>()?;
-        let (second, last) = rest.split_first_chunk::<CHUNK>()?;
-        let mut number = eight_digits(*first)? * 100_000_000 + eight_digits(*second)?;
-        for (length, byte) in last.iter().enumerate() {
-            if *byte == b'"' {
-                self.at += 2 * CHUNK + length + QUOTES;
-                return Some(number);
-            }
-            let digit = Some(byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9)?;
-            number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
         }
         None
     }
@@ -123,19 +102,6 @@ impl Reader<'_> {
         self.at += count;
         if count == 0 { Err(self.expected("a digit")) } else { Ok(()) }
     }
-}
-
-/// The number that eight digits make, all at once: neighbours are put together to numbers of two digits, then of four,
-/// then of eight.
-fn eight_digits(digits: [u8; 8]) -> Option<u64> {
-    let digits = u64::from_be_bytes(digits).wrapping_sub(0x3030_3030_3030_3030);
-    // A byte below a digit has borrowed, or is over 9 like one above.
-    if (digits | digits.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 {
-        return None;
-    }
-    let twos = (digits & 0x00ff_00ff_00ff_00ff) + 10 * ((digits >> 8) & 0x00ff_00ff_00ff_00ff);
-    let fours = (twos & 0x0000_ffff_0000_ffff) + 100 * ((twos >> 16) & 0x0000_ffff_0000_ffff);
-    Some((fours & 0xffff_ffff) + 10_000 * (fours >> 32))
 }
 
 /// How many digits stand at the beginning, and their number where 64 bits hold it.
