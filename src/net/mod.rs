@@ -18,7 +18,7 @@ pub(crate) use connection::Connection;
 pub(crate) use control::Stop;
 pub(crate) use lifeline::Lifeline;
 pub(crate) use pool::Pool;
-pub(crate) use resolve::Resolver;
+pub(crate) use resolve::{Resolver, is_failed_lookup};
 pub(crate) use socket::{pause, wait_for_event, wait_for_timer};
 pub(crate) use sys::{
     BootTime, Epoll, Generation, Timer, close_inherited_descriptors, is_shortage, lock_file, user_id,

@@ -29,13 +29,26 @@ struct Lookup {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// A name whose addresses can't be had, which says nothing of who has them.
+#[derive(Debug, thiserror::Error)]
+#[error("looking up {host}{why}")]
+struct LookupFailed {
+    host: String,
+    why: String,
+}
+
+/// Whether a connection can't be had because its endpoint's name was not looked up.
+pub(crate) fn is_failed_lookup(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|source| source.is::<LookupFailed>())
+}
+
 impl Resolver {
     /// Asks the system.
     pub(crate) fn of_the_system() -> Resolver {
         Resolver::asking(|name| Ok((name, 0).to_socket_addrs()?.collect()))
     }
 
-    pub(super) fn asking(ask: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Resolver {
+    pub(crate) fn asking(ask: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Resolver {
         Resolver { under_way: Mutex::default(), ask: Arc::new(ask) }
     }
 
@@ -112,11 +125,10 @@ impl Lookup {
     }
 
     fn addresses(&self, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let host = &self.host;
         match &*lock(&self.answer) {
             Some(Ok(addresses)) => Ok(addresses.iter().map(|address| with_port(*address, port)).collect()),
-            Some(Err(message)) => Err(io::Error::other(format!("looking up {host}: {message}"))),
-            None => Err(io::Error::other(format!("looking up {host} was not finished"))),
+            Some(Err(message)) => Err(self.failed(io::ErrorKind::Other, format!(": {message}"))),
+            None => Err(self.failed(io::ErrorKind::Other, " was not finished".to_owned())),
         }
     }
 
@@ -125,7 +137,11 @@ impl Lookup {
         if Stop::of(&error) != Some(Stop::Deadline) {
             return error;
         }
-        io::Error::new(io::ErrorKind::TimedOut, format!("looking up {} takes too long", self.host))
+        self.failed(io::ErrorKind::TimedOut, " takes too long".to_owned())
+    }
+
+    fn failed(&self, kind: io::ErrorKind, why: String) -> io::Error {
+        io::Error::new(kind, LookupFailed { host: self.host.clone(), why })
     }
 }
 

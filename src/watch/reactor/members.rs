@@ -9,7 +9,7 @@ use crate::channel::{MemberState, leaderless};
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::limits;
-use crate::net::is_shortage;
+use crate::net::{is_failed_lookup, is_shortage};
 use crate::watch::entry::Link;
 use crate::watch::errand::Errand;
 use std::collections::HashMap;
@@ -58,10 +58,11 @@ impl Reactor {
         };
         for key in self.sockets_at(endpoint) {
             let requires_leader = self.sockets.get(&key).is_some_and(|socket| socket.require_leader);
-            // A socket's own pings tell better whether the member is there, unless it takes no connection any more.
+            // A socket's own pings tell better whether the member is there, unless it takes no connection any more, which a
+            // name that can't be looked up doesn't say.
             if is_leaderless && requires_leader {
                 self.lose_leader(key, &error);
-            } else if matches!(error, Error::Connect { .. }) {
+            } else if matches!(&error, Error::Connect { source, .. } if !is_failed_lookup(source)) {
                 self.lose_socket(key, &error);
             }
         }

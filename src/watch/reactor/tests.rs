@@ -1,8 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::channel::{Grant, OpenSocket};
+use crate::error::Outcome;
+use crate::fuzzing::Server;
+use crate::gateway::websocket::WebSocket;
 use crate::limits;
-use crate::net::Control;
+use crate::net::{Control, Lifeline, Resolver};
 use crate::rpc::Keys;
 use crate::rpc::watch::WatchRequest;
 use crate::stats::Stats;
@@ -11,6 +15,7 @@ use crate::watch::buffers::Buffers;
 use crate::watch::confirmation::Confirmation;
 use crate::watch::entry::Way;
 use crate::watch::mailbox::{Mailbox, Origin};
+use std::io;
 use std::net::TcpListener;
 
 /// A reactor whose member takes connections, and answers nothing.
@@ -61,5 +66,23 @@ fn whatever_was_begun_before_the_watches_can_not_be_waited_for_any_more_ends_at_
     for confirmation in [early, late] {
         let told = confirmation.wait(&channel, &Control { deadline: confirmation.deadline(), cancel: None });
         assert!(matches!(told, Err(Error::System { .. })), "{told:?}");
+    }
+}
+
+#[test]
+fn a_member_whose_name_can_not_be_looked_up_keeps_its_socket_and_one_that_takes_no_connection_loses_it() {
+    let resolver = Resolver::asking(|_| Err(io::Error::other("the network's name server has gone")));
+    let lifeline = Lifeline::new().unwrap();
+    let unknown = resolver.resolve("etcd.example", 2379, &lifeline, &Control::UNBOUNDED).unwrap_err();
+    for (source, is_kept) in [(unknown, true), (io::Error::from(io::ErrorKind::ConnectionRefused), false)] {
+        let (mut reactor, _member) = unanswered();
+        let endpoint: Arc<str> = Arc::from("http://etcd.example:2379");
+        let (connection, _peer) = Server::new().connect();
+        let socket = WebSocket::new(endpoint.clone(), connection, usize::MAX).unwrap();
+        let open = OpenSocket { socket, grant: Grant::NONE, orders_progress: true };
+        reactor.sockets.insert(1, SharedSocket::new(Box::new(open), true));
+        let (outcome, source) = (Outcome::NotApplied, Arc::new(source));
+        reactor.take_member_state(&endpoint, Err(Error::Connect { endpoint: endpoint.clone(), outcome, source }));
+        assert_eq!(reactor.sockets.contains_key(&1), is_kept);
     }
 }
