@@ -1,7 +1,7 @@
 //! A gateway that does what it is told: for answers and faults that a real server doesn't give on demand.
 
 use super::{LONG, sys};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -59,7 +59,8 @@ struct Shared {
 
 enum Address {
     Tcp(SocketAddr),
-    Unix(PathBuf),
+    /// A second handle of the listener: its path may lead elsewhere by the end.
+    Unix(UnixListener),
 }
 
 enum Listener {
@@ -68,15 +69,15 @@ enum Listener {
 }
 
 impl Listener {
-    fn accept(&self) -> Stream {
+    fn accept(&self) -> io::Result<Stream> {
         match self {
             Listener::Tcp(listener) => {
-                let stream = listener.accept().unwrap().0;
+                let stream = listener.accept()?.0;
                 // What a script sends bit by bit is to arrive bit by bit.
-                stream.set_nodelay(true).unwrap();
-                Stream::Tcp(stream)
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
             }
-            Listener::Unix(listener) => Stream::Unix(listener.accept().unwrap().0),
+            Listener::Unix(listener) => Ok(Stream::Unix(listener.accept()?.0)),
         }
     }
 }
@@ -235,9 +236,9 @@ impl FakeGateway {
         path: &Path,
         script: impl Fn(&Request, &mut Reply<'_>) + Send + Sync + 'static,
     ) -> FakeGateway {
-        let listener = Listener::Unix(UnixListener::bind(path).unwrap());
-        let url = format!("unix://{}", path.display());
-        FakeGateway::run(listener, Address::Unix(path.to_owned()), url, Arc::new(script))
+        let listener = UnixListener::bind(path).unwrap();
+        let address = Address::Unix(listener.try_clone().unwrap());
+        FakeGateway::run(Listener::Unix(listener), address, format!("unix://{}", path.display()), Arc::new(script))
     }
 
     /// Gives every request the same answer of etcd's.
@@ -272,10 +273,11 @@ impl FakeGateway {
         let accepting = shared.clone();
         let accepting = std::thread::spawn(move || {
             loop {
-                let stream = Arc::new(listener.accept());
+                let accepted = listener.accept();
                 if accepting.is_ending.load(Ordering::SeqCst) {
                     break;
                 }
+                let stream = Arc::new(accepted.unwrap());
                 let number = accepting.connections.fetch_add(1, Ordering::SeqCst);
                 accepting.open.lock().unwrap().push(stream.clone());
                 let (shared, script) = (accepting.clone(), script.clone());
@@ -373,7 +375,7 @@ impl Drop for FakeGateway {
         // Wakes the accepting thread.
         match &self.shared.address {
             Address::Tcp(address) => drop(TcpStream::connect_timeout(address, LONG)),
-            Address::Unix(path) => drop(UnixStream::connect(path)),
+            Address::Unix(listener) => sys::stop_listening(listener),
         }
         let accepted = self.accepting.take().map(JoinHandle::join);
         self.close_connections();

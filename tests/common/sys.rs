@@ -30,7 +30,7 @@ pub fn shorten_queue(listener: &TcpListener) {
 }
 
 /// Lets the socket take no more connections, and ends an `accept` that waits on another thread.
-pub fn stop_listening(listener: &TcpListener) {
+pub fn stop_listening(listener: &impl AsRawFd) {
     // SAFETY: takes no pointers.
     let result = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
     assert_eq!(result, 0);
