@@ -24,7 +24,7 @@ pub(crate) use auth::Grant;
 pub(crate) use failure::stream_error;
 pub use method::{Kind, Method, Size};
 pub(crate) use probe::{MemberState, leaderless};
-pub(crate) use streams::{OpeningStream, must_wait};
+pub(crate) use streams::OpeningStream;
 pub(crate) use upgrade::{OpenSocket, Upgrade};
 
 use crate::config::{Config, Credentials};

@@ -6,11 +6,10 @@ use super::rounds::{Answer, Call};
 use super::{Channel, Kind, Method, attempt, failure};
 use crate::error::{Error, Result};
 use crate::gateway::frames::MessageStream;
-use crate::gateway::http::{self, AUTHORIZATION, Cause, Head, Outgoing, RequestHead};
+use crate::gateway::http::{self, AUTHORIZATION, Head, Outgoing, RequestHead};
 use crate::gateway::json::Encode;
 use crate::limits;
 use crate::net::{Connection, Control};
-use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
@@ -103,7 +102,7 @@ impl OpeningStream {
                         return Ok(Some(MessageStream::new(endpoint, connection, head.body, limit)));
                     }
                     Ok(head) => self.stage = Stage::Refusal { connection, head, body: Vec::new() },
-                    Err(failure) if must_wait(&failure.cause) => {
+                    Err(failure) if failure.cause.must_wait() => {
                         self.stage = Stage::Head(connection);
                         return Ok(None);
                     }
@@ -121,7 +120,7 @@ impl OpeningStream {
                             let refused = channel.refused(&self.endpoint, method, &self.grant, head.status, &mut body);
                             return Err(refused.of_a_read());
                         }
-                        Err(cause) if must_wait(&cause) => {
+                        Err(cause) if cause.must_wait() => {
                             self.stage = Stage::Refusal { connection, head, body };
                             return Ok(None);
                         }
@@ -134,11 +133,6 @@ impl OpeningStream {
             }
         }
     }
-}
-
-/// Whether nothing is wrong but that nothing more has arrived.
-pub(crate) fn must_wait(cause: &Cause) -> bool {
-    matches!(cause, Cause::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 #[cfg(all(test, not(loom)))]

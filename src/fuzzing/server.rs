@@ -41,6 +41,15 @@ impl Server {
     }
 }
 
+thread_local! {
+    static SERVER: Server = Server::new();
+}
+
+/// A connection of the library's, and its other end, at a server that the thread keeps.
+pub(super) fn connect() -> (Connection, UnixStream) {
+    SERVER.with(Server::connect)
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);

@@ -1,29 +1,19 @@
 //! The answer of a stream, in pieces.
 
-use super::Choices;
-use super::pieces::pieces;
-use super::server::{Server, Speaker};
+use super::pieces::limit_and_pieces;
+use super::server::{Speaker, connect};
 use crate::gateway::frames::MessageStream;
 use crate::gateway::http::{self, Cause, Head};
 use crate::net::Control;
 use std::io;
 use std::sync::Arc;
 
-thread_local! {
-    static SERVER: Server = Server::new();
-}
-
-/// The most bytes of a line, as a choice.
-const LIMITS: [usize; 4] = [1 << 20, 64, 1000, 5000];
-
 /// An answer gives the same messages and the same end in whatever pieces it arrives, none larger than the limit, and takes
 /// no more memory than that says.
 ///
 /// The input: which limit; how many pieces; the length of each but the last; the answer.
 pub fn stream(bytes: &[u8]) {
-    let mut choices = Choices::new(bytes);
-    let limit = LIMITS[choices.below(LIMITS.len())];
-    let Some(pieces) = pieces(choices) else { return };
+    let Some((limit, pieces)) = limit_and_pieces(bytes) else { return };
     let whole = hear(&[&pieces.concat()], limit);
     let cut = hear(&pieces, limit);
     assert_eq!(whole, cut);
@@ -61,14 +51,14 @@ impl End {
 }
 
 fn hear(pieces: &[&[u8]], limit: usize) -> Heard {
-    let (mut connection, peer) = SERVER.with(Server::connect);
+    let (mut connection, peer) = connect();
     connection.stop_waiting().unwrap();
     let mut speaker = Speaker::new(peer, pieces);
     let mut heard = Heard { status: None, messages: Vec::new(), end: End::Whole };
     let head = loop {
         match http::receive(&mut connection, &Control::UNBOUNDED) {
             Ok(head) => break head,
-            Err(failure) if must_wait(&failure.cause) => speaker.say(),
+            Err(failure) if failure.cause.must_wait() => speaker.say(),
             Err(failure) => {
                 heard.end = End::of(&failure.cause);
                 return heard;
@@ -88,7 +78,7 @@ fn hear(pieces: &[&[u8]], limit: usize) -> Heard {
                     .extend(frames.lines.into_iter().map(|line| frames.arena[line].escape_ascii().to_string()));
             }
             Ok(None) => return heard,
-            Err(cause) if must_wait(&cause) => speaker.say(),
+            Err(cause) if cause.must_wait() => speaker.say(),
             Err(cause) => {
                 heard.end = End::of(&cause);
                 return heard;
@@ -99,7 +89,3 @@ fn hear(pieces: &[&[u8]], limit: usize) -> Heard {
 
 /// What buffers may have in addition: the next one that is kept for being used again is twice as large at most.
 const ROOM: usize = 200_000;
-
-fn must_wait(cause: &Cause) -> bool {
-    matches!(cause, Cause::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
-}

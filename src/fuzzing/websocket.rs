@@ -1,8 +1,7 @@
 //! The frames of a WebSocket, in pieces.
 
-use super::Choices;
-use super::pieces::pieces;
-use super::server::{Server, Speaker};
+use super::pieces::limit_and_pieces;
+use super::server::{Speaker, connect};
 use crate::gateway::http::Cause;
 use crate::gateway::websocket::{Received, WebSocket};
 use std::io::{self, Cursor};
@@ -11,21 +10,12 @@ use tungstenite::error::ProtocolError;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message};
 
-thread_local! {
-    static SERVER: Server = Server::new();
-}
-
-/// The most bytes of a message, as a choice.
-const LIMITS: [usize; 4] = [1 << 20, 64, 1000, 5000];
-
 /// Frames give the same messages in whatever pieces they arrive, and those that tungstenite reads, which takes the same
 /// for wrong; none is larger than the limit, nor takes more memory than that says.
 ///
 /// The input: which limit; how many pieces; the length of each but the last; the frames.
 pub fn websocket(bytes: &[u8]) {
-    let mut choices = Choices::new(bytes);
-    let limit = LIMITS[choices.below(LIMITS.len())];
-    let Some(pieces) = pieces(choices) else { return };
+    let Some((limit, pieces)) = limit_and_pieces(bytes) else { return };
     let frames = pieces.concat();
     let heard = hear(&pieces, limit);
     assert_eq!(heard, hear(&[&frames], limit));
@@ -57,7 +47,7 @@ enum End {
 const ROOM: usize = 40_000;
 
 fn hear(pieces: &[&[u8]], limit: usize) -> Heard {
-    let (connection, peer) = SERVER.with(Server::connect);
+    let (connection, peer) = connect();
     let mut socket = WebSocket::new(Arc::from("unix:a"), connection, limit).unwrap();
     let mut speaker = Speaker::new(peer, pieces);
     let mut heard = Heard { messages: Vec::new(), end: End::Closed };

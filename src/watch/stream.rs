@@ -1,6 +1,6 @@
 //! An HTTP stream that carries one watch.
 
-use crate::channel::{self, Channel, Grant, OpeningStream, must_wait};
+use crate::channel::{self, Channel, Grant, OpeningStream};
 use crate::error::{Error, Outcome, Result};
 use crate::gateway::frames::{Frames, MessageStream};
 use crate::net::Control;
@@ -53,7 +53,7 @@ impl OwnStream {
                 outcome: Outcome::NotApplied,
                 source: Arc::new(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended the stream")),
             }),
-            Err(cause) if must_wait(&cause) => Ok(None),
+            Err(cause) if cause.must_wait() => Ok(None),
             Err(cause) => Err(channel::stream_error(cause, &self.endpoint)),
         }
     }

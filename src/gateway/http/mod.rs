@@ -36,6 +36,13 @@ pub(crate) enum Cause {
     TooLarge(usize),
 }
 
+impl Cause {
+    /// Whether nothing is wrong: a connection that doesn't wait has no more, or no room, for now.
+    pub(crate) fn must_wait(&self) -> bool {
+        matches!(self, Cause::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Failure {
         Failure { sent: true, answered: true, cause }

@@ -85,7 +85,7 @@ impl WebSocket {
     pub(crate) fn flush(&mut self) -> Result<bool, Cause> {
         match self.send_all() {
             Ok(()) => Ok(true),
-            Err(Cause::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(cause) if cause.must_wait() => Ok(false),
             Err(cause) => Err(cause),
         }
     }
@@ -113,7 +113,7 @@ impl WebSocket {
                 Ok(Received::Sign)
             }
             Ok(Arrival::Pong) => Ok(Received::Sign),
-            Err(Cause::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Nothing),
+            Err(cause) if cause.must_wait() => Ok(Received::Nothing),
             Err(cause) => Err(cause),
         }
     }
