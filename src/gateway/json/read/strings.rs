@@ -134,7 +134,7 @@ impl Reader<'_> {
         }
         let start = self.at;
         let rest = self.bytes.get_mut(start..).unwrap_or_default();
-        let (read, written) = base64::decode_short(rest);
+        let (read, written) = base64::decode_start(rest);
         self.at += read;
         if self.take_here(b'"') {
             *span = Span { start, len: written };
