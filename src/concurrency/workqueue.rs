@@ -13,7 +13,7 @@ use crate::error::{Error, Outcome, Reason, Result};
 use crate::limits;
 use crate::net::lock;
 use crate::rpc::kv::{DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, SortOrder, SortTarget};
-use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResult};
+use crate::rpc::txn::{Compare, CompareOp, CompareTarget, TxnOp, TxnRequest, TxnResponse, TxnResult};
 use crate::rpc::watch::EventType;
 use crate::rpc::{Keys, Response};
 use std::borrow::Cow;
@@ -181,44 +181,49 @@ impl WorkQueue {
             failure: vec![TxnOp::Range(RangeRequest::new(Keys::one(&receipt.key)))],
         };
         loop {
-            let error = match self.session.client.txn(&request, &bounds::until(call, deadline)) {
+            match self.session.client.txn(&request, &bounds::until(call, deadline)) {
                 Ok(response) if response.succeeded => break,
-                Ok(response) => {
-                    let noted = match response.results.first() {
-                        Some(TxnResult::Range(range)) => range.kvs.first().map(|kv| response.bytes(kv.value)),
-                        _ => None,
-                    };
-                    match noted {
-                        Some(noted) if noted == number.as_bytes() => break,
-                        Some(_) => return Ok(false),
-                        None => return Err(receipt.doubt.clone().unwrap_or_else(|| self.session.is_over())),
-                    }
-                }
-                Err(error) => error,
-            };
-            let is_wish = matches!(error, Error::Cancelled { .. } | Error::Closed { .. });
-            // That lasts until somebody makes room.
-            let lacks_space = error.reason() == Reason::NoSpace;
-            // Once in doubt, always in doubt.
-            let error = match receipt.doubt.take() {
-                None => error,
-                Some(doubt) => error.in_doubt_since(doubt),
-            };
-            if !error.may_have_applied() {
-                return Err(error);
-            }
-            let doubt = receipt.doubt.insert(error).clone();
-            if is_wish || lacks_space || deadline.has_passed() {
-                return Err(doubt);
-            }
-            let control = self.session.client.control(&bounds::until(call, deadline));
-            match self.session.client.shared.channel.pause(limits::RETRY_PAUSE_FIRST, &control) {
-                Ok(()) | Err(Error::Deadline { .. }) => {}
-                Err(stopped) => return Err(stopped.in_doubt_since(doubt)),
+                Ok(response) => match noted(&response) {
+                    Some(noted) if noted == number.as_bytes() => break,
+                    Some(_) => return Ok(false),
+                    None => return Err(receipt.doubt.clone().unwrap_or_else(|| self.session.is_over())),
+                },
+                Err(error) => self.pause_in_doubt(error, &mut receipt.doubt, call, deadline)?,
             }
         }
         receipt.number += 1;
         Ok(true)
+    }
+
+    /// Pauses before a change that may have been done is asked for again. An error: it is certainly not done, or nobody is
+    /// to ask again.
+    fn pause_in_doubt(
+        &self,
+        error: Error,
+        in_doubt: &mut Option<Error>,
+        call: &CallOptions,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let is_wish = matches!(error, Error::Cancelled { .. } | Error::Closed { .. });
+        // That lasts until somebody makes room.
+        let lacks_space = error.reason() == Reason::NoSpace;
+        // Once in doubt, always in doubt.
+        let error = match in_doubt.take() {
+            None => error,
+            Some(doubt) => error.in_doubt_since(doubt),
+        };
+        if !error.may_have_applied() {
+            return Err(error);
+        }
+        let doubt = in_doubt.insert(error).clone();
+        if is_wish || lacks_space || deadline.has_passed() {
+            return Err(doubt);
+        }
+        let control = self.session.client.control(&bounds::until(call, deadline));
+        match self.session.client.shared.channel.pause(limits::RETRY_PAUSE_FIRST, &control) {
+            Ok(()) | Err(Error::Deadline { .. }) => Ok(()),
+            Err(stopped) => Err(stopped.in_doubt_since(doubt)),
+        }
     }
 
     /// A receipt for a change, which no other change uses meanwhile.
@@ -268,4 +273,12 @@ const CHANGED: fn(i64) -> CompareTarget<'static> = CompareTarget::ModRevision;
 
 fn equal(key: &[u8], target: fn(i64) -> CompareTarget<'static>, revision: i64) -> Compare<'_> {
     Compare::equal(key, target(revision))
+}
+
+/// The number that stands under the receipt's key, which a change that wasn't done answers. `None`: there is no such key.
+fn noted(response: &Response<TxnResponse>) -> Option<&[u8]> {
+    match response.results.first() {
+        Some(TxnResult::Range(range)) => range.kvs.first().map(|kv| response.bytes(kv.value)),
+        _ => None,
+    }
 }
