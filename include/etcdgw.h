@@ -39,8 +39,8 @@
  * the last callback, and also when registering fails. After _cancel or _free returns no further callback starts; one
  * may still be running, so user_data must live until user_data_free has run. The callbacks for the log and for snapshots
  * are different: they run on whichever thread does the work, and must not call the library. The function of an optimistic
- * transaction is called by etcdgw_stm itself, on its caller's thread, and may call the library. No callback may throw or
- * longjmp.
+ * transaction is called by etcdgw_stm itself, on its caller's thread, and may call the library. No callback may throw,
+ * longjmp or end its thread.
  *
  * QUEUES. What is given a queue (options.queue: a watch, a keep-alive, a session, an observer of an election, a mirror)
  * calls nothing back: etcdgw_queue_next gives what it has to say as events, together with those of all else that has this
@@ -57,7 +57,7 @@
  *
  * CANCELLATION. etcdgw_cancel_trigger ends every call whose options hold the token within 100 ms, with
  * ETCDGW_CANCELLED; also from a signal handler. etcdgw_client_close ends everything of a client with ETCDGW_CLOSED.
- * EINTR is never reported.
+ * EINTR is never reported. A pthread_cancel ends no call: it takes effect at the next cancellation point behind it.
  *
  * PROCESS. Threads of the library have all signals blocked, descriptors are close-on-exec, no call raises SIGPIPE, and
  * errno, locale and signal handlers are left as they are.

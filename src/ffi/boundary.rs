@@ -46,6 +46,7 @@ pub(super) fn infallible<T>(fallback: T, body: impl FnOnce() -> T) -> T {
 
 fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Error> {
     let _errno = Errno::kept();
+    let _cancellation = Cancellation::put_off();
     // What a panic leaves half-done is not looked at again: requests are dropped, and shared state is changed in
     // steps that can't panic.
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| Error::Panic(text_of(payload.as_ref())))
@@ -65,6 +66,36 @@ impl Drop for Errno {
     fn drop(&mut self) {
         // SAFETY: as above.
         unsafe { *libc::__errno_location() = self.0 };
+    }
+}
+
+/// `pthread_cancel` of the caller's thread, which is to take effect behind the call: it unwinds the stack at a system call
+/// that waits, and in here that would end the whole process, since nothing of the kind may pass through Rust.
+struct Cancellation {
+    before: libc::c_int,
+}
+
+unsafe extern "C" {
+    /// Async-signal-safe in glibc, and fails for no state that is one.
+    fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
+}
+
+const PTHREAD_CANCEL_DISABLE: libc::c_int = 1;
+
+impl Cancellation {
+    fn put_off() -> Cancellation {
+        let mut before = PTHREAD_CANCEL_DISABLE;
+        // SAFETY: writes to a live integer.
+        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before) };
+        Cancellation { before }
+    }
+}
+
+impl Drop for Cancellation {
+    fn drop(&mut self) {
+        let mut put_off = PTHREAD_CANCEL_DISABLE;
+        // SAFETY: as above. No cancellation of the usual, deferred kind takes effect in this.
+        unsafe { pthread_setcancelstate(self.before, &raw mut put_off) };
     }
 }
 

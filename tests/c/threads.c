@@ -97,6 +97,52 @@ static void a_close_ends_waits_in_several_threads(void)
     etcdgw_client_free(client);
 }
 
+static void *put_for_ever(void *client)
+{
+    struct key_room room;
+    etcdgw_bytes key = own_key(&room, "cancelled");
+    for (;;) {
+        put(client, key, "x");
+        pthread_testcancel();
+    }
+    return NULL;
+}
+
+static void *wait_in_vain(void *watch)
+{
+    etcdgw_error *err = NULL;
+    CHECK(etcdgw_watch_next(watch, 200, NULL, &err) == ETCDGW_DEADLINE_EXCEEDED && err == NULL);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void cancel_inside(void *(*run)(void *), void *argument)
+{
+    pthread_t thread;
+    void *result;
+    start_thread(&thread, run, argument);
+    sleep_ms(50); /* enough to be inside a call */
+    CHECK(pthread_cancel(thread) == 0 && pthread_join(thread, &result) == 0);
+    CHECK(result == PTHREAD_CANCELED);
+}
+
+/* Cancelled inside a call, at its first system call that waits, it would take the process with it. */
+static void a_thread_is_cancelled_after_its_call_and_not_inside(void)
+{
+    etcdgw_error *err = NULL;
+    etcdgw_watch_handle *watch = NULL;
+    struct key_room room;
+    etcdgw_client *client = client_of_etcd();
+    OK(etcdgw_watch_open(client, own_key(&room, "never"), NULL, &watch, &err));
+    for (int i = 0; i < 5; i++) {
+        cancel_inside(put_for_ever, client);
+        cancel_inside(wait_in_vain, watch);
+    }
+    put(client, own_key(&room, "cancelled"), "a client that others were cancelled at");
+    etcdgw_watch_free(watch);
+    etcdgw_client_free(client);
+}
+
 int main(void)
 {
     static struct worker workers[THREADS];
@@ -112,6 +158,7 @@ int main(void)
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     a_close_ends_waits_in_several_threads();
+    a_thread_is_cancelled_after_its_call_and_not_inside();
     OK(etcdgw_delete_prefix(client, own_key(&room, ""), NULL, NULL, &err));
     etcdgw_client_free(client);
     check_nothing_is_left(before);
