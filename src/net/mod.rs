@@ -20,9 +20,7 @@ pub(crate) use lifeline::Lifeline;
 pub(crate) use pool::Pool;
 pub(crate) use resolve::{Resolver, is_failed_lookup};
 pub(crate) use socket::{pause, wait_for_event, wait_for_timer};
-pub(crate) use sys::{
-    BootTime, Epoll, Generation, Timer, close_inherited_descriptors, is_shortage, lock_file, user_id,
-};
+pub(crate) use sys::{BootTime, Epoll, Generation, Timer, close_inherited_descriptors, lock_file, user_id};
 pub(crate) use tls::Tls;
 
 use crate::error::{Error, Result};
@@ -38,6 +36,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The error of a descriptor that can't be had.
 pub(crate) fn no_descriptor(source: io::Error) -> Error {
     Error::System { what: "an event descriptor", source: Arc::new(source) }
+}
+
+/// Whether something that a connection takes could not be had of this machine, which says nothing of the peer.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    sys::is_shortage(error) || resolve::lacked_a_thread(error)
 }
 
 /// Starts a thread of the library, with every signal blocked.

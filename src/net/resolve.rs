@@ -37,6 +37,19 @@ struct LookupFailed {
     why: String,
 }
 
+/// A look-up that could not be begun, which says nothing of the endpoint either.
+#[derive(Debug, thiserror::Error)]
+#[error("looking up {host} takes a thread, and none can be had")]
+struct NoThread {
+    host: String,
+    source: io::Error,
+}
+
+/// Whether a name was not looked up since this machine had no thread for that.
+pub(super) fn lacked_a_thread(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|source| source.is::<NoThread>())
+}
+
 /// Whether a connection can't be had because its endpoint's name was not looked up.
 pub(crate) fn is_failed_lookup(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|source| source.is::<LookupFailed>())
@@ -90,7 +103,8 @@ impl Resolver {
             let found = ask(&asked.host).map_err(|error| error.to_string());
             *lock(&asked.answer) = Some(found);
             asked.answered.signal();
-        })?;
+        });
+        let thread = thread.map_err(|source| io::Error::other(NoThread { host: host.to_owned(), source }))?;
         *lock(&lookup.thread) = Some(thread);
         under_way.push(lookup.clone());
         Ok(lookup)
@@ -202,6 +216,14 @@ mod tests {
 
     fn address(last: u8) -> Vec<SocketAddr> {
         vec![SocketAddr::from(([127, 0, 0, last], 1))]
+    }
+
+    #[test]
+    fn a_look_up_that_no_thread_can_be_had_for_is_told_as_a_shortage_of_this_machine() {
+        let source = io::Error::from(io::ErrorKind::WouldBlock);
+        let error = io::Error::other(NoThread { host: "name".to_owned(), source });
+        assert_eq!(error.to_string(), "looking up name takes a thread, and none can be had");
+        assert!(crate::net::is_shortage(&error) && !is_failed_lookup(&error));
     }
 
     #[test]

@@ -260,8 +260,8 @@ pub(crate) fn connect_result(fd: RawFd) -> io::Result<()> {
     }
 }
 
-/// Whether something that a connection takes could not be had of this machine, which says nothing of the peer.
-pub(crate) fn is_shortage(error: &io::Error) -> bool {
+/// Whether a connection's system call failed for want of something on this machine.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
     let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| shortages.contains(&code))
 }

@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -44,6 +45,27 @@ static void a_look_up_leaves_no_thread_behind(void)
     CHECK(proc_entries("task") == before.threads);
     etcdgw_client_free(client);
     check_nothing_is_left(before);
+}
+
+/* Where the system gives no thread: an error that says what it was wanted for. */
+static void a_name_that_no_thread_looks_up_is_told_as_that(void)
+{
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        etcdgw_error *err = NULL;
+        struct rlimit none = {0, 0};
+        alarm(30);
+        if (geteuid() == 0) /* who is not bound by the limit */
+            CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+        CHECK(setrlimit(RLIMIT_NPROC, &none) == 0);
+        FAILS(ETCDGW_CONNECTION_FAILED, etcdgw_get(client_of("http://localhost:1"), ETCDGW_STR("k"), NULL, NULL, &err));
+        CHECK(strstr(etcdgw_error_message(err), "looking up localhost takes a thread") != NULL);
+        CHECK(etcdgw_error_is_retryable(err));
+        _exit(EXIT_SUCCESS);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
 /* The last line of what a program that is started now has open. */
@@ -251,6 +273,7 @@ int main(void)
 {
     threads_exist_from_the_first_watch_to_the_last_free();
     a_look_up_leaves_no_thread_behind();
+    a_name_that_no_thread_looks_up_is_told_as_that();
     a_program_that_is_started_inherits_nothing();
     two_copies_do_not_fight_and_dlclose_harms_neither();
     errno_and_locale_stay_as_they_are();
