@@ -40,7 +40,7 @@
  * may still be running, so user_data must live until user_data_free has run. The callbacks for the log and for snapshots
  * are different: they run on whichever thread does the work, and must not call the library. The function of an optimistic
  * transaction is called by etcdgw_stm itself, on its caller's thread, and may call the library. No callback may throw,
- * longjmp or end its thread.
+ * longjmp or end its thread, nor return in a child where it has forked.
  *
  * QUEUES. What is given a queue (options.queue: a watch, a keep-alive, a session, an observer of an election, a mirror)
  * calls nothing back: etcdgw_queue_next gives what it has to say as events, together with those of all else that has this
