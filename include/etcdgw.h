@@ -65,7 +65,8 @@
  * FORK. In a child of fork every call with a handle or a token from before it is ETCDGW_FORKED at once, whether or not
  * it was used yet: with daemon(), make the client after it. Functions without a status answer as they do of NULL, but
  * that a lease counts as lost. Responses stay as they are. The _free functions are safe there: they send nothing, call
- * nothing back, and the first of them closes all that the library had open.
+ * nothing back, and the first of them closes all that the library had open. A child that has closed all descriptors
+ * itself, by their numbers, must free nothing from before the fork: the numbers may be other files' by then.
  * What the child makes works, and the parent notices nothing.
  *
  * WRITES. A write that may have been done is never sent again by the library, unless it is known to do nothing more
