@@ -60,7 +60,8 @@
  * EINTR is never reported. A pthread_cancel ends no call: it takes effect at the next cancellation point behind it.
  *
  * PROCESS. Threads of the library have all signals blocked, descriptors are close-on-exec, no call raises SIGPIPE, and
- * errno, locale and signal handlers are left as they are.
+ * errno, locale and signal handlers are left as they are. A thread or a descriptor that can't be had is an error; memory
+ * that can't be had ends the process with SIGABRT, so that where there is little of it max_response_bytes is to be set.
  *
  * FORK. In a child of fork every call with a handle or a token from before it is ETCDGW_FORKED at once, whether or not
  * it was used yet: with daemon(), make the client after it. Functions without a status answer as they do of NULL, but
