@@ -104,7 +104,8 @@
 #define ETCDGW_FROM_KEY ETCDGW_STR("\0")
 
 #ifdef __cplusplus
-#define ETCDGW_OPTIONS_INIT_(type) [] () -> type { type o = type(); o.struct_size = sizeof(type); return o; }()
+#define ETCDGW_OPTIONS_INIT_(type) \
+  [] () -> type { type etcdgw_zero = type(); etcdgw_zero.struct_size = sizeof(type); return etcdgw_zero; }()
 #else
 #define ETCDGW_OPTIONS_INIT_(type) {.struct_size = sizeof(type)}
 #endif

@@ -12,6 +12,7 @@ static etcdgw_call_options static_options = ETCDGW_CALL_OPTIONS_INIT;
 int main(void) {
   etcdgw_bytes key = ETCDGW_STR("key");
   etcdgw_bytes from = ETCDGW_FROM_KEY;
+  etcdgw_call_options o = ETCDGW_CALL_OPTIONS_INIT;
   etcdgw_client_options client = ETCDGW_CLIENT_OPTIONS_INIT;
   etcdgw_put_options put = ETCDGW_PUT_OPTIONS_INIT;
   etcdgw_get_options get = ETCDGW_GET_OPTIONS_INIT;
@@ -35,7 +36,7 @@ int main(void) {
   get.limit = some.limit;
 #endif
   return static_key.len == 10 && static_options.struct_size == sizeof static_options && key.len == 3 &&
-                 from.len == 1 && from.data[0] == 0 && client.struct_size == sizeof client &&
+                 from.len == 1 && from.data[0] == 0 && o.struct_size == sizeof o && client.struct_size == sizeof client &&
                  put.struct_size == sizeof put && get.struct_size == sizeof get && del.struct_size == sizeof del &&
                  compact.struct_size == sizeof compact && grant.struct_size == sizeof grant &&
                  ttl.struct_size == sizeof ttl && watch.struct_size == sizeof watch &&

@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=$(build_dir)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-strict=(-Wall -Wextra -Wconversion -pedantic -Werror -Iinclude)
+strict=(-Wall -Wextra -Wconversion -Wshadow -pedantic -Werror -Iinclude)
 
 # compile LANGUAGE STANDARD COMPILER...
 compile() {
