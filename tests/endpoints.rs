@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    BlackHole, FakeGateway, LONG, config, get, get_with, one, plain, put, put_with, timed, wait_until, within,
+    BlackHole, DONE, FakeGateway, LONG, config, get, get_with, one, plain, put, put_with, timed, wait_until,
+    with_length, within,
 };
 use etcdgw::client::Client;
 use etcdgw::config::Config;
@@ -178,6 +179,24 @@ fn a_member_that_takes_long_for_an_answer_is_waited_for_as_long_as_it_is_there()
     let client = common::client(&format!("{},{}", slow.url(), other.url()));
     get_with(&client, b"key", &within(LONG)).unwrap();
     assert_eq!((slow.count(RANGE), slow.count(VERSION), other.requests().len()), (1, 2, 0));
+}
+
+#[test]
+fn a_member_that_stops_in_the_midst_of_the_head_of_its_answer_is_waited_for_as_long_as_it_is_there() {
+    let slow = FakeGateway::start(|request, reply| {
+        if request.path != RANGE {
+            return reply.json(r#"{"etcdserver":"3.6.16"}"#);
+        }
+        let answer = with_length(DONE);
+        let (begin, rest) = answer.split_at(20);
+        reply.raw(begin);
+        thread::sleep(Duration::from_millis(1500));
+        reply.raw(rest);
+    });
+    let other = FakeGateway::answering("{}");
+    let client = common::client(&format!("{},{}", slow.url(), other.url()));
+    get_with(&client, b"key", &within(LONG)).unwrap();
+    assert_eq!((slow.count(RANGE), slow.count(VERSION), other.requests().len()), (1, 1, 0));
 }
 
 #[test]

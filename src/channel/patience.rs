@@ -11,15 +11,15 @@ use std::io;
 use std::time::Duration;
 
 impl Attempt<'_> {
-    /// Waits for the head of the answer. A member that is silent for a while is asked whether it is there at all: one
-    /// that is frozen, or cut off, keeps its connections and would keep the call to its end, where another member could
-    /// have answered. A write has nowhere to go once it is sent, and waits.
+    /// Waits for the head of the answer. A member that is silent for a while, also where the head has begun, is asked whether
+    /// it is there at all: one that is frozen, or cut off, keeps its connections and would keep the call to its end, where
+    /// another member could have answered. A write has nowhere to go once it is sent, and waits.
     pub(super) fn receive_head(&self, connection: &mut Connection, kind: Kind) -> Result<Head, Failure> {
         let control = self.call.control;
         loop {
             let Some(patience) = self.patience(kind) else { return http::receive(connection, control) };
             let received = http::receive(connection, &control.at_most(patience));
-            let is_silent = matches!(&received, Err(Failure { answered: false, cause: Cause::Io(error), .. })
+            let is_silent = matches!(&received, Err(Failure { cause: Cause::Io(error), .. })
                 if Stop::of(error) == Some(Stop::Deadline) && control.check().is_ok());
             if !is_silent {
                 return received;
