@@ -5,6 +5,7 @@ mod any_of;
 mod boot_time;
 mod descriptor;
 mod epoll;
+mod forks;
 mod generation;
 
 pub(crate) use any_of::AnyOf;

@@ -9,7 +9,8 @@ use etcdgw::ffi::*;
 use std::io::Read;
 use std::os::fd::FromRawFd;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Longer than anything in a child takes; one that hangs is ended by it.
 const CHILD_LIMIT_S: u32 = 30;
@@ -85,6 +86,39 @@ fn a_token_from_before_a_fork_ends_no_call_in_a_child() {
         etcdgw_string_free(url);
         etcdgw_cancel_free(token);
     }
+}
+
+fn open_and_close_descriptors(is_over: &AtomicBool) {
+    while !is_over.load(Ordering::SeqCst) {
+        let mut tokens = [ptr::null_mut(); 8];
+        for token in &mut tokens {
+            assert_eq!(unsafe { etcdgw_cancel_new(token, ptr::null_mut()) }, ETCDGW_OK);
+        }
+        tokens.into_iter().for_each(|token| unsafe { etcdgw_cancel_free(token) });
+    }
+}
+
+#[test]
+fn a_child_keeps_its_own_files_although_others_were_opened_while_it_was_forked() {
+    let mut token = ptr::null_mut();
+    assert_eq!(unsafe { etcdgw_cancel_new(&mut token, ptr::null_mut()) }, ETCDGW_OK);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let others = [0; 2].map(|_| {
+        let is_over = is_over.clone();
+        std::thread::spawn(move || open_and_close_descriptors(&is_over))
+    });
+    // The system copies the descriptors at another moment than the memory, with the list of them.
+    for _ in 0..100 {
+        in_a_child(|claim| unsafe {
+            let files = [0; 40].map(|_| libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY));
+            etcdgw_cancel_free(token);
+            let are_open = files.iter().all(|file| libc::fcntl(*file, libc::F_GETFD) >= 0);
+            claim(are_open, "a file of the child's own is open");
+        });
+    }
+    is_over.store(true, Ordering::SeqCst);
+    others.into_iter().for_each(|other| other.join().unwrap());
+    unsafe { etcdgw_cancel_free(token) };
 }
 
 #[test]
