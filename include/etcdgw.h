@@ -2075,7 +2075,8 @@ etcdgw_status etcdgw_txn_if_lease(struct etcdgw_txn *txn,
  *
  * `options`: as of `etcdgw_put`, without `timeout_ms` and `cancel`; may be NULL. One thread at a time.
  *
- * Returns `ETCDGW_INVALID_ARGUMENT`, as `etcdgw_put` would; the transaction is then as it was.
+ * Returns `ETCDGW_INVALID_ARGUMENT` for options that `etcdgw_put` refuses; the transaction is then as it was. What only the
+ * server refuses, an empty key for instance, is told by the commit.
  */
 etcdgw_status etcdgw_txn_then_put(struct etcdgw_txn *txn,
                                   struct etcdgw_bytes key,

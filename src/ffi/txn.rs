@@ -278,7 +278,8 @@ unsafe fn add_txn(txn: *mut etcdgw_txn, branch: Branch, copied: *const etcdgw_tx
 ///
 /// `options`: as of `etcdgw_put`, without `timeout_ms` and `cancel`; may be NULL. One thread at a time.
 ///
-/// Returns `ETCDGW_INVALID_ARGUMENT`, as `etcdgw_put` would; the transaction is then as it was.
+/// Returns `ETCDGW_INVALID_ARGUMENT` for options that `etcdgw_put` refuses; the transaction is then as it was. What only the
+/// server refuses, an empty key for instance, is told by the commit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn etcdgw_txn_then_put(
     txn: *mut etcdgw_txn,
