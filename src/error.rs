@@ -150,8 +150,10 @@ pub enum Error {
         outcome: Outcome,
     },
     /// The client, or the watch, was closed.
-    #[error("closed")]
+    #[error("{what}")]
     Closed {
+        /// What is over.
+        what: &'static str,
         /// Whether the request may have been executed.
         outcome: Outcome,
     },
@@ -274,6 +276,21 @@ impl Error {
         Error::InvalidArgument { what: what.into(), reason: Reason::Other }
     }
 
+    /// The client was closed.
+    pub(crate) fn client_closed(outcome: Outcome) -> Error {
+        Error::Closed { what: "the client was closed", outcome }
+    }
+
+    /// A watch has ended, and its last response has been taken.
+    pub(crate) fn watch_over() -> Error {
+        Error::over("the watch has ended")
+    }
+
+    /// What nothing comes of any more.
+    pub(crate) fn over(what: &'static str) -> Error {
+        Error::Closed { what, outcome: Outcome::NotApplied }
+    }
+
     /// Whether the request may have changed the store although the call failed.
     pub fn may_have_applied(&self) -> bool {
         self.outcome() != Outcome::NotApplied
@@ -290,7 +307,7 @@ impl Error {
             | Error::ClusterMismatch { outcome, .. }
             | Error::Deadline { outcome, .. }
             | Error::Cancelled { outcome }
-            | Error::Closed { outcome } => *outcome,
+            | Error::Closed { outcome, .. } => *outcome,
             // Nobody knows how far it had come.
             Error::Panic(_) => Outcome::Unknown,
             _ => Outcome::NotApplied,
@@ -314,7 +331,7 @@ impl Error {
             | Error::ClusterMismatch { outcome, .. }
             | Error::Deadline { outcome, .. }
             | Error::Cancelled { outcome }
-            | Error::Closed { outcome } => *outcome = of_the_request,
+            | Error::Closed { outcome, .. } => *outcome = of_the_request,
             _ => {}
         }
         self

@@ -183,6 +183,7 @@ fn an_observer_that_is_cancelled_watches_nothing() {
         assert_eq!(client.stats().watches_open, 1);
         asked.cancel();
         assert_eq!(client.stats().watches_open, 0, "before it is dropped");
+        assert_eq!(asked.next(None).unwrap_err().to_string(), "the observer was cancelled");
     });
 }
 

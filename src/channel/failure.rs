@@ -60,7 +60,7 @@ pub(super) fn stopped_pause(error: io::Error) -> Error {
     let outcome = Outcome::NotApplied;
     match Stop::of(&error) {
         Some(Stop::Cancelled) => Error::Cancelled { outcome },
-        Some(Stop::Closed) => Error::Closed { outcome },
+        Some(Stop::Closed) => Error::client_closed(outcome),
         Some(Stop::Deadline) => Error::Deadline { endpoint: None, phase: Phase::Connecting, outcome },
         None => Error::System { what: "a wait", source: Arc::new(error) },
     }
@@ -92,6 +92,6 @@ pub(super) fn stopped(stop: Stop, endpoint: &Arc<str>, phase: Phase, outcome: Ou
     match stop {
         Stop::Deadline => Error::Deadline { endpoint: Some(endpoint.clone()), phase, outcome },
         Stop::Cancelled => Error::Cancelled { outcome },
-        Stop::Closed => Error::Closed { outcome },
+        Stop::Closed => Error::client_closed(outcome),
     }
 }

@@ -3,7 +3,7 @@
 use super::buffers::Buffers;
 use super::response::WatchResponse;
 use crate::deadline::Deadline;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::event_queue::Port;
 use crate::net::EventFd;
 use crate::sync::{Mutex, MutexGuard, Waiters, lock};
@@ -218,8 +218,8 @@ impl Backlog {
         state.full_at = None;
         state.phase = Phase::Over;
         if is_pulled {
-            let closed = Error::Closed { outcome: Outcome::NotApplied };
-            let response = WatchResponse::ended(closed, state.resume_revision);
+            let cancelled = Error::over("the watch was cancelled");
+            let response = WatchResponse::ended(cancelled, state.resume_revision);
             state.bytes = response.cost();
             let _ = self.buffers.hold(0, state.bytes);
             state.responses.push_back(Box::new(response));
@@ -249,7 +249,7 @@ impl Backlog {
                 return Ok(Some(popped));
             }
             if state.phase == Phase::Over {
-                return Err(Error::Closed { outcome: Outcome::NotApplied });
+                return Err(Error::watch_over());
             }
             if deadline.has_passed() {
                 return Ok(None);

@@ -50,7 +50,7 @@ pub(crate) use slot::{Called, Slot};
 
 use crate::client::{CallOptions, Client};
 use crate::deadline::Deadline;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::event_queue::EventQueue;
 use crate::net::Control;
 use crate::rpc::watch::WatchRequest;
@@ -261,7 +261,7 @@ impl Watch {
     pub fn request_progress(&self) -> Result<()> {
         self.0.client.check_open()?;
         if !self.0.mailbox.is_open() {
-            return Err(Error::Closed { outcome: Outcome::NotApplied });
+            return Err(Error::watch_over());
         }
         if !self.0.way.can_ask() {
             let what = "progress can be requested over a WebSocket to etcd 3.5.8 or newer only";

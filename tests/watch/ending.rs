@@ -77,6 +77,25 @@ fn a_closed_client_ends_its_watches_and_makes_no_more() {
 }
 
 #[test]
+fn what_is_over_is_told_by_its_name() {
+    on_each_version(|etcd| {
+        let client = client(&etcd.url());
+        let [cancelled, closed] = [0; 2].map(|_| client.watch_open(one(b"ending/named")).unwrap());
+        cancelled.cancel();
+        let said = |ended: Option<Error>| ended.unwrap().full_message();
+        assert_eq!(said(next(&cancelled).error), "the watch was cancelled");
+        assert_eq!(said(cancelled.next(None).err()), "the watch has ended");
+        assert_eq!(said(cancelled.request_progress().err()), "the watch has ended");
+        client.close();
+        assert_eq!(said(next(&closed).error), "the client was closed");
+        assert_eq!(said(closed.next(None).err()), "the watch has ended");
+        for error in [put(&client, b"k", b"v").err(), client.watch_open(one(b"ending/named")).err()] {
+            assert_eq!(said(error), "the client was closed");
+        }
+    });
+}
+
+#[test]
 fn a_watch_that_is_owed_more_than_the_client_takes_ends_and_the_others_go_on() {
     on_each_version(|etcd| {
         let writing = client(&etcd.url());

@@ -4,7 +4,7 @@ use crate::client::{CallOptions, Client, TimeLimit};
 use crate::concurrency::bounds::{lacks_history, passes};
 use crate::concurrency::outbox::{Addressee, Consumer, Outbox, OutboxHandle, Queued};
 use crate::deadline::Deadline;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::event_queue::{Content, EventQueue, SourceKind};
 use crate::gateway::json::Span;
 use crate::limits;
@@ -244,7 +244,7 @@ impl Shared {
                 return Ok(None);
             }
         }
-        Err(Error::Closed { outcome: Outcome::NotApplied })
+        Err(Error::over("the observer was cancelled"))
     }
 
     fn ask(&self, deadline: Deadline) -> Result<Step> {
@@ -304,7 +304,7 @@ impl Shared {
                 }
                 WatchKind::Ended => {
                     *lock(&self.watch) = None;
-                    return Err(response.error.take().unwrap_or(Error::Closed { outcome: Outcome::NotApplied }));
+                    return Err(response.error.take().unwrap_or_else(Error::watch_over));
                 }
                 _ => {}
             }

@@ -61,7 +61,7 @@ impl Keeper {
     pub(super) fn add(&self, channel: &Arc<Channel>, kept: &Arc<Kept>) -> Result<u64> {
         let mut state = lock(&self.state);
         if state.is_closed {
-            return Err(Error::Closed { outcome: Outcome::NotApplied });
+            return Err(Error::client_closed(Outcome::NotApplied));
         }
         if state.running.as_ref().is_none_or(|running| running.has_ended) {
             state.running = Some(Running::start(&self.state, channel)?);

@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::tree::Tree;
 use crate::client::{self, Client};
 use crate::concurrency::bounds::lacks_history;
-use crate::error::{Code, Error, Outcome, Reason};
+use crate::error::{Code, Error, Reason};
 use crate::rpc::watch::WatchRequest;
 use crate::rpc::{Header, Keys};
 use crate::watch::{Consumer, WatchKind, WatchOptions, WatchResponse};
@@ -57,7 +57,7 @@ impl Keeper {
             WatchKind::Events | WatchKind::Progress => self.apply(&response),
             WatchKind::Disconnected | WatchKind::Resumed => {}
             WatchKind::Ended => {
-                let error = response.error.unwrap_or(Error::Closed { outcome: Outcome::NotApplied });
+                let error = response.error.unwrap_or_else(Error::watch_over);
                 match lacks_history(&error) {
                     true => rebuild::begin(self, error),
                     false => self.end(error),

@@ -142,7 +142,7 @@ fn an_inline_watch_that_is_cancelled_while_it_ends_is_over_once() {
         let fed = mailbox.clone();
         let feeder = thread::spawn(move || {
             assert_eq!(fed.push(response(1)), Room::Left);
-            fed.end(WatchResponse::ended(Error::Closed { outcome: Outcome::NotApplied }, 2));
+            fed.end(WatchResponse::ended(Error::client_closed(Outcome::NotApplied), 2));
         });
         mailbox.cancel();
         feeder.join().unwrap();

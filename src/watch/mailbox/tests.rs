@@ -77,7 +77,7 @@ fn response(revision: i64) -> WatchResponse {
 }
 
 fn closed() -> WatchResponse {
-    WatchResponse::ended(Error::Closed { outcome: Outcome::NotApplied }, 0)
+    WatchResponse::ended(Error::client_closed(Outcome::NotApplied), 0)
 }
 
 /// Takes the next of a watch that is asked; it must be there.

@@ -240,7 +240,7 @@ impl Reactor {
                 Message::GoOn(watch) => self.go_on(watch),
                 Message::AskProgress(watch) => self.ask_progress(watch),
                 Message::Report(report) => self.take_report(*report),
-                Message::Close => self.end_all(&Error::Closed { outcome: Outcome::NotApplied }),
+                Message::Close => self.end_all(&Error::client_closed(Outcome::NotApplied)),
                 Message::Stop => self.is_stopped = true,
             }
         }
@@ -273,7 +273,7 @@ impl Reactor {
     fn start(&mut self, start: Start) {
         let (watch, entry) = Entry::new(start);
         if self.is_closed {
-            return finish(entry, Error::Closed { outcome: Outcome::NotApplied });
+            return finish(entry, Error::client_closed(Outcome::NotApplied));
         }
         self.uncalled += usize::from(!entry.mailbox.is_called());
         self.watches.insert(watch, entry);

@@ -60,7 +60,7 @@ fn whoever_waits_for_a_queue_hears_of_a_change_and_of_the_end_behind_it() {
             }
         });
         change(&outbox, 1);
-        outbox.end(Error::Closed { outcome: Outcome::NotApplied });
+        outbox.end(Error::client_closed(Outcome::NotApplied));
         assert_eq!(taker.join().unwrap(), 1);
     });
 }
@@ -81,7 +81,7 @@ fn a_callback_that_is_made_while_the_copy_changes_misses_nothing_and_is_dropped_
         outbox.start();
         change(&outbox, 1);
         change(&outbox, 2);
-        outbox.end(Error::Closed { outcome: Outcome::NotApplied });
+        outbox.end(Error::client_closed(Outcome::NotApplied));
         delivery.finish();
         thread.join().unwrap();
         assert_eq!((heard.load(Ordering::SeqCst), dropped.load(Ordering::SeqCst)), (2, 1));

@@ -83,7 +83,7 @@ fn kinds(queue: &EventQueue) -> Vec<ChangeKind> {
 }
 
 fn closed() -> Error {
-    Error::Closed { outcome: Outcome::NotApplied }
+    Error::client_closed(Outcome::NotApplied)
 }
 
 /// Counts how often it is dropped.

@@ -28,7 +28,7 @@ fn a_server_that_loses_deletions_is_asked_for_one_revision_more_by_a_watch_that_
 
     let mut watched = Watched::from_5();
     watched.receive(&[puts(&[(7, "a")], false)]).unwrap();
-    watched.account.lose_stream(&Error::Closed { outcome: Outcome::NotApplied }, &mut |_| {});
+    watched.account.lose_stream(&Error::client_closed(Outcome::NotApplied), &mut |_| {});
     assert_eq!((watched.account.ask(false), watched.account.ask(true)), (8, 7));
     watched.receive(&[created(9), puts(&[(7, "a"), (8, "b")], false)]).unwrap();
     assert_eq!(watched.said().last(), Some(&events("8:b", 9)));
