@@ -29,6 +29,8 @@ pub enum Outcome {
 /// The part of a call that its time limit cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Waiting to ask a server, or doing something else than asking one.
+    Pausing,
     /// Looking up, connecting or shaking hands.
     Connecting,
     /// Sending the request.
@@ -40,6 +42,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Phase::Pausing => "between two requests",
             Phase::Connecting => "while connecting",
             Phase::Sending => "while sending the request",
             Phase::Receiving => "while waiting for the answer",

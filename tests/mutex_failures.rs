@@ -8,7 +8,7 @@ use etcdgw::concurrency::election::Election;
 use etcdgw::concurrency::mutex::Mutex;
 use etcdgw::concurrency::rwlock::RwLock;
 use etcdgw::concurrency::session::SessionOptions;
-use etcdgw::error::Error;
+use etcdgw::error::{Error, Phase};
 use etcdgw::rpc::Keys;
 use std::time::{Duration, Instant};
 
@@ -100,6 +100,26 @@ fn a_lock_that_was_given_up_takes_nothing_from_the_next_handle_of_its_owner() {
             assert_eq!(kvs.first().map(|kv| kv.create_revision), Some(mutex.revision()), "it is this one's");
         }
         mutex.unlock(&plain()).unwrap();
+    });
+}
+
+#[test]
+fn who_has_no_time_to_wait_for_the_end_of_a_key_that_was_left_is_told_of_no_connection() {
+    on_newest_leaving_no_lease(|etcd| {
+        let proxy = Proxy::start(&etcd.url());
+        let (near, far) = (client(&etcd.url()), client(&proxy.url()));
+        let session = session(&far);
+        get(&far, b"x").unwrap();
+        proxy.inject(Fault::After(Direction::Request, 0, End::Stall));
+        let mutex = Mutex::new(&session, b"m");
+        assert!(!mutex.lock(Some(Duration::from_millis(50)), &plain()).unwrap());
+        let error = mutex.try_lock(&within(Duration::from_millis(100))).unwrap_err();
+        assert!(matches!(error, Error::Deadline { endpoint: None, phase: Phase::Pausing, .. }), "{error:?}");
+        assert!(error.is_retryable() && !error.may_have_applied());
+        proxy.cut(End::Reset);
+        proxy.heal();
+        drop(session);
+        nothing_is_left(&near);
     });
 }
 

@@ -55,13 +55,13 @@ pub(crate) fn stream_error(cause: Cause, endpoint: &Arc<str>) -> Error {
     failed(cause, endpoint, 200, true).of_a_read()
 }
 
-/// The error of a pause that had to end.
+/// The error of a pause that had to end: no server is waited for in it.
 pub(super) fn stopped_pause(error: io::Error) -> Error {
     let outcome = Outcome::NotApplied;
     match Stop::of(&error) {
         Some(Stop::Cancelled) => Error::Cancelled { outcome },
         Some(Stop::Closed) => Error::client_closed(outcome),
-        Some(Stop::Deadline) => Error::Deadline { endpoint: None, phase: Phase::Connecting, outcome },
+        Some(Stop::Deadline) => Error::Deadline { endpoint: None, phase: Phase::Pausing, outcome },
         None => Error::System { what: "a wait", source: Arc::new(error) },
     }
 }
