@@ -23,6 +23,8 @@ fn leases(client: &Client) -> usize {
 
 const NOT: Option<Duration> = Some(Duration::ZERO);
 
+/// D4 to D6 of etcd3gw: who did not get the lock went on as if it had, a second acquisition by the holder had it refresh
+/// a lease that did not count, and each attempt left a lease behind.
 #[test]
 fn a_lock_is_a_key_with_the_uuid_on_a_lease_and_leaves_neither() {
     for_each_version_leaving_no_lease(|etcd| {
@@ -53,6 +55,7 @@ fn a_lock_is_a_key_with_the_uuid_on_a_lease_and_leaves_neither() {
     });
 }
 
+/// D7: nobody could wait for a lock.
 #[test]
 fn a_lock_is_waited_for_as_long_as_may_be() {
     for_each_version_leaving_no_lease(|etcd| {
@@ -81,6 +84,7 @@ fn a_lock_is_waited_for_as_long_as_may_be() {
     });
 }
 
+/// D7: nothing told that a hold had run out, and nothing kept its owner from writing.
 #[test]
 fn a_hold_that_ran_out_is_known_as_lost_and_fences_nothing() {
     for_each_version_leaving_no_lease(|etcd| {
@@ -117,6 +121,7 @@ fn a_program_that_comes_back_with_its_uuid_finds_its_lock() {
     });
 }
 
+/// D7: where the answer was lost, the lock was held by somebody who was told of an error.
 #[test]
 fn an_answer_that_is_lost_costs_nothing() {
     for_each_version_leaving_no_lease(|etcd| {

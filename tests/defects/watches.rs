@@ -257,6 +257,26 @@ fn a_cancelled_watch_takes_nothing_else_with_it() {
     assert_eq!(gateway.open_connections(), open - 1);
 }
 
+/// D20, of watches: prefixes that are empty, end in 0xff or are not ASCII raised exceptions.
+#[test]
+fn any_prefix_can_be_watched() {
+    on_each_version(|etcd| {
+        let client = client(&etcd.url());
+        for name in [&b""[..], b"a\xff", b"a\x7f", b"\x80a", "ÿ".as_bytes(), "¿".as_bytes(), b"\xff\xff"] {
+            for start in [[b"D20w/", name].concat(), [b"\xff", name].concat()] {
+                let watch = client.watch_open(watching(Keys::Prefix(Cow::Owned(start.clone())))).unwrap();
+                put(&client, b"D20", b"another").unwrap();
+                let key = [&start[..], b"\xff"].concat();
+                put(&client, &key, b"v").unwrap();
+                assert_eq!(key_of(&next(&watch)), key, "{start:?}");
+            }
+        }
+        let all = client.watch_open(of_prefix(b"")).unwrap();
+        put(&client, b"\0", b"v").unwrap();
+        assert_eq!(key_of(&next(&all)), b"\0");
+    });
+}
+
 /// D25: an option of a watch that it did not know was dropped with a warning. Here `range_end` reaches the server.
 #[test]
 fn a_watch_of_a_range_asks_for_that_range() {
