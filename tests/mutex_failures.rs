@@ -4,6 +4,7 @@
 mod common;
 
 use common::*;
+use etcdgw::concurrency::double_barrier::DoubleBarrier;
 use etcdgw::concurrency::election::Election;
 use etcdgw::concurrency::mutex::Mutex;
 use etcdgw::concurrency::rwlock::RwLock;
@@ -180,6 +181,27 @@ fn a_wait_that_is_over_while_nobody_can_be_asked_is_no_error_and_where_nobody_wa
         proxy.heal();
         drop((theirs, mine));
         nothing_is_left(&near);
+    });
+}
+
+#[test]
+fn who_enters_with_a_lease_that_is_gone_hears_so_although_its_session_may_not_know_yet() {
+    on_each_version(|etcd| {
+        let client = client(&etcd.url());
+        let session = session(&client);
+        client.lease_revoke(session.lease(), &plain()).unwrap();
+        let read_write = RwLock::new(&session, b"rw").unwrap();
+        for ended in [
+            Mutex::new(&session, b"m").lock(Some(LONG), &plain()),
+            Mutex::new(&session, b"m").try_lock(&plain()),
+            Election::new(&session, b"e").campaign(b"v", None, &plain()),
+            read_write.read(None, &plain()),
+            read_write.write(None, &plain()),
+            DoubleBarrier::new(&session, b"b", 2).unwrap().enter(None, &plain()),
+        ] {
+            assert!(matches!(ended, Err(Error::LeaseExpired { id }) if id == session.lease()), "{ended:?}");
+        }
+        assert!(!session.is_lost(), "it has not been renewed since");
     });
 }
 

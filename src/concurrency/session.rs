@@ -229,10 +229,11 @@ impl SessionState {
         Error::LeaseExpired { id: self.lease }
     }
 
-    /// The end of the session ends what waits on it as a caller's token does, and is told apart here.
+    /// The end of the session ends what waits on it as a caller's token does, and is told apart here. So is what a server
+    /// says that has no such lease any more, before the next renewal finds that.
     pub(super) fn explain(&self, error: Error) -> Error {
         let ended_by_session = matches!(error, Error::Cancelled { .. }) && self.over.is_triggered();
-        if ended_by_session { self.is_over() } else { error }
+        if ended_by_session || error.reason() == Reason::LeaseNotFound { self.is_over() } else { error }
     }
 
     /// Deletes a key that a call which failed would leave behind: see [`Leftovers::part_with`]. Later on the thread that

@@ -259,12 +259,8 @@ impl WorkQueue {
     }
 
     fn explain(&self, error: Error) -> Error {
-        match error {
-            // The loss of the session has no place for the doubt.
-            error if error.may_have_applied() => error,
-            error if error.reason() == Reason::LeaseNotFound => self.session.is_over(),
-            error => self.session.explain(error),
-        }
+        // The loss of the session has no place for the doubt.
+        if error.may_have_applied() { error } else { self.session.explain(error) }
     }
 }
 
