@@ -52,6 +52,24 @@ fn one_leads_and_proclaims_and_the_next_takes_over_when_it_resigns() {
 }
 
 #[test]
+fn a_leader_that_is_told_that_it_leads_no_more_says_so_itself_from_then_on() {
+    for_each_version_leaving_no_lease(|etcd| {
+        let client = common::client(&etcd.url());
+        let session = session(&client);
+        let mine = Election::new(&session, b"office");
+        assert!(mine.campaign(b"one", None, &plain()).unwrap());
+        client.delete_range(&delete_request(Keys::one(mine.key())), &plain()).unwrap();
+        assert!(mine.revision() != 0 && mine.is_leader().is_some(), "nobody has told it");
+        assert!(matches!(mine.proclaim(b"two", &plain()), Err(Error::FailedPrecondition { .. })));
+        assert!(mine.revision() == 0 && mine.is_leader().is_none());
+        assert!(mine.campaign(b"three", None, &plain()).unwrap());
+        mine.proclaim(b"four", &plain()).unwrap();
+        assert_eq!((leader_of(&mine).as_deref(), mine.revision() != 0), (Some("four"), true));
+        drop(session);
+    });
+}
+
+#[test]
 fn a_leader_that_finds_itself_deposed_waits_no_longer_than_it_wanted_to() {
     on_newest_leaving_no_lease(|etcd| {
         let proxy = Proxy::start(&etcd.url());

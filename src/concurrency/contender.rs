@@ -242,6 +242,17 @@ impl Contender {
         }
     }
 
+    /// The server has told that the key of this revision is gone.
+    fn lose_place(&self, revision: i64) {
+        let mut place = lock(&self.place);
+        // Another call may have entered anew meanwhile, or be about to.
+        if *place == Place::First(revision) {
+            *place = Place::Moving;
+            drop(place);
+            self.move_to(Place::Outside);
+        }
+    }
+
     pub(super) fn move_to(&self, place: Place) {
         if place == Place::Outside {
             self.disclaim();

@@ -23,9 +23,17 @@ impl Contender {
 
     /// Puts another value into its key. False: it is not first any more.
     pub(in crate::concurrency) fn put(&self, value: &[u8], call: &CallOptions) -> Result<bool> {
-        let Some(is_first) = self.is_first() else { return Ok(false) };
-        let request = TxnRequest { compare: vec![is_first], success: vec![self.put_op(value)], failure: Vec::new() };
-        Ok(self.client().txn_repeatable(&request, call)?.succeeded)
+        let revision = self.revision();
+        if revision == 0 {
+            return Ok(false);
+        }
+        let compare = vec![self.has_create_revision(revision)];
+        let request = TxnRequest { compare, success: vec![self.put_op(value)], failure: Vec::new() };
+        let is_first = self.client().txn_repeatable(&request, call)?.succeeded;
+        if !is_first {
+            self.lose_place(revision);
+        }
+        Ok(is_first)
     }
 
     /// Creates the key, or finds it. Made once more it finds what it has created, so that a lost answer costs nothing.
