@@ -4,11 +4,12 @@
 mod common;
 
 use common::*;
+use etcdgw::client::Client;
 use etcdgw::concurrency::double_barrier::DoubleBarrier;
 use etcdgw::concurrency::election::Election;
 use etcdgw::concurrency::mutex::Mutex;
 use etcdgw::concurrency::rwlock::RwLock;
-use etcdgw::concurrency::session::SessionOptions;
+use etcdgw::concurrency::session::{Session, SessionOptions};
 use etcdgw::error::{Error, Phase};
 use etcdgw::rpc::Keys;
 use std::time::{Duration, Instant};
@@ -79,16 +80,22 @@ fn keys_that_many_calls_leave_at_once_are_deleted_together() {
     });
 }
 
+/// A mutex whose key may come to be at any time; with its session, the proxy on their way, and a client beside that.
+fn give_up_a_lock(etcd: &Etcd) -> (Proxy, Client, Session, Mutex) {
+    let proxy = Proxy::start(&etcd.url());
+    let (near, far) = (client(&etcd.url()), client(&proxy.url()));
+    let session = session(&far);
+    get(&far, b"x").unwrap();
+    proxy.inject(Fault::After(Direction::Request, 0, End::Stall));
+    let mutex = Mutex::new(&session, b"m");
+    assert!(!mutex.lock(Some(Duration::from_millis(50)), &plain()).unwrap());
+    (proxy, near, session, mutex)
+}
+
 #[test]
 fn a_lock_that_was_given_up_takes_nothing_from_the_next_handle_of_its_owner() {
     on_newest_leaving_no_lease(|etcd| {
-        let proxy = Proxy::start(&etcd.url());
-        let (near, far) = (client(&etcd.url()), client(&proxy.url()));
-        let session = session(&far);
-        get(&far, b"x").unwrap();
-        proxy.inject(Fault::After(Direction::Request, 0, End::Stall));
-        let given_up = Mutex::new(&session, b"m");
-        assert!(!matches!(given_up.lock(Some(Duration::from_millis(50)), &plain()), Ok(true)));
+        let (proxy, near, session, given_up) = give_up_a_lock(etcd);
         proxy.cut(End::Reset);
         proxy.heal();
         drop(given_up);
@@ -107,13 +114,7 @@ fn a_lock_that_was_given_up_takes_nothing_from_the_next_handle_of_its_owner() {
 #[test]
 fn who_has_no_time_to_wait_for_the_end_of_a_key_that_was_left_is_told_of_no_connection() {
     on_newest_leaving_no_lease(|etcd| {
-        let proxy = Proxy::start(&etcd.url());
-        let (near, far) = (client(&etcd.url()), client(&proxy.url()));
-        let session = session(&far);
-        get(&far, b"x").unwrap();
-        proxy.inject(Fault::After(Direction::Request, 0, End::Stall));
-        let mutex = Mutex::new(&session, b"m");
-        assert!(!mutex.lock(Some(Duration::from_millis(50)), &plain()).unwrap());
+        let (proxy, near, session, mutex) = give_up_a_lock(etcd);
         let error = mutex.try_lock(&within(Duration::from_millis(100))).unwrap_err();
         assert!(matches!(error, Error::Deadline { endpoint: None, phase: Phase::Pausing, .. }), "{error:?}");
         assert!(error.is_retryable() && !error.may_have_applied());
