@@ -197,7 +197,7 @@ impl Contender {
     /// and after an error it has left the line.
     fn stay(&self, bounds: &Bounds<'_>, value: &[u8]) -> Result<Option<bool>> {
         let Some(revision) = self.begin_to_leave()? else { return Ok(Some(false)) };
-        let put = bounds.persist(|| self.replace_value(revision, value, bounds));
+        let put = bounds.persist(|| self.replace_value(revision, value, &bounds.request()));
         match put {
             Ok(Some(true)) => self.move_to(Place::First(revision)),
             Ok(Some(false)) => self.move_to(Place::Outside),

@@ -27,9 +27,7 @@ impl Contender {
         if revision == 0 {
             return Ok(false);
         }
-        let compare = vec![self.has_create_revision(revision)];
-        let request = TxnRequest { compare, success: vec![self.put_op(value)], failure: Vec::new() };
-        let is_first = self.client().txn_repeatable(&request, call)?.succeeded;
+        let is_first = self.replace_value(revision, value, call)?;
         if !is_first {
             self.lose_place(revision);
         }
@@ -57,7 +55,9 @@ impl Contender {
             let own = found(0).ok_or_else(|| self.session.is_over())?;
             joined.revision = Some(own.create_revision);
             // Of an earlier attempt, or process.
-            if response.bytes(own.value) != value && !self.replace_value(own.create_revision, value, bounds)? {
+            if response.bytes(own.value) != value
+                && !self.replace_value(own.create_revision, value, &bounds.request())?
+            {
                 return Err(self.session.is_over());
             }
             own.create_revision
@@ -87,13 +87,13 @@ impl Contender {
     }
 
     /// Where its key was created at this revision; false: it is not there any more.
-    pub(super) fn replace_value(&self, revision: i64, value: &[u8], bounds: &Bounds<'_>) -> Result<bool> {
+    pub(super) fn replace_value(&self, revision: i64, value: &[u8], call: &CallOptions) -> Result<bool> {
         let request = TxnRequest {
             compare: vec![self.has_create_revision(revision)],
             success: vec![self.put_op(value)],
             failure: Vec::new(),
         };
-        Ok(self.client().txn_repeatable(&request, &bounds.request())?.succeeded)
+        Ok(self.client().txn_repeatable(&request, call)?.succeeded)
     }
 
     /// The last key that was created before this revision, and the store's revision then.
