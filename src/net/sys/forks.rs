@@ -15,21 +15,13 @@ thread_local! {
     static LATEST: Cell<u32> = const { Cell::new(0) };
 }
 
-unsafe extern "C" {
-    fn pthread_atfork(
-        before: Option<unsafe extern "C" fn()>,
-        in_parent: Option<unsafe extern "C" fn()>,
-        in_child: Option<unsafe extern "C" fn()>,
-    ) -> libc::c_int;
-}
-
 /// Has forks counted from here on. Where that can't be had, or a child is made by other means, it may close what is not
 /// its parent's.
 pub(super) fn count() {
     static IS_COUNTED: AtomicBool = AtomicBool::new(false);
     if !IS_COUNTED.load(Ordering::Relaxed) && !IS_COUNTED.swap(true, Ordering::Relaxed) {
         // SAFETY: functions that stay, since the library is never unloaded.
-        unsafe { pthread_atfork(Some(before), None, Some(in_child)) };
+        unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };
     }
 }
 
