@@ -117,13 +117,15 @@ pub(crate) fn message<T>(
     let mut reader = Reader::over(arena, line.start, line.end);
     let mut decode = Some(decode);
     let mut carried = None;
-    reader.frequent_object(&["result", "error"], |reader, field| {
-        match (field, decode.take()) {
-            (0, Some(decode)) => carried = Some(Ok(decode(reader)?)),
-            (0, None) => return Err(reader.expected("one result")),
-            _ => carried = Some(Err(ServerStatus::decode(reader)?)),
-        }
-        Ok(())
+    reader.frequent_object(&[r#""result":{"#, r#""error":{"#], |plain, field| {
+        plain.read(|reader| {
+            match (field, decode.take()) {
+                (0, Some(decode)) => carried = Some(Ok(decode(reader)?)),
+                (0, None) => return Err(reader.expected("one result")),
+                _ => carried = Some(Err(ServerStatus::decode(reader)?)),
+            }
+            Ok(())
+        })
     })?;
     reader.finish()?;
     carried.ok_or_else(|| reader.expected("a result or an error"))

@@ -18,12 +18,13 @@ pub struct Header {
 impl Decode for Header {
     fn decode(reader: &mut Reader<'_>) -> Result<Header, JsonError> {
         let mut header = Header::default();
-        reader.frequent_object(&["cluster_id", "member_id", "revision", "raft_term"], |reader, field| {
+        let fields = &[r#""cluster_id":""#, r#""member_id":""#, r#""revision":""#, r#""raft_term":""#];
+        reader.frequent_object(fields, |plain, field| {
             match field {
-                0 => header.cluster_id = reader.uint64()?,
-                1 => header.member_id = reader.uint64()?,
-                2 => header.revision = reader.int64()?,
-                _ => header.raft_term = reader.uint64()?,
+                0 => header.cluster_id = plain.read(Reader::uint64)?,
+                1 => header.member_id = plain.read(Reader::uint64)?,
+                2 => header.revision = plain.int64()?,
+                _ => header.raft_term = plain.read(Reader::uint64)?,
             }
             Ok(())
         })?;

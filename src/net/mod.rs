@@ -20,7 +20,9 @@ pub(crate) use lifeline::Lifeline;
 pub(crate) use pool::Pool;
 pub(crate) use resolve::{Resolver, is_failed_lookup};
 pub(crate) use socket::{pause, wait_for_event, wait_for_timer};
-pub(crate) use sys::{BootTime, Epoll, Generation, Timer, close_inherited_descriptors, lock_file, user_id};
+pub(crate) use sys::{
+    BootTime, Epoll, Generation, Timer, close_inherited_descriptors, compiled_for_avx2, lock_file, user_id,
+};
 pub(crate) use tls::Tls;
 
 use crate::error::{Error, Result};

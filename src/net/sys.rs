@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod any_of;
+mod avx2;
 mod boot_time;
 mod descriptor;
 mod epoll;
@@ -9,6 +10,7 @@ mod forks;
 mod generation;
 
 pub(crate) use any_of::AnyOf;
+pub(crate) use avx2::compiled_for_avx2;
 pub(crate) use boot_time::{BootTime, Timer};
 pub(crate) use descriptor::{Descriptor, close_inherited_descriptors};
 pub(crate) use epoll::Epoll;

@@ -17,7 +17,7 @@ use super::{HeaderOnly, Keys, Namespace, Response};
 use crate::channel::{Kind, Method, Size};
 use crate::client::{CallOptions, Client};
 use crate::error::{Error, Reason, Result};
-use crate::gateway::json::{Decode, Encode, JsonError, Reader, Span, Writer};
+use crate::gateway::json::{Encode, Frequent, JsonError, Plain, Reader, Span, Writer};
 use crate::net::Control;
 use std::borrow::Cow;
 
@@ -48,41 +48,54 @@ pub struct KeyValue {
 impl KeyValue {
     pub(crate) const EMPTY: KeyValue =
         KeyValue { key: Span::EMPTY, value: Span::EMPTY, create_revision: 0, mod_revision: 0, version: 0, lease: 0 };
-
-    /// Decodes a key where it is to stay: its numbers have just been written one by one then, and moving them at once
-    /// would wait until all of these writes are through.
-    pub(crate) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
-        *self = KeyValue::default();
-        let names = &["key", "create_revision", "mod_revision", "version", "value", "lease"];
-        reader.frequent_object(names, |reader, field| {
-            match field {
-                0 => reader.bytes_into(&mut self.key)?,
-                1 => self.create_revision = reader.int64()?,
-                2 => self.mod_revision = reader.int64()?,
-                3 => self.version = reader.int64()?,
-                4 => reader.bytes_into(&mut self.value)?,
-                _ => self.lease = reader.int64()?,
-            }
-            Ok(())
-        })
-    }
 }
 
-impl Decode for KeyValue {
-    fn decode(reader: &mut Reader<'_>) -> Result<KeyValue, JsonError> {
-        let mut kv = KeyValue::default();
-        kv.read(reader)?;
-        Ok(kv)
+impl Frequent for KeyValue {
+    #[inline(always)]
+    fn read(&mut self, plain: &mut Plain<'_, '_>) -> Result<(), JsonError> {
+        *self = KeyValue::default();
+        let fields = &[
+            r#""key":""#,
+            r#""create_revision":""#,
+            r#""mod_revision":""#,
+            r#""version":""#,
+            r#""value":""#,
+            r#""lease":""#,
+        ];
+        plain.object(
+            fields,
+            #[inline(always)]
+            |plain, field| {
+                match field {
+                    0 => self.key = plain.bytes()?,
+                    1 => self.create_revision = plain.int64()?,
+                    2 => self.mod_revision = plain.int64()?,
+                    3 => self.version = plain.int64()?,
+                    4 => self.value = plain.bytes()?,
+                    _ => self.lease = plain.int64()?,
+                }
+                Ok(())
+            },
+        )
     }
 }
 
 /// Decodes an array of keys with their values.
 fn key_values(reader: &mut Reader<'_>) -> Result<Vec<KeyValue>, JsonError> {
     let mut kvs = Vec::new();
-    reader.array(|reader| {
-        kvs.push(KeyValue::default());
-        kvs.last_mut().map_or(Ok(()), |kv| kv.read(reader))
-    })?;
+    reader.plain(
+        #[inline(always)]
+        |plain| {
+            plain.array(
+                #[inline(always)]
+                |plain| {
+                    kvs.push(KeyValue::default());
+                    let Some(kv) = kvs.last_mut() else { return Ok(()) };
+                    plain.message(kv)
+                },
+            )
+        },
+    )?;
     Ok(kvs)
 }
 

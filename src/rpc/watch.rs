@@ -3,7 +3,7 @@
 use super::kv::KeyValue;
 use super::{Header, Keys, Namespace};
 use crate::channel::{Kind, Method, Size};
-use crate::gateway::json::{Decode, Encode, JsonError, Reader, Writer};
+use crate::gateway::json::{Decode, Encode, Frequent, JsonError, Plain, Reader, Writer};
 use crate::spare::{self, Spare};
 
 pub(crate) const WATCH: Method = Method::new("watch", Kind::Read, Size::Values).streamed();
@@ -31,24 +31,6 @@ pub struct Event {
 impl Event {
     const EMPTY: Event = Event { event_type: EventType::Put, kv: KeyValue::EMPTY, prev_kv: None };
 
-    /// Decodes an event where it is to stay.
-    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
-        reader.frequent_object(&["type", "kv", "prev_kv"], |reader, field| {
-            match field {
-                0 => {
-                    self.event_type = match reader.string_is(&["PUT", "DELETE"])? {
-                        Some(0) => EventType::Put,
-                        Some(1) => EventType::Delete,
-                        _ => return Err(reader.expected("the event type PUT or DELETE")),
-                    }
-                }
-                1 => self.kv.read(reader)?,
-                _ => self.prev_kv.insert(KeyValue::default()).read(reader)?,
-            }
-            Ok(())
-        })
-    }
-
     /// Every key and value of it.
     fn kvs(&mut self) -> impl Iterator<Item = &mut KeyValue> {
         std::iter::once(&mut self.kv).chain(&mut self.prev_kv)
@@ -68,18 +50,53 @@ impl Event {
     }
 }
 
+impl Frequent for Event {
+    #[inline(always)]
+    fn read(&mut self, plain: &mut Plain<'_, '_>) -> Result<(), JsonError> {
+        plain.object(
+            &[r#""type":""#, r#""kv":{"#, r#""prev_kv":{"#],
+            #[inline(always)]
+            |plain, field| {
+                match field {
+                    0 => self.event_type = plain.read(event_type)?,
+                    1 => plain.message(&mut self.kv)?,
+                    _ => plain.message(self.prev_kv.insert(KeyValue::default()))?,
+                }
+                Ok(())
+            },
+        )
+    }
+}
+
+fn event_type(reader: &mut Reader<'_>) -> Result<EventType, JsonError> {
+    match reader.string_is(&["PUT", "DELETE"])? {
+        Some(0) => Ok(EventType::Put),
+        Some(1) => Ok(EventType::Delete),
+        _ => Err(reader.expected("the event type PUT or DELETE")),
+    }
+}
+
 /// Appends the events of an array.
 fn read_events(reader: &mut Reader<'_>, events: &mut Vec<Event>) -> Result<(), JsonError> {
     let (before, (start, _)) = (events.len(), reader.progress());
-    reader.array(|reader| {
-        if events.len() == events.capacity() {
-            let (at, left) = reader.progress();
-            spare::make_room(&EVENTS, events, likely_more(events.len() - before, at - start, left));
-        }
-        // A push would write it to the stack first, and wait for that before moving it.
-        events.extend_from_slice(&[Event::EMPTY]);
-        events.last_mut().map_or(Ok(()), |event| event.read(reader))
-    })
+    reader.plain(
+        #[inline(always)]
+        |plain| {
+            plain.array(
+                #[inline(always)]
+                |plain| {
+                    if events.len() == events.capacity() {
+                        let (at, left) = plain.progress();
+                        spare::make_room(&EVENTS, events, likely_more(events.len() - before, at - start, left));
+                    }
+                    // A push would write it to the stack first, and wait for that before moving it.
+                    events.extend_from_slice(&[Event::EMPTY]);
+                    let Some(event) = events.last_mut() else { return Ok(()) };
+                    plain.message(event)
+                },
+            )
+        },
+    )
 }
 
 thread_local! {
@@ -189,20 +206,28 @@ impl WatchMessage {
     pub(crate) fn decode(reader: &mut Reader<'_>, events: &mut Vec<Event>) -> Result<WatchMessage, JsonError> {
         let mut message = WatchMessage::default();
         let before = events.len();
-        let names =
-            &["header", "watch_id", "created", "canceled", "compact_revision", "cancel_reason", "fragment", "events"];
-        reader.frequent_object(names, |reader, field| {
+        let fields = &[
+            r#""header":{"#,
+            r#""watch_id":""#,
+            r#""created":t"#,
+            r#""canceled":t"#,
+            r#""compact_revision":""#,
+            r#""cancel_reason":""#,
+            r#""fragment":t"#,
+            r#""events":["#,
+        ];
+        reader.frequent_object(fields, |plain, field| {
             match field {
-                0 => message.header = Header::decode(reader)?,
-                1 => message.watch_id = reader.int64()?,
-                2 => message.created = reader.boolean()?,
-                3 => message.canceled = reader.boolean()?,
-                4 => message.compact_revision = reader.int64()?,
-                5 => message.cancel_reason = reader.text()?,
-                6 => message.fragment = reader.boolean()?,
+                0 => message.header = plain.read(Header::decode)?,
+                1 => message.watch_id = plain.int64()?,
+                2 => message.created = plain.read(Reader::boolean)?,
+                3 => message.canceled = plain.read(Reader::boolean)?,
+                4 => message.compact_revision = plain.int64()?,
+                5 => message.cancel_reason = plain.read(Reader::text)?,
+                6 => message.fragment = plain.read(Reader::boolean)?,
                 _ => {
                     events.truncate(before);
-                    read_events(reader, events)?;
+                    plain.read(|reader| read_events(reader, events))?;
                 }
             }
             Ok(())

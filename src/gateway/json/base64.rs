@@ -2,8 +2,6 @@
 //!
 //! The crate that decodes long ones needs to be told first where a string ends, and is slower than this for short ones.
 
-mod avx2;
-
 /// What no character stands for: a bit beyond the three bytes that four characters make.
 const NONE: u32 = 1 << 31;
 
@@ -23,7 +21,7 @@ const fn table(shift: u32) -> [u32; 256] {
     table
 }
 
-const fn six_bits(character: u8) -> Option<u32> {
+pub(super) const fn six_bits(character: u8) -> Option<u32> {
     let bits = match character {
         b'A'..=b'Z' => character - b'A',
         b'a'..=b'z' => character - b'a' + 26,
@@ -37,6 +35,12 @@ const fn six_bits(character: u8) -> Option<u32> {
 
 fn look_up(table: &[u32; 256], character: u8) -> u32 {
     table.get(usize::from(character)).copied().unwrap_or(NONE)
+}
+
+/// The six bits that a character of the alphabet stands for.
+pub(super) fn bits_of(character: u8) -> u32 {
+    let [.., at_fourth] = &TABLES;
+    look_up(at_fourth, character) >> 16
 }
 
 /// The three bytes that four characters stand for; [`NONE`] or more: a character stands for nothing.
@@ -53,16 +57,14 @@ const SHORT: usize = 96;
 /// base64; of a long string perhaps its beginning only. Answers how many bytes it has read, which are whole fours, and how
 /// many it has written in their place. What lies behind is left as it is.
 pub(super) fn decode_start(bytes: &mut [u8]) -> (usize, usize) {
-    let fours = bytes.first_chunk_mut().and_then(avx2::decode).unwrap_or_else(|| decode_by_table(bytes));
+    let fours = decode_fours(bytes);
     let (read, written) = (fours * 4, fours * 3);
     let (read_last, written_last) = look_up_last(bytes, read, written);
     (read + read_last, written + written_last)
 }
 
-/// The same by a table, for other processors and for the end of a buffer. Of a long string nothing is decoded: what
-/// decodes the rest of it is faster.
-#[inline(never)]
-fn decode_by_table(bytes: &mut [u8]) -> usize {
+/// Of a long string nothing is decoded: what decodes the rest of it is faster.
+fn decode_fours(bytes: &mut [u8]) -> usize {
     // The same twice: where the length is known, no bounds are checked.
     match bytes.first_chunk_mut::<SHORT>() {
         Some(short) if has_quote(short) => look_up_fours(short),
@@ -86,15 +88,16 @@ fn look_up_fours(bytes: &mut [u8]) -> usize {
         if decoded >= NONE {
             return number;
         }
-        put(bytes, number * 3, decoded);
+        // One more than what is decoded, which lies before what is read next.
+        put(bytes, number * 3, decoded.to_le_bytes());
     }
     count
 }
 
-/// Writes three bytes and one behind them, which lies before what is read next.
-fn put(bytes: &mut [u8], at: usize, decoded: u32) {
+#[inline(always)]
+pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, decoded: [u8; N]) {
     if let Some(place) = bytes.get_mut(at..).and_then(|bytes| bytes.first_chunk_mut()) {
-        *place = decoded.to_le_bytes();
+        *place = decoded;
     }
 }
 
@@ -109,14 +112,14 @@ fn look_up_last(bytes: &mut [u8], read: usize, written: usize) -> (usize, usize)
     if decoded >> (length * 8) != 0 {
         return (0, 0);
     }
-    put(bytes, written, decoded);
+    put(bytes, written, decoded.to_le_bytes());
     (4, length)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
-    use super::{SHORT, decode_by_table};
+    use super::{SHORT, decode_fours};
     use crate::gateway::json::{JsonError, Reader};
     use base64_simd::STANDARD;
 
@@ -156,13 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_without_avx2_decodes_the_same() {
+    fn a_short_string_is_decoded_up_to_its_end() {
         for length in 0..=72 {
             let bytes = sample(length);
             let coded = STANDARD.encode_to_string(&bytes).into_bytes();
             for ending in endings() {
                 let mut arena = [&coded[..], b"\"", &ending].concat();
-                let fours = decode_by_table(&mut arena);
+                let fours = decode_fours(&mut arena);
                 // A long string's end is left to what decodes it whole.
                 let is_long = coded.len() >= SHORT && arena.len() >= SHORT;
                 assert_eq!(fours, if is_long { 0 } else { length / 3 }, "{length}");

@@ -7,11 +7,13 @@
 
 mod base64;
 mod read;
+mod simd;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use read::Reader;
+pub(crate) use read::{Frequent, Plain};
 pub use write::Writer;
 
 /// A place in the buffer of a response.

@@ -1,7 +1,10 @@
 //! Reading values out of a buffer, and over it.
 
 mod numbers;
+mod plain;
 mod strings;
+
+pub(crate) use plain::{Frequent, Plain};
 
 use super::{JsonError, Span, Unexpected};
 
@@ -82,16 +85,6 @@ impl<'a> Reader<'a> {
         Ok(!is_empty)
     }
 
-    /// Goes into an object as nearly every server writes it: a name follows at once.
-    fn enter_plain_object(&mut self) -> bool {
-        let is_plain = self.depth < MAX_DEPTH && self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(b"{\""));
-        if is_plain {
-            self.at += 1;
-            self.depth += 1;
-        }
-        is_plain
-    }
-
     /// Reads an object: `field` is called at the value of each field that is named, with its number among `names`.
     /// Others are passed over, and so is `null`, which means the same as no field.
     pub fn object(
@@ -100,38 +93,6 @@ impl<'a> Reader<'a> {
         mut field: impl FnMut(&mut Self, usize) -> Result<(), JsonError>,
     ) -> Result<(), JsonError> {
         if self.enter_object()? { self.fields(names, &mut field) } else { Ok(()) }
-    }
-
-    /// The same for messages that come in great numbers, with up to eight names in the order in which servers send them.
-    ///
-    /// Compiled into each caller, where the names are constants: each is compared once in a few instructions, and what
-    /// is to be done with its value is known then. What deviates from the order is read as any other object is.
-    #[inline(always)]
-    pub fn frequent_object<const N: usize>(
-        &mut self,
-        names: &[&str; N],
-        mut field: impl FnMut(&mut Self, usize) -> Result<(), JsonError>,
-    ) -> Result<(), JsonError> {
-        const { assert!(N <= 8) };
-        if !self.enter_plain_object() && !self.enter_object()? {
-            return Ok(());
-        }
-        macro_rules! fields_in_order {
-            ($($number:literal)*) => {$(
-                if names.get($number).is_some_and(|name| self.take_name(name)) {
-                    if self.peek() == Some(b'n') {
-                        self.skip()?;
-                    } else {
-                        field(self, $number)?;
-                    }
-                    if !self.take_here(b',') {
-                        return self.fields_after_value(names, &mut field);
-                    }
-                }
-            )*};
-        }
-        fields_in_order!(0 1 2 3 4 5 6 7);
-        self.fields(names, &mut field)
     }
 
     /// Reads the fields of an object from a name on, to its end.
@@ -149,7 +110,6 @@ impl<'a> Reader<'a> {
     }
 
     /// The same from behind a value.
-    #[inline(always)]
     fn fields_after_value(&mut self, names: &[&str], field: Field<'_, 'a>) -> Result<(), JsonError> {
         if self.has_more_fields()? { self.fields(names, field) } else { Ok(()) }
     }
@@ -228,22 +188,42 @@ impl<'a> Reader<'a> {
 
     /// Reads an array: `element` is called at each element.
     pub fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
+        if !self.enter_array()? {
+            return Ok(());
+        }
+        loop {
+            element(self)?;
+            if !self.has_more_elements()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes into an array. False: it is empty, and behind.
+    fn enter_array(&mut self) -> Result<bool, JsonError> {
         if !self.take(b'[') {
             return Err(self.expected("an array"));
         }
         self.enter()?;
-        if !self.take(b']') {
-            loop {
-                element(self)?;
-                match self.peek() {
-                    Some(b',') => self.at += 1,
-                    Some(b']') => break self.at += 1,
-                    _ => return Err(self.expected("a comma or the array's end")),
-                }
+        let is_empty = self.take(b']');
+        self.depth -= u32::from(is_empty);
+        Ok(!is_empty)
+    }
+
+    /// Passes a comma, or goes out of the array at its end.
+    fn has_more_elements(&mut self) -> Result<bool, JsonError> {
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
             }
+            Some(b']') => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            _ => Err(self.expected("a comma or the array's end")),
         }
-        self.depth -= 1;
-        Ok(())
     }
 
     /// Reads an array into a list of its own, so that of two the last counts.

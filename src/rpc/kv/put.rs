@@ -65,13 +65,17 @@ pub struct PutResponse {
 impl Decode for PutResponse {
     fn decode(reader: &mut Reader<'_>) -> Result<PutResponse, JsonError> {
         let mut response = PutResponse::default();
-        reader.frequent_object(&["header", "prev_kv"], |reader, field| {
-            match field {
-                0 => response.header = Header::decode(reader)?,
-                _ => response.prev_kv = Some(KeyValue::decode(reader)?),
-            }
-            Ok(())
-        })?;
+        reader.frequent_object(
+            &[r#""header":{"#, r#""prev_kv":{"#],
+            #[inline(always)]
+            |plain, field| {
+                match field {
+                    0 => response.header = plain.read(Header::decode)?,
+                    _ => plain.message(response.prev_kv.insert(KeyValue::default()))?,
+                }
+                Ok(())
+            },
+        )?;
         Ok(response)
     }
 }

@@ -132,12 +132,13 @@ pub struct RangeResponse {
 impl Decode for RangeResponse {
     fn decode(reader: &mut Reader<'_>) -> Result<RangeResponse, JsonError> {
         let mut response = RangeResponse::default();
-        reader.frequent_object(&["header", "kvs", "more", "count"], |reader, field| {
+        let fields = &[r#""header":{"#, r#""kvs":["#, r#""more":t"#, r#""count":""#];
+        reader.frequent_object(fields, |plain, field| {
             match field {
-                0 => response.header = Header::decode(reader)?,
-                1 => response.kvs = key_values(reader)?,
-                2 => response.more = reader.boolean()?,
-                _ => response.count = reader.int64()?,
+                0 => response.header = plain.read(Header::decode)?,
+                1 => response.kvs = plain.read(key_values)?,
+                2 => response.more = plain.read(Reader::boolean)?,
+                _ => response.count = plain.int64()?,
             }
             Ok(())
         })?;

@@ -120,15 +120,6 @@ impl Reader<'_> {
 
     /// Reads bytes, which JSON carries as base64.
     pub fn bytes(&mut self) -> Result<Span, JsonError> {
-        let mut span = Span::EMPTY;
-        self.bytes_into(&mut span)?;
-        Ok(span)
-    }
-
-    /// Reads bytes whose place is written where it is to stay: it has just been written in two halves then, and moving it
-    /// at once would wait for them.
-    #[inline(never)]
-    pub(crate) fn bytes_into(&mut self, span: &mut Span) -> Result<(), JsonError> {
         if !self.take(b'"') {
             return Err(self.expected("a string"));
         }
@@ -137,16 +128,13 @@ impl Reader<'_> {
         let (read, written) = base64::decode_start(rest);
         self.at += read;
         if self.take_here(b'"') {
-            *span = Span { start, len: written };
-            return Ok(());
+            return Ok(Span { start, len: written });
         }
-        *span = self.rest_of_bytes(start..start + written)?;
-        Ok(())
+        self.rest_of_bytes(start..start + written)
     }
 
     /// Reads the rest of a string, of which some was decoded already. That is moved up to what comes of the rest.
-    #[inline(always)]
-    fn rest_of_bytes(&mut self, decoded: Range<usize>) -> Result<Span, JsonError> {
+    pub(super) fn rest_of_bytes(&mut self, decoded: Range<usize>) -> Result<Span, JsonError> {
         let place = self.rest_of_string()?;
         let start = place.start - decoded.len();
         let coded = self.bytes.get_mut(place).unwrap_or_default();
