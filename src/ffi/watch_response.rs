@@ -77,9 +77,14 @@ impl Arrays {
     /// Every event's key, and behind it the one before where there is one.
     fn lend_keys(&mut self, response: &WatchResponse) {
         self.kvs.clear();
-        self.kvs.reserve(response.events.len());
-        let keys = response.events.iter().flat_map(|event| std::iter::once(&event.kv).chain(&event.prev_kv));
-        self.kvs.extend(keys.map(|kv| etcdgw_kv::lend(kv, |span| response.bytes(span))));
+        let lend = |kv| etcdgw_kv::lend(kv, |span| response.bytes(span));
+        // The same twice: how many there will be is known where there is none before.
+        if response.events.iter().all(|event| event.prev_kv.is_none()) {
+            self.kvs.extend(response.events.iter().map(|event| lend(&event.kv)));
+        } else {
+            let keys = response.events.iter().flat_map(|event| std::iter::once(&event.kv).chain(&event.prev_kv));
+            self.kvs.extend(keys.map(lend));
+        }
     }
 
     /// Once all keys are in their places.
