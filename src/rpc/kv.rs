@@ -83,17 +83,12 @@ impl Frequent for KeyValue {
 /// Decodes an array of keys with their values.
 fn key_values(reader: &mut Reader<'_>) -> Result<Vec<KeyValue>, JsonError> {
     let mut kvs = Vec::new();
-    reader.plain(
+    reader.frequent_objects(
         #[inline(always)]
         |plain| {
-            plain.array(
-                #[inline(always)]
-                |plain| {
-                    kvs.push(KeyValue::default());
-                    let Some(kv) = kvs.last_mut() else { return Ok(()) };
-                    plain.message(kv)
-                },
-            )
+            kvs.push(KeyValue::default());
+            let Some(kv) = kvs.last_mut() else { return Ok(()) };
+            plain.message(kv)
         },
     )?;
     Ok(kvs)

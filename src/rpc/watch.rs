@@ -79,22 +79,17 @@ fn event_type(reader: &mut Reader<'_>) -> Result<EventType, JsonError> {
 /// Appends the events of an array.
 fn read_events(reader: &mut Reader<'_>, events: &mut Vec<Event>) -> Result<(), JsonError> {
     let (before, (start, _)) = (events.len(), reader.progress());
-    reader.plain(
+    reader.frequent_objects(
         #[inline(always)]
         |plain| {
-            plain.array(
-                #[inline(always)]
-                |plain| {
-                    if events.len() == events.capacity() {
-                        let (at, left) = plain.progress();
-                        spare::make_room(&EVENTS, events, likely_more(events.len() - before, at - start, left));
-                    }
-                    // A push would write it to the stack first, and wait for that before moving it.
-                    events.extend_from_slice(&[Event::EMPTY]);
-                    let Some(event) = events.last_mut() else { return Ok(()) };
-                    plain.message(event)
-                },
-            )
+            if events.len() == events.capacity() {
+                let (at, left) = plain.progress();
+                spare::make_room(&EVENTS, events, likely_more(events.len() - before, at - start, left));
+            }
+            // A push would write it to the stack first, and wait for that before moving it.
+            events.extend_from_slice(&[Event::EMPTY]);
+            let Some(event) = events.last_mut() else { return Ok(()) };
+            plain.message(event)
         },
     )
 }

@@ -31,18 +31,6 @@ enum Deviation {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads many values of one kind. What `work` calls and what it is given to call has to be inlined into it.
-    #[inline(always)]
-    pub(crate) fn plain<T>(
-        &mut self,
-        work: impl FnOnce(&mut Plain<'_, 'a>) -> Result<T, JsonError>,
-    ) -> Result<T, JsonError> {
-        simd::dispatch(
-            #[inline(always)]
-            |simd| self.plain_by(simd, work),
-        )
-    }
-
     #[inline(always)]
     fn plain_by<T>(
         &mut self,
@@ -56,7 +44,26 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Reads an object that comes in great numbers: see [`Plain::object`].
+    /// Reads an array of objects that come in great numbers: `element` is called at each, and has to be inlined with all
+    /// that it calls, since it is compiled for SIMD.
+    #[inline(always)]
+    pub(crate) fn frequent_objects(
+        &mut self,
+        element: impl FnMut(&mut Plain<'_, 'a>) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        simd::dispatch(
+            #[inline(always)]
+            |simd| {
+                self.plain_by(
+                    simd,
+                    #[inline(always)]
+                    |plain| plain.array(element),
+                )
+            },
+        )
+    }
+
+    /// Reads one of these by itself, without SIMD: see [`Plain::object`].
     #[inline(always)]
     pub(crate) fn frequent_object<const N: usize>(
         &mut self,
@@ -235,10 +242,7 @@ impl<'a> Plain<'_, 'a> {
 
     /// Reads an array: `element` is called at each element.
     #[inline(always)]
-    pub(crate) fn array(
-        &mut self,
-        mut element: impl FnMut(&mut Self) -> Result<(), JsonError>,
-    ) -> Result<(), JsonError> {
+    fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
         if !self.read(Reader::enter_array)? {
             return Ok(());
         }
