@@ -496,7 +496,8 @@ fn auto_sync_follows_the_members_and_ends_with_the_client() {
     drop(first);
     wait_until(LONG, || put(&client, b"key", b"value").is_ok() && &*client.base_url() != configured.url());
     drop(client);
-    assert_eq!(sync_threads(), 0);
+    // The kernel lists a thread for a moment after it was joined.
+    wait_until(LONG, || sync_threads() == 0);
 }
 
 #[test]
