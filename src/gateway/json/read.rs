@@ -76,13 +76,36 @@ impl<'a> Reader<'a> {
 
     /// Goes into an object. False: it is empty, and behind.
     fn enter_object(&mut self) -> Result<bool, JsonError> {
-        if !self.take(b'{') {
-            return Err(self.expected("an object"));
+        self.go_in(b'{', b'}', "an object")
+    }
+
+    /// Goes in behind one mark, up to what comes before the other. False: nothing does, and it is behind.
+    #[inline(always)]
+    fn go_in(&mut self, open: u8, close: u8, expected: &'static str) -> Result<bool, JsonError> {
+        if !self.take(open) {
+            return Err(self.expected(expected));
         }
         self.enter()?;
-        let is_empty = self.take(b'}');
+        let is_empty = self.take(close);
         self.depth -= u32::from(is_empty);
         Ok(!is_empty)
+    }
+
+    /// Passes a comma, or goes out at the mark that closes.
+    #[inline(always)]
+    fn has_more(&mut self, close: u8, expected: &'static str) -> Result<bool, JsonError> {
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            _ => Err(self.expected(expected)),
+        }
     }
 
     /// Reads an object: `field` is called at the value of each field that is named, with its number among `names`.
@@ -117,18 +140,7 @@ impl<'a> Reader<'a> {
     /// Passes a comma, or goes out of the object at its end.
     #[inline(always)]
     fn has_more_fields(&mut self) -> Result<bool, JsonError> {
-        match self.peek() {
-            Some(b',') => {
-                self.at += 1;
-                Ok(true)
-            }
-            Some(b'}') => {
-                self.at += 1;
-                self.depth -= 1;
-                Ok(false)
-            }
-            _ => Err(self.expected("a comma or the object's end")),
-        }
+        self.has_more(b'}', "a comma or the object's end")
     }
 
     /// The number of the field whose name stands here, and past its colon.
@@ -201,29 +213,12 @@ impl<'a> Reader<'a> {
 
     /// Goes into an array. False: it is empty, and behind.
     fn enter_array(&mut self) -> Result<bool, JsonError> {
-        if !self.take(b'[') {
-            return Err(self.expected("an array"));
-        }
-        self.enter()?;
-        let is_empty = self.take(b']');
-        self.depth -= u32::from(is_empty);
-        Ok(!is_empty)
+        self.go_in(b'[', b']', "an array")
     }
 
     /// Passes a comma, or goes out of the array at its end.
     fn has_more_elements(&mut self) -> Result<bool, JsonError> {
-        match self.peek() {
-            Some(b',') => {
-                self.at += 1;
-                Ok(true)
-            }
-            Some(b']') => {
-                self.at += 1;
-                self.depth -= 1;
-                Ok(false)
-            }
-            _ => Err(self.expected("a comma or the array's end")),
-        }
+        self.has_more(b']', "a comma or the array's end")
     }
 
     /// Reads an array into a list of its own, so that of two the last counts.

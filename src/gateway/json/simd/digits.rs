@@ -1,4 +1,4 @@
-//! Numbers by SIMD, whatever the number of their digits.
+//! Numbers of up to fifteen digits by SIMD.
 
 use super::Simd;
 use vsimd::SIMD128;
@@ -6,8 +6,8 @@ use vsimd::vector::V128;
 
 const WINDOW: usize = 16;
 
-/// Picks as many bytes as its first element says from the beginning of a vector to the end of another, where it starts:
-/// zeros come before them.
+/// From a place in it on, it picks as many bytes as that place says from a vector's beginning and puts them at the end of
+/// another, behind zeros.
 static TO_THE_END: [u8; 2 * WINDOW] = {
     const ZERO: u8 = 0x80;
     let mut order = [ZERO; 2 * WINDOW];
