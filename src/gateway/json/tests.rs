@@ -278,8 +278,7 @@ fn read_in_all_ways(object: &str) -> (Result<(), JsonError>, Vec<Seen>) {
             (result, seen)
         });
         for other in others {
-            assert_eq!(other.0.is_ok(), any.0.is_ok(), "{document}");
-            assert!(any.0.is_err() || other.1 == any.1, "{document}: {:?} and not {:?}", other.1, any.1);
+            assert_eq!(other, any, "{document}");
         }
         any
     });
@@ -298,7 +297,8 @@ fn an_object_that_comes_in_great_numbers_reads_as_any_other_whatever_its_order_a
     for spaced in [" { \"a\" : 1 , \"c\" : 2 } ", "{\"a\":1 ,\"c\":2\n}", "{\"a\":\"1\" ,\"c\":\n2}"] {
         assert_eq!(read_in_all_ways(spaced), (Ok(()), vec![Number(0, 1), Number(2, 2)]));
     }
-    for empty in ["{}", "{ }", "{\n}"] {
+    assert_eq!(read_in_all_ways("{\"a\": null,\"c\":\n2}"), (Ok(()), vec![Number(2, 2)]));
+    for empty in ["{}", "{ }", " {\n} "] {
         assert_eq!(read_in_all_ways(empty), (Ok(()), vec![]));
     }
     for bad in
